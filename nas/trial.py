@@ -1,0 +1,55 @@
+"""The vocabulary: what a controller asks for and what comes back. Everything else speaks it."""
+
+import dataclasses
+from typing import Any
+
+Arch = tuple[int, ...]  # one integer per decision of the space, and nothing else
+
+# Every evaluation ends in exactly one of these.
+OK = "ok"
+INVALID = "invalid"  # refused before a variable was made: cannot be built, or too large
+OOM = "oom"  # ran out of memory
+NAN = "nan"  # the loss or the metric was not finite
+TIMEOUT = "timeout"  # ran longer than the executor's limit
+CRASHED = "crashed"  # raised anything else, or killed its worker
+STATUSES = (OK, INVALID, OOM, NAN, TIMEOUT, CRASHED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """What a controller asks to have evaluated."""
+
+    arch: Arch
+    parent: int | None = None  # id of the trial whose weights to inherit
+    epochs: int | None = None  # fidelity; None means the evaluator's own default
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)  # its controller's own, JSON
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A finished proposal, as the store keeps it."""
+
+    id: int
+    proposal: Proposal
+    reward: float | None  # larger is better; None: the evaluation failed
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)  # raw, JSON
+    seconds: float = 0.0  # cost: wall time, or a table's recorded training time
+    status: str = OK
+    reason: str = ""  # one line, where status is not ok
+
+    @property
+    def arch(self) -> Arch:
+        return self.proposal.arch
+
+
+class EvaluationError(Exception):
+    """A candidate failed in a way that has a name; `status` is one of STATUSES."""
+
+    def __init__(self, status: str, reason: str):
+        super().__init__(status, reason)  # both in args, so that it survives pickling
+        self.status = status
+        self.reason = reason
+
+
+class ConfigError(ValueError):
+    """Something the user can mend: which setting, the rule, the value, where to change it."""

@@ -1,0 +1,170 @@
+"""What a search space is: an ordered tuple of named decisions, and how to build what they mean.
+
+Imports no TensorFlow: only `build` (and `supernet`) of a space may, inside the function.
+"""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.trial import Arch
+
+if TYPE_CHECKING:
+    import keras
+
+    from nas.skeleton import ImageSkeleton
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """One question the controller answers with the index of a choice.
+
+    `node` numbers the part of the network (a layer, a node of a cell) that the decision belongs to;
+    `anchors[i]` is the node that choice i points at, or None. A decision with anchors can be
+    answered by attention over the states of those nodes (Zoph & Le 2017, section 3.3).
+    """
+
+    name: str
+    choices: tuple[Any, ...]
+    node: int | None = None
+    anchors: tuple[int | None, ...] | None = None
+
+    def __post_init__(self):
+        if not self.choices:
+            raise ValueError(f"decision {self.name} must have at least one choice")
+        if self.anchors is not None and len(self.anchors) != len(self.choices):
+            raise ValueError(
+                f"decision {self.name} must have one anchor per choice, got "
+                f"{len(self.anchors)} anchors for {len(self.choices)} choices"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a network costs, known before a variable is made.
+
+    parameters: trainable weights. flops: multiply-adds of one image, forward. activations: values
+    kept for the backward pass of one image.
+    """
+
+    parameters: int
+    flops: int
+    activations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A drawing: nodes as (name, label, kind), edges as (from, to) names, inputs first."""
+
+    nodes: tuple[tuple[str, str, str], ...]
+    edges: tuple[tuple[str, str], ...]
+
+
+class Space:
+    """An ordered tuple of decisions. Subclasses set `decisions` and write `build`.
+
+    An architecture is a tuple of ints, one per decision. Spaces whose choices depend on earlier
+    ones override `allowed`; everything else here follows from it.
+    """
+
+    decisions: tuple[Decision, ...]
+
+    def allowed(self, prefix: Arch) -> tuple[int, ...]:
+        """The choices open for decision len(prefix), after `prefix`. A pinned one has just one."""
+        return tuple(range(len(self.decisions[len(prefix)].choices)))
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the open choices depend on the prefix: then masks cannot be made beforehand."""
+        return type(self).allowed is not Space.allowed
+
+    @property
+    def size(self) -> int:
+        """How many architectures there are, counted exactly."""
+        if self.is_conditional:
+            raise NotImplementedError(f"{type(self).__name__} must count its own architectures")
+        return math.prod(len(decision.choices) for decision in self.decisions)
+
+    def check(self, arch: Arch) -> None:
+        """Raises ValueError where `arch` is not one of this space's, naming the decision."""
+        if len(arch) != len(self.decisions):
+            raise ValueError(
+                f"an architecture of {type(self).__name__} has {len(self.decisions)} decisions, "
+                f"got {len(arch)}"
+            )
+        for i, choice in enumerate(arch):
+            allowed = self.allowed(tuple(arch[:i]))
+            if choice not in allowed:
+                raise ValueError(
+                    f"decision {i} ({self.decisions[i].name}) must be one of {list(allowed)} "
+                    f"after {tuple(arch[:i])}, got {choice}"
+                )
+
+    def decode(self, arch: Arch) -> dict[str, Any]:
+        """The chosen values by decision name."""
+        self.check(arch)
+        return {d.name: d.choices[choice] for d, choice in zip(self.decisions, arch, strict=True)}
+
+    def encode(self, chosen: dict[str, Any]) -> Arch:
+        """The inverse of `decode`."""
+        missing = [d.name for d in self.decisions if d.name not in chosen]
+        unknown = [name for name in chosen if name not in {d.name for d in self.decisions}]
+        if missing or unknown:
+            raise ValueError(
+                f"{type(self).__name__} needs one value per decision; "
+                f"missing {missing}, unknown {unknown}"
+            )
+        arch = []
+        for decision in self.decisions:
+            if chosen[decision.name] not in decision.choices:
+                raise ValueError(
+                    f"{decision.name} must be one of {list(decision.choices)}, "
+                    f"got {chosen[decision.name]!r}"
+                )
+            arch.append(decision.choices.index(chosen[decision.name]))
+        self.check(tuple(arch))
+        return tuple(arch)
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Each open choice with equal probability, decision by decision."""
+        arch: Arch = ()
+        for _ in self.decisions:
+            allowed = self.allowed(arch)
+            arch += (allowed[int(rng.integers(len(allowed)))],)
+        return arch
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """Another architecture: one decision, drawn uniformly, takes another open value.
+
+        Later decisions that the change has closed are drawn again among what is open.
+        """
+        open_positions = [i for i in range(len(arch)) if len(self.allowed(arch[:i])) > 1]
+        if not open_positions:
+            raise ValueError(f"{type(self).__name__} has a single architecture: nothing to mutate")
+        at = open_positions[int(rng.integers(len(open_positions)))]
+        others = [choice for choice in self.allowed(arch[:at]) if choice != arch[at]]
+        child = (*arch[:at], others[int(rng.integers(len(others)))])
+        for choice in arch[at + 1 :]:
+            allowed = self.allowed(child)
+            if choice not in allowed:
+                choice = allowed[int(rng.integers(len(allowed)))]
+            child += (choice,)
+        return child
+
+    def key(self, arch: Arch) -> Arch | str:
+        """Equal for architectures that are the same network; by default the architecture itself."""
+        return arch
+
+    def cost(self, arch: Arch, skeleton: "ImageSkeleton") -> Cost:
+        """Parameters, multiply-adds and activations of `build`'s model, without building it."""
+        raise NotImplementedError
+
+    def graph(self, arch: Arch) -> Graph:
+        """A drawing of the architecture for the report."""
+        raise NotImplementedError
+
+    def build(self, arch: Arch, skeleton: "ImageSkeleton") -> "keras.Model":
+        """images [batch, height, width, channels] float32 -> logits [batch, classes] float32."""
+        raise NotImplementedError
