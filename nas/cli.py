@@ -1,0 +1,75 @@
+"""The `nas` command: which word starts what, and every user's error as one line with status 2."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+
+from nas.trial import ConfigError
+
+# word: (module, what it is for). A module is imported only when its word is called, so that
+# --help and list answer at once; TensorFlow is imported only by what trains.
+COMMANDS = {
+    "search": ("nas.search_command", "search for an architecture, retrain the best, report"),
+    "retrain": ("nas.retrain_command", "train a found architecture at full size, n seeds"),
+    "report": ("nas.report", "write report.html and its pictures for a run folder"),
+    "export": ("nas.export", "write .keras, SavedModel and TFLite, each loaded again and scored"),
+    "list": ("nas.list_command", "what can be chosen: spaces, controllers, data sets ..."),
+    "data": ("nas.data_command", "which data sets are here; prepare what can be prepared"),
+}
+
+HELP = """nas: neural architecture search in TensorFlow 2
+
+  nas search                                      search on the embedded digits, about 2 minutes
+  nas search controller=random space=nasbench201  any controller on any space
+  nas search -m controller=random,reinforce seed=0,1   a sweep
+  nas search dataset=cifar10 scale=cpu            real data, sized for a CPU
+  nas retrain runs/mine seeds=[0,1,2]             the best of a run, at full size
+  nas report runs/mine                            its report.html
+  nas list controller                             what controllers there are
+
+Commands (`nas COMMAND --help` says more):
+{commands}
+
+-v before the command shows TensorFlow's own messages and full tracebacks."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command. Returns its exit status: 0 done, 2 a setting to mend, 130 interrupted."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    verbose = args[:1] == ["-v"]
+    args = args[verbose:]
+    if not args or args[0] in ("-h", "--help", "help"):
+        rows = "\n".join(f"  {word:9}{text}" for word, (_, text) in COMMANDS.items())
+        print(HELP.format(commands=rows))
+        return 0
+    word, *rest = args
+    if word not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(word, COMMANDS, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        print(f"nas: no command {word!r}. {hint}`nas --help` lists them.", file=sys.stderr)
+        return 2
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    return _explained(importlib.import_module(COMMANDS[word][0]).main, rest, verbose)
+
+
+def _explained(command: Callable[[list[str]], int], args: list[str], verbose: bool) -> int:
+    try:
+        return command(args)
+    except ConfigError as error:
+        if verbose:
+            raise
+        print(f"nas: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("nas: interrupted; what was finished is saved", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

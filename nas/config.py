@@ -1,0 +1,94 @@
+"""From Hydra's configuration to objects, with errors that say what to change."""
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nas.trial import ConfigError
+
+# Where, when and how long a run runs may differ when it is continued; what it computes may not.
+FREE_TO_CHANGE = {"run_dir", "max_trials", "max_seconds", "max_failures", "logger", "retrain"}
+
+
+def make(node: DictConfig, where: str, **available: Any) -> Any:
+    """Instantiates `node`, giving its target those of `available` that its signature names.
+
+    Raises ConfigError for what the target refuses.
+    """
+    import hydra
+    from hydra.errors import InstantiationException
+    from hydra.utils import get_object
+
+    if node is None or "_target_" not in node:
+        raise ConfigError(f"{where} must be chosen: set {where}=NAME; `nas list {where}` has them")
+    try:
+        names = inspect.signature(get_object(node["_target_"])).parameters
+        given = {key: value for key, value in available.items() if key in names}
+        return hydra.utils.instantiate(node, _convert_="object", **given)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ConfigError):
+            raise cause from None
+        if isinstance(cause, (ValueError, TypeError)):
+            raise ConfigError(f"{where}: {cause}") from error
+        raise
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Plain values, every interpolation resolved."""
+    values = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(values, dict):
+        raise ConfigError("the configuration must be a mapping")
+    return {str(key): value for key, value in values.items()}
+
+
+def refuse_other_config(path: Path, config: dict[str, Any]) -> None:
+    """Raises ConfigError where the run folder's config.yaml is another one, naming the setting."""
+    saved = OmegaConf.to_container(OmegaConf.load(path))
+    if not isinstance(saved, dict):
+        raise ConfigError(f"{path} must be the configuration of a run, got {type(saved).__name__}")
+    for name, before, now in _differences(saved, config, ""):
+        if name.split(".")[0] in FREE_TO_CHANGE or name.startswith("executor."):
+            if name != "executor.workers":
+                continue
+        raise ConfigError(
+            f"run_dir={path.parent} holds a run with {name}={before}, got {name}={now}: "
+            "continue it with its own settings, or name a new run_dir"
+        )
+
+
+def _differences(saved: Any, now: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(saved, dict) and isinstance(now, dict):
+        for key in [*saved, *(key for key in now if key not in saved)]:
+            below = f"{name}.{key}" if name else str(key)
+            yield from _differences(saved.get(key), now.get(key), below)
+    elif saved != now:
+        yield name, saved, now
+
+
+def one_line(error: Exception, names: list[str]) -> str:
+    """Hydra's words for a wrong override as one line, with the nearest of `names`."""
+    from hydra.errors import ConfigCompositionException
+
+    text = str(error)
+    wrong = ""
+    cause = error.__cause__
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    if isinstance(error, ConfigCompositionException) and cause is not None:
+        first = f"{first} {str(cause).splitlines()[0]}" if str(cause) else first
+    for mark in ("'", '"'):
+        parts = first.split(mark)
+        if len(parts) >= 3:
+            wrong = parts[1]
+            break
+    wrong = wrong.split("=")[0].lstrip("+~")
+    near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.5)
+    if not near:  # a setting inside a group: compare the last parts
+        last = {name.rsplit(".", 1)[-1]: name for name in names}
+        near = [last[n] for n in difflib.get_close_matches(wrong.rsplit(".", 1)[-1], last, n=3)]
+    hint = f" Nearest: {', '.join(near)}." if near else ""
+    return f"{first.rstrip('.')}.{hint}"

@@ -1,0 +1,108 @@
+"""Evaluators: a proposal becomes metrics. Stateless and picklable, so that any worker can run them.
+
+Tables (`benchmarks/`) are evaluators too. TensorFlow is imported by the first call, in the worker.
+"""
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nas.data import ImageData
+from nas.recipe import Recipe
+from nas.skeleton import ImageSkeleton
+from nas.trial import INVALID, EvaluationError, Proposal
+
+
+def trial_seed(seed: int, trial_id: int) -> int:
+    """The seed of one trial: a function of the run's seed and the trial's id, and nothing else."""
+    return int(np.random.SeedSequence([seed, trial_id]).generate_state(1)[0] % 2**31)
+
+
+class TrainFromScratch:
+    """Builds the architecture, trains it from random weights, validates it after every epoch.
+
+    Args:
+      dataset: gives the data when called; each worker calls it once.
+      skeleton: gives the skeleton when called with the data's image_shape and classes.
+      max_parameters, max_flops: a candidate with more is `invalid` before it is built.
+      max_memory: megabytes that weights, gradients, momenta and activations of a batch may take.
+      max_seconds: training that has taken longer at the end of an epoch is a `timeout`.
+    """
+
+    def __init__(
+        self,
+        *,
+        space,
+        dataset: Callable[[], ImageData],
+        skeleton: Callable[..., ImageSkeleton],
+        recipe: Recipe,
+        seed: int,
+        max_parameters: int | None = None,
+        max_flops: int | None = None,
+        max_memory: float | None = None,
+        max_seconds: float | None = None,
+    ):
+        self.space, self.dataset, self.skeleton, self.recipe = space, dataset, skeleton, recipe
+        self.seed = seed
+        self.max_parameters, self.max_flops, self.max_memory = max_parameters, max_flops, max_memory
+        self.max_seconds = max_seconds
+        self._data: ImageData | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_data": None}  # a worker loads its own
+
+    def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
+        """valid_accuracy and valid_loss of the last epoch, valid_accuracies of all, costs."""
+        if self._data is None:
+            self._data = self.dataset()
+        data = self._data
+        skeleton = self.skeleton(image_shape=data.image_shape, classes=data.classes)
+        recipe = self.recipe.replace(epochs=proposal.epochs) if proposal.epochs else self.recipe
+        cost = self.space.cost(proposal.arch, skeleton)
+        self._refuse(cost, recipe.batch_size)
+        history = self._train(proposal.arch, skeleton, recipe, trial_seed(self.seed, trial_id))
+        return {
+            "valid_accuracy": history["valid_accuracy"][-1],
+            "valid_accuracies": history["valid_accuracy"],
+            "valid_loss": history["valid_loss"][-1],
+            "train_accuracy": history["accuracy"][-1],
+            "parameters": cost.parameters,
+            "flops": cost.flops,
+            "epochs": recipe.epochs,
+        }
+
+    def _train(self, arch, skeleton, recipe, seed: int) -> dict[str, list[float]]:
+        import keras
+
+        from nas import image
+
+        try:
+            keras.utils.set_random_seed(seed)
+            model = self.space.build(arch, skeleton)
+            return image.fit(
+                model,
+                self._data,
+                recipe,
+                seed=seed,
+                evaluate_on="valid",
+                max_seconds=self.max_seconds,
+            )
+        finally:
+            keras.backend.clear_session()
+            gc.collect()  # models are cycles: without this they outlive many trials
+
+    def _refuse(self, cost, batch_size: int) -> None:
+        """A candidate too large costs nothing: it is refused before a variable is made."""
+        # Weights, gradients and momenta; activations are kept for the backward pass. float32.
+        memory = 4 * (3 * cost.parameters + batch_size * cost.activations) / 2**20
+        for name, value, limit in (
+            ("parameters", cost.parameters, self.max_parameters),
+            ("flops", cost.flops, self.max_flops),
+            ("memory", memory, self.max_memory),
+        ):
+            if limit is not None and value > limit:
+                raise EvaluationError(
+                    INVALID, f"{name} must be at most evaluator.max_{name}={limit}, got {value:.0f}"
+                )

@@ -1,0 +1,72 @@
+"""The second half of every paper: the found architecture, large, trained anew, tested once."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.data import ImageData
+from nas.recipe import Recipe
+from nas.trial import Arch
+
+
+def retrain(
+    space,
+    arch: Arch,
+    data: ImageData,
+    skeleton: Callable[..., Any],
+    recipe: Recipe,
+    *,
+    seeds: Sequence[int],
+    save_to: Path | None = None,
+    on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> dict[str, Any]:
+    """Trains on train + validation from each seed; the test split is read once per seed, at the end.
+
+    Args:
+      skeleton: gives the skeleton when called with the data's image_shape and classes.
+      save_to: where the model of the first seed goes (chosen beforehand, never by its test score).
+      on_epoch: called with (seed, epoch, values).
+
+    Returns: parameters, seeds, test_accuracy (mean), test_accuracy_sd, test_accuracies,
+      test_losses, seconds and history (of each seed).
+    """
+    import keras
+
+    from nas import image
+
+    shape = skeleton(image_shape=data.image_shape, classes=data.classes)
+    histories = []
+    for seed in seeds:
+        keras.utils.set_random_seed(seed)
+        model = space.build(arch, shape)
+        parameters = sum(int(v.shape.num_elements()) for v in model.trainable_variables)
+        histories.append(
+            image.fit(
+                model,
+                data,
+                recipe,
+                seed=seed,
+                train_on="train+valid",
+                evaluate_on="test",
+                on_epoch=None if on_epoch is None else _with_seed(on_epoch, seed),
+            )
+        )
+        if save_to is not None and seed == seeds[0]:
+            image.servable(model, data).save(save_to)
+        keras.backend.clear_session()
+    accuracies = [history["test_accuracy"][-1] for history in histories]
+    return {
+        "parameters": parameters,
+        "seeds": list(seeds),
+        "test_accuracy": statistics.fmean(accuracies),
+        "test_accuracy_sd": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        "test_accuracies": accuracies,
+        "test_losses": [history["test_loss"][-1] for history in histories],
+        "seconds": sum(sum(history["seconds"]) for history in histories),
+        "history": histories,
+    }
+
+
+def _with_seed(on_epoch, seed: int):
+    return lambda epoch, values: on_epoch(seed, epoch, values)

@@ -1,0 +1,122 @@
+"""`nas retrain RUN`: a found or named architecture at full size, several seeds, test once each."""
+
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from nas import run as runs
+from nas.config import make, resolved
+from nas.search import best
+from nas.store import Store
+from nas.trial import Arch, ConfigError
+
+
+def main(argv: list[str]) -> int:
+    from nas.hydra_main import run
+
+    # A first word without "=" is the run folder, as in `nas report RUN`.
+    if argv and not argv[0].startswith("-") and "=" not in argv[0]:
+        argv = [f"run='{argv[0]}'", *argv[1:]]
+    return run(task, "retrain", argv)
+
+
+def task(config: DictConfig) -> float:
+    """Trains and tests; writes retrained.json and the model of the first seed. Returns accuracy."""
+    from nas import logs
+    from nas.retrain import retrain
+
+    if (config.run is None) == (config.genotype is None):
+        raise ConfigError("retrain needs either a run folder (`nas retrain RUN`) or genotype=...")
+    if not config.seeds:
+        raise ConfigError("seeds must name at least one seed, got []; set seeds=[0,1,2]")
+    config = _with_run(config)
+    space = make(config.space, "space")
+    arch = _arch(config, space)
+    recipe = make(config.recipe, "recipe")
+    data = make(config.dataset, "dataset")()
+    folder = Path(config.run_dir or Path(config.run or "runs") / "retrain" / _now())
+    folder.mkdir(parents=True, exist_ok=True)
+    runs.write(folder / runs.CONFIG, OmegaConf.to_yaml(OmegaConf.create(resolved(config))))
+
+    info = logs.RunInfo(
+        run_dir=folder,
+        experiment=folder.name,
+        space=str(config.space["_target_"]),
+        controller="",
+        dataset=data.name,
+        seed=config.seeds[0],
+        config=resolved(config),
+        max_trials=len(config.seeds),
+        max_seconds=None,
+        job_type="retrain",
+        trials_done=0,
+    )
+    with logs.Loggers([logs.Console()], info) as loggers:
+        loggers.message(f"retraining {list(arch)}, {recipe.epochs} epochs, seeds {config.seeds}")
+        result = retrain(
+            space,
+            arch,
+            data,
+            make(config.skeleton, "skeleton"),
+            recipe,
+            seeds=list(config.seeds),
+            save_to=folder / runs.MODEL,
+            on_epoch=loggers.epoch,
+        )
+        summary = {"arch": list(arch), "dataset": data.name, "retrained": result}
+        runs.write_summary(folder, summary)
+        spread = result["test_accuracy_sd"]
+        loggers.message(
+            f"test accuracy {result['test_accuracy']:.4f}"
+            + (f" +- {spread:.4f} (sd)" if spread is not None else "")
+            + f" over {len(config.seeds)} seeds, {result['parameters']:,} parameters; {folder}"
+        )
+    return result["test_accuracy"]
+
+
+def _with_run(config: DictConfig) -> DictConfig:
+    """The run's own space, data set, recipe and skeleton, below what the command line says."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if config.run is None:
+        return config
+    saved = runs.read_run(Path(config.run))
+    given = [item.lstrip("+~") for item in HydraConfig.get().overrides.task]
+    retraining = saved.get("retrain") or {}
+    for name, own in (
+        ("space", saved.get("space")),
+        ("dataset", saved.get("dataset")),
+        ("recipe", retraining.get("recipe")),
+        ("skeleton", retraining.get("skeleton")),
+    ):
+        if own is None or any(item.startswith(f"{name}=") for item in given):
+            continue  # the command line chose another
+        merged = OmegaConf.create(OmegaConf.to_container(own))
+        for item in given:
+            key, _, _ = item.partition("=")
+            if key.startswith(f"{name}."):
+                OmegaConf.update(merged, key[len(name) + 1 :], OmegaConf.select(config, key))
+        OmegaConf.set_struct(config, False)
+        config[name] = merged
+    return config
+
+
+def _arch(config: DictConfig, space) -> Arch:
+    if config.run is None:
+        return space.parse(str(config.genotype))
+    with Store(config.run, read_only=True) as store:
+        trials = store.trials()
+    if config.trial is not None:
+        chosen = [trial for trial in trials if trial.id == config.trial]
+        if not chosen:
+            raise ConfigError(f"trial must be one of the run's {len(trials)}, got {config.trial}")
+        return chosen[0].arch
+    top = best(trials)
+    if top is None:
+        raise ConfigError(f"{config.run} has no trial that succeeded: nothing to retrain")
+    return top.arch
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d_%H-%M-%S")

@@ -1,0 +1,67 @@
+"""The run folder: what a search leaves behind, and how one is opened again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nas.config import refuse_other_config
+from nas.store import Store
+from nas.trial import ConfigError
+
+CONFIG, SUMMARY, MODEL = "config.yaml", "summary.json", "best.keras"
+
+
+def open_run(run_dir: Path, config: dict[str, Any]) -> Store:
+    """The store of a new run folder, or of one that holds a run of the same configuration.
+
+    Raises ConfigError where the folder is in use, cannot be written, or holds another run.
+    """
+    store = Store(run_dir)
+    path = run_dir / CONFIG
+    try:
+        if path.exists():
+            refuse_other_config(path, config)
+        else:
+            write(path, OmegaConf.to_yaml(OmegaConf.create(config)))
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def read_run(run_dir: Path) -> DictConfig:
+    """The configuration of a run folder. Raises ConfigError where there is none."""
+    path = Path(run_dir) / CONFIG
+    if not path.is_file():
+        raise ConfigError(f"{run_dir} is not a run folder: it has no {CONFIG}")
+    config = OmegaConf.load(path)
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{path} must be a mapping of settings")
+    return config
+
+
+def read_summary(run_dir: Path) -> dict[str, Any]:
+    """summary.json of a run folder; empty where the run has not come to its end."""
+    path = Path(run_dir) / SUMMARY
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path} is damaged ({error}); continue the run to write it again") from None
+
+
+def write(path: Path, text: str) -> None:
+    """Replaces the file in one step: a reader, or a crash, sees the old one or the new one."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text)
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
+    write(run_dir / SUMMARY, json.dumps(summary, indent=2) + "\n")

@@ -1,0 +1,172 @@
+"""`nas search`: builds what the configuration names, searches, retrains the best, reports."""
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from nas import run as runs
+from nas.config import make, resolved
+from nas.search import TooManyFailures, best, search
+from nas.trial import ConfigError, Trial
+
+
+def main(argv: list[str]) -> int:
+    from nas.hydra_main import run
+
+    return run(task, "search", argv)
+
+
+def task(config: DictConfig) -> float | None:
+    """One search, whole. Returns the best reward, which is what a sweeper maximises."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    run_dir = Path(hydra.runtime.output_dir)
+    settings = resolved(config) | {"run_dir": str(run_dir)}
+    choices = {key: str(value) for key, value in hydra.runtime.choices.items() if "/" not in key}
+    try:
+        parts = build(config)
+        store = runs.open_run(run_dir, settings | {"choices": choices})
+    except ConfigError:
+        with contextlib.suppress(OSError):  # Hydra has made it; leave no empty folder behind
+            run_dir.rmdir()
+        raise
+    with store, _loggers(config, run_dir, settings, choices, store) as loggers:
+        return _run(config, parts, store, run_dir, loggers, choices)
+
+
+def build(config: DictConfig) -> dict[str, Any]:
+    """Everything the configuration names, so that a wrong setting is told before any work."""
+    from nas.data import cached
+
+    seed = config.seed
+    if not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"seed must be an integer of at least 0, got {seed}; set seed=0")
+    if config.max_trials is None or config.max_trials < 1:
+        raise ConfigError(f"max_trials must be at least 1, got {config.max_trials}")
+    parts: dict[str, Any] = {"seed": seed, "space": make(config.space, "space")}
+    parts["skeleton"] = make(config.skeleton, "skeleton")
+    parts["recipe"] = make(config.recipe, "recipe")
+    parts["dataset"] = cached(make(config.dataset, "dataset")) if config.dataset else None
+    parts["reward"] = make(config.reward, "reward")
+    parts["controller"] = make(config.controller, "controller", **parts)
+    parts["evaluate"] = make(config.evaluator, "evaluator", **parts)
+    if config.retrain.seeds:
+        parts["retrain_skeleton"] = make(config.retrain.skeleton, "retrain.skeleton")
+        parts["retrain_recipe"] = make(config.retrain.recipe, "retrain.recipe")
+    if parts["dataset"] is not None:
+        parts["dataset"]()  # data that are not there are told now
+    parts["executor"] = make(config.executor, "executor")
+    return parts
+
+
+def _loggers(config, run_dir: Path, settings, choices, store):
+    from nas import logs
+
+    info = logs.RunInfo(
+        run_dir=run_dir,
+        experiment=choices.get("experiment") or settings["name"],
+        space=choices["space"],
+        controller=choices["controller"],
+        dataset=choices["dataset"],
+        seed=settings["seed"],
+        config=settings,
+        max_trials=settings["max_trials"],
+        max_seconds=settings["max_seconds"],
+        job_type="search",
+        trials_done=len(store.trials()),
+    )
+    extra = [make(config.logger, "logger")] if config.logger else []
+    return logs.Loggers([logs.Console(), *extra], info)
+
+
+def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
+    start = time.perf_counter()
+    trials: list[Trial] = []
+    stopped = None
+    try:
+        with parts["executor"] as executor:
+            trials = search(
+                parts["controller"],
+                parts["evaluate"],
+                parts["reward"],
+                store,
+                executor,
+                max_trials=config.max_trials,
+                max_seconds=config.max_seconds,
+                max_failures=config.max_failures,
+                on_trial=loggers.trial,
+            )
+    except TooManyFailures as error:
+        stopped = str(error)
+        trials = sorted(store.trials(), key=lambda trial: trial.id)
+    top = best(trials)
+    summary = _summary(config, parts["space"], trials, choices) | {"stopped": stopped}
+    before = runs.read_summary(run_dir)
+    if top is not None and config.retrain.seeds and stopped is None:
+        done = before.get("retrained")
+        if done and before["best"]["trial"] == top.id and done["seeds"] == list(config.retrain.seeds):
+            summary["retrained"] = done
+        else:
+            summary["retrained"] = _retrain(config, parts, top, run_dir, loggers)
+    summary["wall_seconds"] = before.get("wall_seconds", 0.0) + time.perf_counter() - start
+    runs.write_summary(run_dir, summary)
+    _report(run_dir, parts["space"], loggers)
+    loggers.finish(summary)
+    if stopped:
+        raise ConfigError(f"search stopped: {stopped}")
+    return None if top is None else top.reward
+
+
+def _summary(config, space, trials: list[Trial], choices) -> dict[str, Any]:
+    top = best(trials)
+    return {
+        "space": choices["space"],
+        "controller": choices["controller"],
+        "dataset": choices["dataset"],
+        "seed": config.seed,
+        "trials": len(trials),
+        "failed": sum(trial.reward is None for trial in trials),
+        "seconds": sum(trial.seconds for trial in trials),
+        "best": None
+        if top is None
+        else {
+            "trial": top.id,
+            "arch": list(top.arch),
+            "decoded": {name: _plain(value) for name, value in space.decode(top.arch).items()},
+            "reward": top.reward,
+            "metrics": top.metrics,
+        },
+        "retrained": None,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def _retrain(config, parts, top: Trial, run_dir: Path, loggers) -> dict[str, Any]:
+    from nas.retrain import retrain
+
+    seeds = list(config.retrain.seeds)
+    epochs = parts["retrain_recipe"].epochs
+    loggers.message(f"retraining trial {top.id} on train + validation, {epochs} epochs, seeds {seeds}")
+    return retrain(
+        parts["space"],
+        top.arch,
+        parts["dataset"](),
+        parts["retrain_skeleton"],
+        parts["retrain_recipe"],
+        seeds=seeds,
+        save_to=run_dir / runs.MODEL,
+        on_epoch=loggers.epoch,
+    )
+
+
+def _report(run_dir: Path, space, loggers) -> None:
+    from nas.report import write_report
+
+    loggers.message(f"report: {write_report(run_dir, space=space)}")
