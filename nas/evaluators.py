@@ -20,6 +20,22 @@ def trial_seed(seed: int, trial_id: int) -> int:
     return int(np.random.SeedSequence([seed, trial_id]).generate_state(1)[0] % 2**31)
 
 
+class LoadedOnce:
+    """A data set read on its first call and kept; a copy sent to a worker reads its own."""
+
+    def __init__(self, load: Callable[[], ImageData]):
+        self.load = load
+        self._data: ImageData | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"load": self.load, "_data": None}
+
+    def __call__(self) -> ImageData:
+        if self._data is None:
+            self._data = self.load()
+        return self._data
+
+
 class TrainFromScratch:
     """Builds the architecture, trains it from random weights, validates it after every epoch.
 
@@ -44,20 +60,15 @@ class TrainFromScratch:
         max_memory: float | None = None,
         max_seconds: float | None = None,
     ):
-        self.space, self.dataset, self.skeleton, self.recipe = space, dataset, skeleton, recipe
+        self.space, self.skeleton, self.recipe = space, skeleton, recipe
+        self.dataset = dataset if isinstance(dataset, LoadedOnce) else LoadedOnce(dataset)
         self.seed = seed
         self.max_parameters, self.max_flops, self.max_memory = max_parameters, max_flops, max_memory
         self.max_seconds = max_seconds
-        self._data: ImageData | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_data": None}  # a worker loads its own
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
         """valid_accuracy and valid_loss of the last epoch, valid_accuracies of all, costs."""
-        if self._data is None:
-            self._data = self.dataset()
-        data = self._data
+        data = self.dataset()
         skeleton = self.skeleton(image_shape=data.image_shape, classes=data.classes)
         recipe = self.recipe.replace(epochs=proposal.epochs) if proposal.epochs else self.recipe
         cost = self.space.cost(proposal.arch, skeleton)
@@ -83,7 +94,7 @@ class TrainFromScratch:
             model = self.space.build(arch, skeleton)
             return image.fit(
                 model,
-                self._data,
+                self.dataset(),
                 recipe,
                 seed=seed,
                 evaluate_on="valid",

@@ -40,7 +40,7 @@ def task(config: DictConfig) -> float | None:
 
 def build(config: DictConfig) -> dict[str, Any]:
     """Everything the configuration names, so that a wrong setting is told before any work."""
-    from nas.data import cached
+    from nas.evaluators import LoadedOnce
 
     seed = config.seed
     if not isinstance(seed, int) or seed < 0:
@@ -50,7 +50,7 @@ def build(config: DictConfig) -> dict[str, Any]:
     parts: dict[str, Any] = {"seed": seed, "space": make(config.space, "space")}
     parts["skeleton"] = make(config.skeleton, "skeleton")
     parts["recipe"] = make(config.recipe, "recipe")
-    parts["dataset"] = cached(make(config.dataset, "dataset")) if config.dataset else None
+    parts["dataset"] = LoadedOnce(make(config.dataset, "dataset")) if config.dataset else None
     parts["reward"] = make(config.reward, "reward")
     parts["controller"] = make(config.controller, "controller", **parts)
     parts["evaluate"] = make(config.evaluator, "evaluator", **parts)

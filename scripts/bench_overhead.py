@@ -1,0 +1,106 @@
+"""What the engine adds to a trial: controller and store, and a real tiny candidate.
+
+    python scripts/bench_overhead.py [--table-trials 10000] [--candidates 100]
+
+Prints milliseconds a trial of regularized evolution with an evaluator as fast as a table, at the
+start and at the end of a long search, with and without the durable store, side by side in one run;
+then the seconds a real candidate on the digits costs beyond its training steps.
+"""
+
+import argparse
+import tempfile
+import time
+
+import numpy as np
+
+from controllers.evolution import RegularizedEvolution
+from nas.executors import SerialExecutor
+from nas.search import search
+from nas.store import Store
+from search_spaces.nasbench201 import NASBench201
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table-trials", type=int, default=10_000)
+    parser.add_argument("--candidates", type=int, default=100)
+    args = parser.parse_args()
+    table(args.table_trials)
+    if args.candidates:
+        candidates(args.candidates)
+
+
+def table(trials: int) -> None:
+    rewards = np.random.default_rng(0).random(5**6)
+
+    def evaluate(trial_id, proposal):
+        index = 0
+        for choice in proposal.arch:
+            index = 5 * index + choice
+        return {"valid_accuracy": float(rewards[index]), "seconds": 1.0}
+
+    moments = [time.perf_counter()]
+    with tempfile.TemporaryDirectory() as folder, Store(folder) as store:
+        search(
+            RegularizedEvolution(NASBench201(), seed=0),
+            evaluate,
+            lambda metrics: metrics["valid_accuracy"],
+            store,
+            SerialExecutor(),
+            max_trials=trials,
+            on_trial=lambda trial: moments.append(time.perf_counter()),
+        )
+    each = 1000 * np.diff(moments)  # milliseconds
+    last = len(each) - 100
+    print(f"controller + durable store, {trials} trials: {each.mean():.3f} ms a trial")
+    print(f"  trials 100-200: {np.median(each[100:200]):.3f} ms (median)")
+    print(f"  last 100:       {np.median(each[last:]):.3f} ms (median)")
+    print(f"  ratio last / first: {np.median(each[last:]) / np.median(each[100:200]):.2f}")
+
+
+def candidates(count: int) -> None:
+    import resource
+
+    import benchmarks.digits
+    from nas import image
+    from nas.evaluators import TrainFromScratch
+    from nas.recipe import Recipe
+    from nas.skeleton import ImageSkeleton
+    from nas.trial import Proposal
+
+    steps: list[float] = []
+    fit = image.fit
+
+    def timed_fit(*args, **kwargs):
+        history = fit(*args, **kwargs)
+        # The first epoch traces; what its steps took is what the later epochs took.
+        steps.append(float(np.median(history["seconds"][1:])) * len(history["seconds"]))
+        return history
+
+    image.fit = timed_fit
+    space = NASBench201()
+    evaluate = TrainFromScratch(
+        space=space,
+        dataset=benchmarks.digits.load,
+        skeleton=lambda **data: ImageSkeleton(cells=1, channels=8, **data),
+        recipe=Recipe(epochs=4, batch_size=64),
+        seed=0,
+    )
+    rng = np.random.default_rng(0)
+    evaluate(0, Proposal(space.sample(rng)))  # loads the data, warms TensorFlow up
+    steps.clear()
+    overheads, memory = [], [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
+    for i in range(count):
+        start = time.perf_counter()
+        evaluate(i, Proposal(space.sample(rng)))
+        overheads.append(time.perf_counter() - start - steps[-1])
+        memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(
+        f"a real tiny candidate beyond its training steps: {np.mean(overheads):.3f} s on average "
+        f"over {count} (median {np.median(overheads):.3f}); the process grew by "
+        f"{(memory[-1] - memory[0]) / count:.2f} MB a candidate"
+    )
+
+
+if __name__ == "__main__":
+    main()
