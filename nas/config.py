@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,25 +71,30 @@ def _differences(saved: Any, now: Any, name: str) -> Iterator[tuple[str, Any, An
         yield name, saved, now
 
 
+# How Hydra and OmegaConf name what they did not find, and how we do.
+_UNKNOWN = (
+    (re.compile(r"Could not find '([^']+)'"), "no {}"),
+    (re.compile(r"Could not override '([^']+)'"), "no group {}"),
+    (re.compile(r"full_key: (\S+)"), "no setting {}"),
+)
+
+
 def one_line(error: Exception, names: list[str]) -> str:
     """Hydra's words for a wrong override as one line, with the nearest of `names`."""
-    from hydra.errors import ConfigCompositionException
+    text = f"{error}\n{error.__cause__ or ''}"
+    for pattern, rule in _UNKNOWN:
+        found = pattern.search(text)
+        if found and "Missing mandatory" not in text:
+            wrong = found[1].replace("/", "=", 1)
+            near = _nearest(wrong, names)
+            hint = f"; nearest: {', '.join(near)}" if near else ""
+            return f"{rule.format(wrong)}{hint}. `nas list` and --cfg job show all"
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
-    text = str(error)
-    wrong = ""
-    cause = error.__cause__
-    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    if isinstance(error, ConfigCompositionException) and cause is not None:
-        first = f"{first} {str(cause).splitlines()[0]}" if str(cause) else first
-    for mark in ("'", '"'):
-        parts = first.split(mark)
-        if len(parts) >= 3:
-            wrong = parts[1]
-            break
-    wrong = wrong.split("=")[0].lstrip("+~")
-    near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.5)
-    if not near:  # a setting inside a group: compare the last parts
-        last = {name.rsplit(".", 1)[-1]: name for name in names}
-        near = [last[n] for n in difflib.get_close_matches(wrong.rsplit(".", 1)[-1], last, n=3)]
-    hint = f" Nearest: {', '.join(near)}." if near else ""
-    return f"{first.rstrip('.')}.{hint}"
+
+def _nearest(wrong: str, names: list[str]) -> list[str]:
+    near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.6)
+    if near:
+        return near
+    last = {name.rsplit(".", 1)[-1]: name for name in names}  # the right name in another group
+    return [last[word] for word in difflib.get_close_matches(wrong.rsplit(".", 1)[-1], last, n=3)]
