@@ -59,7 +59,7 @@ def look(*, name: str | None = None, data_dir: str | None = None, **settings) ->
             ready=False,
             place=str(root),
             contents=f"prepared there: {', '.join(there) or 'none'}",
-            hint="dataset=tfds dataset.name=NAME",
+            hint="nas data prepare NAME, then set dataset.name=NAME",
         )
     place = root / name.split(":")[0]
     versions = sorted(path.parent for path in place.glob("*/dataset_info.json"))
