@@ -27,7 +27,9 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error, names(config_name))) from error
     except PermissionError as error:
-        raise ConfigError(f"run_dir must be a folder one can write to, got {error.filename}") from error
+        raise ConfigError(
+            f"run_dir must be a folder one can write to, got {error.filename}"
+        ) from error
     return 2 if failed else 0
 
 

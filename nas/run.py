@@ -50,7 +50,9 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{path} is damaged ({error}); continue the run to write it again") from None
+        raise ConfigError(
+            f"{path} is damaged ({error}); continue the run to write it again"
+        ) from None
 
 
 def write(path: Path, text: str) -> None:

@@ -61,20 +61,14 @@ def search(
         running[executor.submit(work, i, proposal)] = i
 
     while True:
-        run.tell()
-        run.stop_after(max_failures)
-        room = min(in_flight, max_trials - run.told) - len(run.pending) - len(run.waiting)
-        over = max_seconds is not None and run.seconds >= max_seconds
-        proposals = run.ask(room) if room > 0 and not over else {}
+        proposals = run.advance(in_flight, max_trials, max_seconds, max_failures)
         for trial in run.save(proposals):
             on_trial(trial)
         for i, proposal in proposals.items():
             running[executor.submit(work, i, proposal)] = i
         if not running:
             return run.trials
-        done, _ = concurrent.futures.wait(
-            running, return_when=concurrent.futures.FIRST_COMPLETED
-        )
+        done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
         for future in done:
             run.finish(running.pop(future), future)
 
@@ -101,21 +95,37 @@ class _Run:
         self.waiting[i] = trial
         self.unsaved.append(trial)
 
-    def tell(self) -> None:
-        ready = []
-        while self.told in self.waiting:
-            ready.append(self.waiting.pop(self.told))
-            self.told += 1
-        if ready:
-            self.controller.tell(ready)
-            self.trials += ready
-            self.seconds += sum(trial.seconds for trial in ready)
+    def advance(
+        self, in_flight: int, max_trials: int, max_seconds: float | None, max_failures: int
+    ) -> dict[int, Proposal]:
+        """Tells what has its turn, one trial at a time, and asks after each as far as it may.
 
-    def ask(self, n: int) -> dict[int, Proposal]:
+        Trial i is asked for when trial i - in_flight has been told, no sooner and no later: that is
+        why it does not matter which worker was faster.
+        """
+        proposals: dict[int, Proposal] = {}
+        while True:
+            if max_seconds is None or self.seconds < max_seconds:
+                proposals |= self._ask(min(self.told + in_flight, max_trials))
+            if self.told not in self.waiting:
+                return proposals
+            self._tell(self.waiting.pop(self.told))
+            self._stop_after(max_failures)
+
+    def _ask(self, end: int) -> dict[int, Proposal]:
+        """Proposals for the trials below `end` that have none yet."""
         first = self.told + len(self.waiting) + len(self.pending)
-        proposals = dict(enumerate(self.controller.ask(n), first))
+        if first >= end:
+            return {}
+        proposals = dict(enumerate(self.controller.ask(end - first), first))
         self.pending |= proposals
         return proposals
+
+    def _tell(self, trial: Trial) -> None:
+        self.controller.tell([trial])
+        self.told += 1
+        self.trials.append(trial)
+        self.seconds += trial.seconds
 
     def save(self, proposals: Mapping[int, Proposal]) -> list[Trial]:
         """Everything that has changed, in one transaction."""
@@ -126,10 +136,10 @@ class _Run:
         saved, self.unsaved = self.unsaved, []
         return saved
 
-    def stop_after(self, max_failures: int) -> None:
+    def _stop_after(self, max_failures: int) -> None:
         last = self.trials[-max_failures:]
         if len(last) == max_failures and all(trial.reward is None for trial in last):
-            self.save({})
+            self.save({})  # nothing finished is lost
             raise TooManyFailures(
                 f"the last {max_failures} trials failed, the last one as {last[-1].status}: "
                 f"{last[-1].reason}. Set max_failures to allow more in a row"

@@ -108,7 +108,11 @@ def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
     before = runs.read_summary(run_dir)
     if top is not None and config.retrain.seeds and stopped is None:
         done = before.get("retrained")
-        if done and before["best"]["trial"] == top.id and done["seeds"] == list(config.retrain.seeds):
+        if (
+            done
+            and before["best"]["trial"] == top.id
+            and done["seeds"] == list(config.retrain.seeds)
+        ):
             summary["retrained"] = done
         else:
             summary["retrained"] = _retrain(config, parts, top, run_dir, loggers)
@@ -153,7 +157,9 @@ def _retrain(config, parts, top: Trial, run_dir: Path, loggers) -> dict[str, Any
 
     seeds = list(config.retrain.seeds)
     epochs = parts["retrain_recipe"].epochs
-    loggers.message(f"retraining trial {top.id} on train + validation, {epochs} epochs, seeds {seeds}")
+    loggers.message(
+        f"retraining trial {top.id} on train + validation, {epochs} epochs, seeds {seeds}"
+    )
     return retrain(
         parts["space"],
         top.arch,

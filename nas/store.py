@@ -158,7 +158,9 @@ def _lock(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
     except OSError as error:
-        raise ConfigError(f"run_dir must be a folder one can write to, got {folder}: {error.strerror}")
+        raise ConfigError(
+            f"run_dir must be a folder one can write to, got {folder}: {error.strerror}"
+        )
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

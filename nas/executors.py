@@ -1,0 +1,214 @@
+"""Where trials run: in this process, or in warm worker processes that are replaced in time.
+
+A failure that has a name reaches the future as EvaluationError, so that the search can go on.
+"""
+
+import collections
+import concurrent.futures
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from nas.trial import CRASHED, OOM, TIMEOUT, ConfigError, EvaluationError
+
+_THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+
+
+def classify(error: Exception) -> EvaluationError:
+    """Any exception of an evaluation as one of the statuses, with its message on one line."""
+    if isinstance(error, EvaluationError):
+        return error
+    name = type(error).__name__
+    text = " ".join(str(error).split())[:300]
+    status = OOM if isinstance(error, MemoryError) or name == "ResourceExhaustedError" else CRASHED
+    return EvaluationError(status, f"{name}: {text}")
+
+
+class SerialExecutor(concurrent.futures.Executor):
+    """Runs each call as it is submitted, in this process."""
+
+    workers = 1
+
+    def submit(self, fn: Callable, /, *args, **kwargs) -> concurrent.futures.Future:
+        future: concurrent.futures.Future = concurrent.futures.Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(classify(error))
+        return future
+
+
+class ProcessExecutor(concurrent.futures.Executor):
+    """Warm worker processes, one trial at a time each.
+
+    Args:
+      workers: processes.
+      recycle_after: a worker is replaced after so many trials: a traced graph leaks 3 to 18 MB.
+      timeout: seconds after which a trial's worker is killed; None for never.
+      threads_per_worker: of TensorFlow and BLAS, so that workers do not fight for the cores.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int = 2,
+        recycle_after: int = 50,
+        timeout: float | None = None,
+        threads_per_worker: int = 1,
+    ):
+        for name, value in (
+            ("workers", workers),
+            ("recycle_after", recycle_after),
+            ("threads_per_worker", threads_per_worker),
+        ):
+            if value < 1:
+                raise ConfigError(f"executor.{name} must be at least 1, got {value}")
+        if timeout is not None and timeout <= 0:
+            raise ConfigError(f"executor.timeout must be positive seconds or null, got {timeout}")
+        self.workers, self.recycle_after, self.timeout = workers, recycle_after, timeout
+        self.threads = threads_per_worker
+        self._queue: collections.deque = collections.deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._slots = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
+        for slot in self._slots:
+            slot.start()
+
+    def submit(self, fn: Callable, /, *args, **kwargs) -> concurrent.futures.Future:
+        future: concurrent.futures.Future = concurrent.futures.Future()
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("submit after shutdown")
+            self._queue.append((future, fn, args, kwargs))
+            self._changed.notify()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        with self._changed:
+            self._closed = True
+            while cancel_futures and self._queue:
+                self._queue.popleft()[0].cancel()
+            self._changed.notify_all()
+        if wait:
+            for slot in self._slots:
+                slot.join()
+
+    def _serve(self) -> None:
+        """One thread per slot: keeps a worker alive and hands it one call after another."""
+        worker: _Worker | None = None
+        try:
+            while True:
+                with self._changed:
+                    while not self._queue and not self._closed:
+                        self._changed.wait()
+                    if not self._queue:
+                        return
+                    future, fn, args, kwargs = self._queue.popleft()
+                if not future.set_running_or_notify_cancel():
+                    continue
+                if worker is None:
+                    worker = _Worker(self.threads)
+                try:
+                    future.set_result(worker.call(fn, args, kwargs, self.timeout))
+                except Exception as error:
+                    future.set_exception(classify(error))
+                if not worker.alive or worker.calls >= self.recycle_after:
+                    worker.close()
+                    worker = None
+        finally:
+            if worker is not None:
+                worker.close()
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, threads: int):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, threads), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe breaks when the worker dies
+        self.calls = 0
+        self.sent: Callable | None = None  # the function the worker holds already
+        self.alive = True
+
+    def call(self, fn: Callable, args: tuple, kwargs: dict, timeout: float | None) -> Any:
+        self.calls += 1
+        try:
+            body = pickle.dumps((None if fn is self.sent else fn, args, kwargs))
+        except Exception as error:
+            raise EvaluationError(CRASHED, f"cannot be sent to a worker: {error}") from error
+        try:
+            self.pipe.send_bytes(body)
+            self.sent = fn
+            deadline = None if timeout is None else time.monotonic() + timeout
+            if not wait([self.pipe], None if deadline is None else deadline - time.monotonic()):
+                self.alive = False
+                raise EvaluationError(TIMEOUT, f"took longer than executor.timeout={timeout} s")
+            worked, value = pickle.loads(self.pipe.recv_bytes())
+        except (EOFError, OSError):
+            self.alive = False
+            raise EvaluationError(*self._death()) from None
+        if not worked:
+            raise EvaluationError(*value)
+        return value
+
+    def _death(self) -> tuple[str, str]:
+        self.process.join(5)
+        code = self.process.exitcode
+        if code == -signal.SIGKILL:
+            return CRASHED, "the worker was killed by signal 9 (often the kernel, out of memory)"
+        if code is not None and code < 0:
+            return CRASHED, f"the worker was killed by signal {-code}"
+        return CRASHED, f"the worker ended by itself with status {code}"
+
+    def close(self) -> None:
+        self.pipe.close()  # a waiting worker ends
+        if not self.alive:
+            self.process.kill()
+        self.process.join(2)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.process.close()
+
+
+def _work(pipe: Connection, threads: int) -> None:
+    """The worker's life: one call after another, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for name in _THREADS:  # before the first call imports TensorFlow
+        os.environ[name] = str(threads)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    held: Callable | None = None
+    while True:
+        try:
+            body = pipe.recv_bytes()
+        except (EOFError, OSError):
+            return
+        answer: tuple[bool, Any]
+        try:
+            fn, args, kwargs = pickle.loads(body)
+            held = held if fn is None else fn
+            if held is None:
+                raise RuntimeError("no function was sent")
+            answer = True, held(*args, **kwargs)
+            sent = pickle.dumps(answer)
+        except Exception as error:
+            known = classify(error)
+            sent = pickle.dumps((False, (known.status, known.reason)))
+        pipe.send_bytes(sent)
+
+
+def _die_with_parent() -> None:
+    """A parent killed with kill -9 cannot tell: its sentinel does."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+    os._exit(1)
