@@ -9,6 +9,7 @@ can run code: pickled objects are refused.
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -70,16 +71,12 @@ def _open(path: str | None) -> np.lib.npyio.NpzFile:
         raise ConfigError(
             f"dataset.path must be an .npz file that exists, got {path}; set dataset.path=FILE.npz"
         )
-    try:
-        file = np.load(Path(path).expanduser(), allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"dataset.path must be an .npz file, got {path}: {error}") from error
-    if not isinstance(file, np.lib.npyio.NpzFile):
+    if not zipfile.is_zipfile(Path(path).expanduser()):
         raise ConfigError(
-            f"dataset.path must be an .npz file with x and y, got the single array of {path}; "
-            "write it with np.savez(path, x=images, y=labels)"
+            f"dataset.path must be an .npz file, as np.savez(path, x=images, y=labels) writes it, "
+            f"got {path}, which is none"
         )
-    return file
+    return np.load(Path(path).expanduser(), allow_pickle=False)
 
 
 def _names(file: np.lib.npyio.NpzFile, path: str | None) -> tuple[str, ...]:
@@ -98,8 +95,8 @@ def _read(path: str | None) -> dict[str, np.ndarray]:
     with _open(path) as file:
         for name in _names(file, path):
             try:
-                arrays[name] = file[name]
-            except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+                arrays[name] = np.asarray(file[name])  # bytes, where it is no array
+            except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
                 raise ConfigError(
                     f"dataset.path must hold plain numbers, array {name} of {path} cannot be "
                     f"read: {error}"

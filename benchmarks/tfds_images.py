@@ -70,15 +70,26 @@ def look(*, name: str | None = None, data_dir: str | None = None, **settings) ->
 
 def prepare(*, name: str | None = None, data_dir: str | None = None, **settings) -> None:
     """Downloads the set and writes it where `load` looks; returns at once where it is there."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
     builder = _builder(name, data_dir)
-    if not builder.info.splits and builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        manual = _data_dir(data_dir) / "downloads" / "manual"
-        if not manual.is_dir():
-            raise ConfigError(
-                f"{name} cannot be downloaded for you: bring its files to {manual} yourself. "
-                f"TFDS says: {' '.join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())}"
-            )
-    builder.download_and_prepare()
+    manual = _data_dir(data_dir) / "downloads" / "manual"
+    instructions = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if not builder.info.splits and instructions and not list(manual.glob("*")):
+        raise ConfigError(
+            f"{name} cannot be downloaded for you: bring its files to {manual} yourself. "
+            f"TFDS says: {' '.join(instructions.split())}"
+        )
+    wrong_file = tfds.core.download.download_manager.NonMatchingChecksumError
+    try:
+        builder.download_and_prepare()
+    except (OSError, tf.errors.OpError, tfds.download.DownloadError, wrong_file) as error:
+        raise ConfigError(
+            f"{name} could not be written to {builder.data_dir}: "
+            f"{' '.join(str(error).split())[:300]}; mend that and run the command again, or copy "
+            f"a folder that TFDS has prepared elsewhere"
+        ) from error
 
 
 def _data_dir(data_dir: str | None) -> Path:

@@ -169,8 +169,8 @@ def _count(size: int | float | None, total: int, setting: str) -> int:
     rule = f"dataset.{setting} must be a number of images (int) or a share in (0, 1) (float)"
     if size is None or isinstance(size, bool) or not isinstance(size, int | float):
         raise ConfigError(f"{rule}, got {size}")
-    count = round(size * total) if isinstance(size, float) else size
-    if not 1 <= count < total or (isinstance(size, float) and not 0 < size < 1):
+    count = round(size * total) if isinstance(size, float) and 0 < size < 1 else size
+    if isinstance(count, float) or not 1 <= count < total:
         raise ConfigError(f"{rule}, at least 1 image of the {total} and not all, got {size}")
     return count
 

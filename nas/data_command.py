@@ -83,7 +83,9 @@ def _prepare(name: str, data_dir: str | None) -> int:
     found = _look(name) if known and data_dir is None else module.look(**settings)
     if not found.ready:
         if not hasattr(module, "prepare") or settings.get("name", name) is None:
-            raise ConfigError(f"{name} cannot be downloaded, it is {found.place}; {found.hint}")
+            raise ConfigError(
+                f"{name} stands for data of your choice, nothing to download; {found.hint}"
+            )
         module.prepare(**settings)
         found = module.look(**settings)
     print(f"{name} is ready: {found.contents}; {found.place}")
