@@ -137,7 +137,7 @@ def _share_axes(axes: "Axes", edges: np.ndarray) -> None:
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.set_ylabel("share")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
 
 
 def _with_others(group: Group) -> tuple[list[Any], np.ndarray]:

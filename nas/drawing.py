@@ -7,7 +7,7 @@ skip connections stay readable; order within a layer by barycentres; positions b
 import dataclasses
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,6 +22,8 @@ LINE = 24  # characters of a label before it is broken
 ROW, CHARACTER, GAP, BEND = 0.62, 0.073, 0.16, 0.05  # inches
 SWEEPS = 24
 
+Point = str | tuple[str, int]
+
 
 class Drawable(Protocol):
     """What a space's `graph(arch)` gives: nodes as (name, label, kind), edges as (from, to)."""
@@ -34,33 +36,31 @@ class Drawable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where everything lies. A bend is a point (node, layer) where a node's bundle passes a layer."""
+    """Where everything lies. A bend, (node, layer), is where a node's bundle passes a layer."""
 
     layers: Mapping[str, int]  # of each node, 0 at the top
-    x: Mapping[str | tuple[str, int], float]  # of each node and bend, inches
-    routes: Mapping[
-        tuple[str, str], tuple[str | tuple[str, int], ...]
-    ]  # of each edge, ends included
+    x: Mapping[Point, float]  # of each node and bend, inches
+    routes: Mapping[tuple[str, str], tuple[Point, ...]]  # of each edge, its ends included
 
 
 def layout(graph: Drawable) -> Layout:
     """Raises ValueError where an edge names no node or the graph has a cycle."""
     layers = _layers(graph)
-    routes = {}
+    routes: dict[tuple[str, str], tuple[Point, ...]] = {}
     for a, b in dict.fromkeys(graph.edges):
         bends = [(a, layer) for layer in range(layers[a] + 1, layers[b])]
         routes[a, b] = (a, *bends, b)
-    rows: list[list] = [[] for _ in range(max(layers.values(), default=-1) + 1)]
-    for point in dict.fromkeys(
-        [name for name, _, _ in graph.nodes] + [p for route in routes.values() for p in route]
-    ):
+    rows: list[list[Point]] = [[] for _ in range(max(layers.values(), default=-1) + 1)]
+    points: list[Point] = [name for name, _, _ in graph.nodes]
+    points += [p for route in routes.values() for p in route]
+    for point in dict.fromkeys(points):
         rows[layers[point] if isinstance(point, str) else point[1]].append(point)
     links = {link for route in routes.values() for link in zip(route, route[1:], strict=False)}
-    above: dict = {}
-    below: dict = {}
-    for a, b in sorted(links, key=str):
-        above.setdefault(b, []).append(a)
-        below.setdefault(a, []).append(b)
+    above: dict[Point, list[Point]] = {}
+    below: dict[Point, list[Point]] = {}
+    for p, q in sorted(links, key=str):
+        above.setdefault(q, []).append(p)
+        below.setdefault(p, []).append(q)
     _order(rows, above, below)
     half = {name: _width(label) / 2 for name, label, _ in graph.nodes}
     return Layout(layers, _positions(rows, above, below, half), routes)
@@ -92,7 +92,7 @@ def _layers(graph: Drawable) -> dict[str, int]:
 
 
 def _order(rows: list[list], above: Mapping, below: Mapping) -> None:
-    """Sorts every row in place by the mean place of its neighbours, keeping the fewest crossings."""
+    """Sorts every row in place by its neighbours' mean places, keeping the fewest crossings."""
     best, fewest = [list(row) for row in rows], _crossings(rows, below)
     for sweep in range(SWEEPS):
         if not fewest:
@@ -124,16 +124,20 @@ def _crossings(rows: Sequence[Sequence], below: Mapping) -> int:
 
 
 def _positions(rows: Sequence[Sequence], above: Mapping, below: Mapping, half: Mapping) -> dict:
-    """Every point under its neighbours, as far as the order and the widths allow; leftmost at 0."""
+    """Every point under its neighbours, as far as the order and the widths allow; leftmost at 0.
+
+    Node to node and bend to bend pull harder, so that chains and bundles come out straight.
+    """
     x: dict = {}
     for row in rows:
-        x.update(_spread(row, {p: 0.0 for p in row}, half))
+        x.update(_spread(row, dict.fromkeys(row, 0.0), half))
     for sweep in range(2 * SWEEPS):
         for row in rows if sweep % 2 == 0 else rows[::-1]:
-            wanted = {}
+            wanted = dict.fromkeys(row, 0.0)
             for p in row:
-                near = [*above.get(p, ()), *below.get(p, ())]
-                wanted[p] = sum(x[q] for q in near) / len(near) if near else x[p]
+                near = [*above.get(p, ()), *below.get(p, ())] or [p]
+                pull = [1 + 3 * (isinstance(p, str) == isinstance(q, str)) for q in near]
+                wanted[p] = float(np.average([x[q] for q in near], weights=pull))
             x.update(_spread(row, wanted, half))
     left = min((x[p] - half.get(p, BEND) for p in x), default=0.0)
     return {p: value - left for p, value in x.items()}
@@ -196,7 +200,8 @@ def _draw_edge(axes: "Axes", route: Sequence, plan: Layout, step: float, tall: f
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    points, codes = [], []
+    points: list[tuple[float, float]] = []
+    codes: list[Any] = []
     for p, q in zip(route, route[1:], strict=False):
         layer = plan.layers[p] if isinstance(p, str) else p[1]
         top, bottom = layer * step + tall / 2, (layer + 1) * step - tall / 2

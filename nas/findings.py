@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.choices import group_name
+from nas.page import Html, element, joined
 from nas.trial import STATUSES, Arch, Trial
 
 TOP = 10  # rows of best trials
@@ -72,18 +73,22 @@ def headline(
     trials: Sequence[Trial],
     best: Trial | None,
     retrainings: Mapping[str, Mapping[str, Any]],
-) -> list[tuple[str, str, str]]:
+) -> list[tuple[str, Any, str]]:
     """The numbers that matter most, as (what, value, detail)."""
     failed = sum(t.reward is None for t in trials)
     seconds = sum(t.seconds for t in trials)
     wall = summary.get("wall_seconds")
-    test = ("test result, retrained", "–", "not retrained yet")
+    test: tuple[str, Any, str] = ("test result, retrained", "–", "not retrained yet")
     if retrainings:
         result = next(iter(retrainings.values()))
         name, values = test_values(result)
+        mean, *deviation = spread(values).split(" ", 1)
         n = len(values)
-        detail = "1 training" if n == 1 else f"mean ± sd of {n} trainings"
-        test = (f"test {name}, retrained", spread(values), detail)
+        test = (
+            f"test {name}, retrained",
+            joined([mean, *(element("small", d) for d in deviation)]),
+            f"mean ± sd, n = {n} trainings" if deviation else "n = 1 training",
+        )
     return [
         test,
         (
@@ -196,7 +201,7 @@ def top(trials: Sequence[Trial], space) -> tuple[list[str], Rows, list[int]]:
             amount(t.metrics.get("flops")),
             *([number(t.metrics.get("epochs"))] if epochs else []),
             duration(t.seconds),
-            ",".join(map(str, t.arch)),
+            element("code", Html(",<wbr>".join(map(str, t.arch)))),
         ]
         for t in rows.values()
     ]
@@ -222,6 +227,10 @@ def failures(failed: Sequence[Trial]) -> Rows:
     return rows
 
 
+def retrain_command(folder: Path) -> str:
+    return shlex.join(["nas", "retrain", str(folder), "seeds=[0,1,2]"])
+
+
 def commands(config: Mapping[str, Any], folder: Path) -> list[str]:
     """What continues the run, retrains its best and writes the report again."""
     overrides = config.get("overrides")
@@ -237,6 +246,6 @@ def commands(config: Mapping[str, Any], folder: Path) -> list[str]:
     run = str(folder)
     return [
         shlex.join(["nas", "search", *kept, *more, f"run_dir={run}"]),
-        shlex.join(["nas", "retrain", run, "seeds=[0,1,2]"]),
+        retrain_command(folder),
         shlex.join(["nas", "report", run]),
     ]

@@ -26,7 +26,7 @@ border-top:1px solid var(--grid);letter-spacing:-.01em}
 h3{font-size:1rem;margin:1.6rem 0 .4rem}
 p{margin:.5rem 0;max-width:46rem}
 a{color:var(--accent)}
-.muted,figcaption,caption{color:var(--muted)}
+.muted,figcaption{color:var(--muted)}
 .subtitle{color:var(--muted);margin:.4rem 0 1.6rem;max-width:none}
 .subtitle b{color:var(--ink);font-weight:600}
 dl.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:1px;margin:0;
@@ -36,12 +36,13 @@ background:var(--grid);border:1px solid var(--grid);border-radius:8px;overflow:h
 .tiles dd{margin:0}
 .tiles .value{font-size:1.55rem;line-height:1.35;font-weight:600;letter-spacing:-.02em;
 font-variant-numeric:tabular-nums}
+.tiles small{font-size:.66em;white-space:nowrap}
 .tiles .detail{font-size:.82rem;color:var(--muted)}
 .note{margin:1.2rem 0;padding:.7rem 1.1rem;background:var(--note);max-width:none;
 border-left:3px solid var(--note-edge);border-radius:0 6px 6px 0;font-size:.93rem}
 .note p{max-width:none}
 figure{margin:1rem 0}
-figcaption{font-size:.85rem;max-width:46rem;margin-top:.35rem}
+figcaption,p.muted{font-size:.85rem;max-width:46rem;margin-top:.35rem}
 .scroll{overflow-x:auto}
 .scroll.tall{max-height:46rem;overflow:auto;border:1px solid var(--grid);border-radius:8px;
 padding:.8rem}
@@ -59,7 +60,7 @@ th,td{padding:.38rem .8rem .38rem 0;text-align:left;vertical-align:top;
 border-bottom:1px solid var(--grid)}
 th{font-weight:600;white-space:nowrap}
 thead th{color:var(--muted);font-size:.8rem}
-td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td.number,th.number{text-align:right;padding-right:1.3rem;font-variant-numeric:tabular-nums;white-space:nowrap}
 tr:last-child td,tr:last-child th{border-bottom:0}
 code,pre{font:.84em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
 td code{overflow-wrap:anywhere;display:inline-block;min-width:12rem;max-height:6em;overflow:auto}
@@ -102,7 +103,7 @@ def table(
     head: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Iterable[int] = ()
 ) -> Html:
     """Rows of cells below a head; `numbers` are the columns set flush right."""
-    css = {column: "number" for column in numbers}
+    css = dict.fromkeys(numbers, "number")
 
     def row(cells: Sequence[Any], tag: str) -> Html:
         return element(
@@ -114,7 +115,7 @@ def table(
     return element("div", element("table", joined([top, body])), "scroll")
 
 
-def tiles(values: Iterable[tuple[str, str, str]]) -> Html:
+def tiles(values: Iterable[tuple[str, Any, str]]) -> Html:
     """The few numbers that matter most, as (what, value, detail)."""
     cells = (
         element(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.trial import OK, STATUSES, Trial
+from nas.trial import STATUSES, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,8 +106,8 @@ def expected_best(rewards: Sequence[float | None], trials: int, *, points: int =
     """The best of k random draws for k = 1 ... `trials`, as the empirical rewards have it.
 
     Exact where one would resample with replacement without end: P(best of k <= r) = F(r)^k (Dodge
-    et al. 2019, arXiv:1909.03004, section 3.1). A failed draw (None) counts as a draw and lies below
-    every reward; the mean is over what succeeds at all, a quantile that is a failure is NaN.
+    et al. 2019, arXiv:1909.03004, section 3.1). A failed draw (None) counts as a draw and lies
+    below every reward; the mean is over what succeeds, a quantile that is a failure is NaN.
     """
     values = np.sort(np.array([r for r in rewards if r is not None], np.float64))
     k = np.unique(np.geomspace(1, max(trials, 1), points).round().astype(int))
@@ -125,16 +125,18 @@ def expected_best(rewards: Sequence[float | None], trials: int, *, points: int =
     return Band(k, mean, quantile(0.05), quantile(0.95))
 
 
-def running_best(trials: Sequence[Trial]) -> tuple[np.ndarray, np.ndarray]:
-    """Trial numbers from 1 and the best reward so far, from the first trial that has one."""
-    rewards = [-np.inf if t.reward is None else t.reward for t in trials]
-    best = np.maximum.accumulate(np.array(rewards, np.float64))
-    has = np.isfinite(best)
-    return np.arange(1, len(trials) + 1)[has], best[has]
+def running_best(trials: Sequence[Trial]) -> np.ndarray:
+    """The best reward up to each trial, [trials] float64; NaN before the first that has one."""
+    rewards = np.array([-np.inf if t.reward is None else t.reward for t in trials], np.float64)
+    best = np.maximum.accumulate(rewards)
+    return np.where(np.isfinite(best), best, np.nan)
 
 
 def rewards(trials: Sequence[Trial], *, random: Sequence[Trial] = ()) -> "Figure":
-    """Each trial's reward, the best so far, and what as many random trials would have reached."""
+    """Each trial's reward, the best so far, and what as many random trials would have reached.
+
+    Both by id. Give `random` the trials of a random search of the same space and evaluator.
+    """
     kinds = [kind for kind in FAILURES if any(t.status == kind for t in trials)]
     with style():
         figure = new_figure(10.5, 4.1 + 0.2 * len(kinds))
@@ -146,32 +148,41 @@ def rewards(trials: Sequence[Trial], *, random: Sequence[Trial] = ()) -> "Figure
         )[:, 0]
         _reward_dots(upper, trials)
         if random:
-            draw_band(upper, [t.reward for t in random], min(len(trials), len(random)))
-        x, best = running_best(trials)
-        upper.step(x, best, where="post", color=INK, lw=1.6, label="best so far", zorder=4)
-        _mark_best(upper, x, best, len(trials))
+            draw_band(upper, [t.reward for t in random], min(len(trials), len(random)), first=0)
+        best = running_best(trials)
+        upper.step(
+            [t.id for t in trials], best, where="post", color=INK, lw=1.6, zorder=4,
+            label="best so far",
+        )  # fmt: skip
+        _mark_best(upper, trials, best)
         upper.set_ylabel("reward on validation data")
         upper.grid(axis="y")
         upper.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.3)
         for axes in lower:
             _failure_rows(axes, trials, kinds)
             upper.tick_params(labelbottom=False)
-        _trial_axis([upper, *lower][-1], len(trials))
+        _trial_axis([upper, *lower][-1], max((t.id for t in trials), default=0))
     return figure
 
 
-def draw_band(axes: "Axes", rewards: Sequence[float | None], trials: int) -> None:
-    """Random search's expected best with its 5 to 95 % quantiles, behind everything else."""
+def draw_band(
+    axes: "Axes", rewards: Sequence[float | None], trials: int, *, first: int = 1
+) -> None:
+    """Random search's expected best with its 5 to 95 % quantiles, behind everything else.
+
+    `first` is what the axis calls the first trial.
+    """
     band = expected_best(rewards, trials)
+    x = band.trials - 1 + first
     axes.fill_between(
-        band.trials, band.low, band.high, color=ORANGE, alpha=0.18, lw=0, zorder=1,
+        x, band.low, band.high, color=ORANGE, alpha=0.18, lw=0, zorder=1,
         label="random search, 5 to 95 %",
     )  # fmt: skip
-    axes.plot(band.trials, band.mean, color=ORANGE, lw=1.4, zorder=3, label="random search, mean")
+    axes.plot(x, band.mean, color=ORANGE, lw=1.4, zorder=3, label="random search, mean")
 
 
 def _reward_dots(axes: "Axes", trials: Sequence[Trial]) -> None:
-    dots = [(i, t.reward) for i, t in enumerate(trials, 1) if t.reward is not None]
+    dots = [(t.id, t.reward) for t in trials if t.reward is not None]
     if not dots:
         axes.set_yticks([])
         axes.text(
@@ -181,18 +192,19 @@ def _reward_dots(axes: "Axes", trials: Sequence[Trial]) -> None:
         return
     size = float(np.clip(6000 / len(dots), 5, 26))
     axes.scatter(
-        *zip(*dots, strict=True), s=size, color=BLUE, alpha=0.35 if len(dots) > 500 else 0.75,
-        lw=0, zorder=2, label="trial", rasterized=len(dots) > RASTER_ABOVE,
+        [x for x, _ in dots], [y for _, y in dots], s=size, lw=0, zorder=2, label="trial",
+        color=(BLUE, 0.35 if len(dots) > 500 else 0.75), rasterized=len(dots) > RASTER_ABOVE,
     )  # fmt: skip
 
 
-def _mark_best(axes: "Axes", x: np.ndarray, best: np.ndarray, trials: int) -> None:
+def _mark_best(axes: "Axes", trials: Sequence[Trial], best: np.ndarray) -> None:
     """A ring round the best trial and its reward beside it, away from the nearer edge."""
-    if not len(x):
+    if not len(best) or np.isnan(best[-1]):
         return
-    at, reward = int(x[int(np.argmax(best))]), float(best[-1])
+    reward = float(best[-1])
+    at = next(t.id for t in trials if t.reward == reward)
     axes.scatter([at], [reward], s=70, facecolors="none", edgecolors=INK, lw=1.3, zorder=5)
-    right = at > 0.6 * trials
+    right = at > 0.6 * trials[-1].id
     axes.annotate(
         f"{reward:.4f}", (at, reward), xytext=(-8 if right else 8, 7), textcoords="offset points",
         ha="right" if right else "left", va="bottom", fontweight="bold",
@@ -204,7 +216,7 @@ def _failure_rows(axes: "Axes", trials: Sequence[Trial], kinds: Sequence[str]) -
     """One row of ticks per kind of failure, named at the left with its count."""
     labels = []
     for row, kind in enumerate(kinds):
-        x = [i for i, t in enumerate(trials, 1) if t.status == kind]
+        x = [t.id for t in trials if t.status == kind]
         axes.scatter(
             x, [row] * len(x), marker="|", s=40, lw=1.4, color=FAILURES[kind],
             rasterized=len(x) > RASTER_ABOVE,
@@ -215,13 +227,13 @@ def _failure_rows(axes: "Axes", trials: Sequence[Trial], kinds: Sequence[str]) -
     axes.spines["left"].set_visible(False)
 
 
-def _trial_axis(axes: "Axes", trials: int) -> None:
+def _trial_axis(axes: "Axes", last: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    pad = max(0.5, 0.01 * trials)
-    axes.set_xlim(1 - pad, max(trials, 1) + pad)
-    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-    axes.set_xlabel("trial, in the order they finished")
+    pad = max(0.5, 0.01 * last)
+    axes.set_xlim(-pad, last + pad)
+    axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True))
+    axes.set_xlabel("trial")
 
 
 def curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":

@@ -13,7 +13,7 @@ from nas.page import Html
 from nas.run import read_run, read_summary, write
 from nas.search import best
 from nas.store import Store
-from nas.trial import STATUSES, Arch, ConfigError, Trial
+from nas.trial import Arch, ConfigError, Trial
 
 FILE = "report.html"
 
@@ -25,7 +25,7 @@ class Run:
     folder: Path
     config: DictConfig
     summary: dict[str, Any]  # empty while the run goes on
-    trials: list[Trial]  # in the order they finished
+    trials: list[Trial]  # by id, the order in which the controller was told
     best: Trial | None
     retrainings: dict[str, dict[str, Any]]  # what `nas.retrain` gave, by where it lies
     space: Any
@@ -78,11 +78,11 @@ def read(run_dir: Path, *, space=None, random_run: Path | None = None) -> Run:
     """Everything the report needs, from the folder's files."""
     config = read_run(run_dir)
     with Store(run_dir, read_only=True) as store:
-        trials = store.trials()
+        trials = sorted(store.trials(), key=lambda trial: trial.id)
     random: list[Trial] = []
     if random_run is not None:
         with Store(random_run, read_only=True) as store:
-            random = store.trials()
+            random = sorted(store.trials(), key=lambda trial: trial.id)
     space = make(config.get("space"), "space") if space is None else space
     wrong = [t for t in trials if len(t.arch) != len(space.decisions)]
     if wrong:
@@ -92,12 +92,22 @@ def read(run_dir: Path, *, space=None, random_run: Path | None = None) -> Run:
             "report it with the version of the space that searched"
         )
     summary = read_summary(run_dir)
-    retrainings = {"with the search": summary["retrained"]} if summary.get("retrained") else {}
+    retrainings = _retrainings(run_dir, summary, trials)
+    return Run(run_dir, config, summary, trials, best(trials), retrainings, space, random)
+
+
+def _retrainings(run_dir: Path, summary: dict[str, Any], trials: list[Trial]) -> dict[str, Any]:
+    """The one that ended the search, then those of `nas retrain RUN`; by what was retrained."""
+    found = {}
+    if summary.get("retrained"):
+        found[f"trial {summary['best']['trial']}, after the search"] = summary["retrained"]
     for folder in sorted(run_dir.glob("retrain/*")):
         later = read_summary(folder)
         if later.get("retrained"):
-            retrainings[f"retrain/{folder.name}"] = later["retrained"] | {"arch": later.get("arch")}
-    return Run(run_dir, config, summary, trials, best(trials), retrainings, space, random)
+            same = [t.id for t in trials if list(t.arch) == later.get("arch")]
+            which = f"trial {min(same)}" if same else "another architecture"
+            found[f"{which}, in retrain/{folder.name}"] = later["retrained"]
+    return found
 
 
 def _head(run: Run, name: str) -> list[Html]:
@@ -120,8 +130,8 @@ def _statements(run: Run) -> list[Html]:
     tested = sum(len(result["seeds"]) for result in run.retrainings.values())
     if tested:
         test = (
-            "The number to compare with a paper is the test result of retraining. The test split was "
-            f"read once per training, at its end ({tested} in all); the search never saw it."
+            "The number to compare with a paper is the test result of retraining. The test split "
+            f"was read once per training, at its end ({tested} in all); the search never saw it."
         )
     else:
         test = (
@@ -133,7 +143,7 @@ def _statements(run: Run) -> list[Html]:
         "trials is optimistic, and is not the number a paper reports.",
         test,
     ]
-    if not run.summary:
+    if run.summary.get("trials") != len(run.trials):
         lines.append("The search has not come to its end: this is what it has found so far.")
     if run.summary.get("stopped"):
         lines.append(f"The search stopped before its budget was spent: {run.summary['stopped']}")
@@ -182,7 +192,7 @@ def _architecture(run: Run, arch: Arch) -> Html:
             run,
             drawing.architecture(graph),
             "architecture",
-            caption="Data flow from top to bottom. Blue lines skip a layer.",
+            caption="Data flow from top to bottom; blue lines pass a layer by.",
             alt=f"The best architecture: {len(graph.nodes)} nodes, {len(graph.edges)} edges",
             css="natural",
             scroll="scroll tall",
@@ -193,12 +203,15 @@ def _architecture(run: Run, arch: Arch) -> Html:
 
 def _top(run: Run) -> Html:
     head, rows, numbers = findings.top(run.trials, run.space)
+    text = (
+        "One row per architecture: its best trial. FLOPs are multiply-adds of one example, "
+        "forward. The last column is what `nas retrain genotype=...` takes."
+    )
     return page.section(
         "Best trials",
         page.table(head, rows, numbers=numbers),
-        page.element("p", "One row per architecture, its best trial. FLOPs are multiply-adds of one "
-                     "example, forward.", "muted"),
-    )  # fmt: skip
+        page.element("p", text, "muted"),
+    )
 
 
 def _failures(run: Run) -> Html:
@@ -206,13 +219,13 @@ def _failures(run: Run) -> Html:
     if not failed:
         return page.section("Failures", page.element("p", "No trial failed."))
     share = len(failed) / len(run.trials)
+    text = f"{len(failed):,} of {len(run.trials):,} trials failed ({share:.0%})."
     rows = findings.failures(failed)
     return page.section(
         "Failures",
-        page.element("p", f"{len(failed)} of {len(run.trials)} trials failed ({share:.0%}). "
-                     f"Each ends in one of: {', '.join(STATUSES[1:])}."),
+        page.element("p", text),
         page.table(("kind", "trials", "reason", "which"), rows, numbers=[1]),
-    )  # fmt: skip
+    )
 
 
 def _choices(run: Run) -> Html:
@@ -227,44 +240,42 @@ def _choices(run: Run) -> Html:
             run,
             choices.choices(groups, len(run.trials)),
             "choices",
-            caption="How often each value was proposed, in windows of trials, failed ones included. "
-            f"Decisions that ask the same question are counted together.{more}",
+            caption="How often each value was proposed, in windows of trials, failed ones "
+            f"included. Decisions that ask the same question are counted together.{more}",
             alt=f"Shares of the chosen values over time: {', '.join(g.name for g in groups)}",
         ),
     )
 
 
 def _retraining(run: Run) -> Html:
+    parts: list[Html] = []
     if not run.retrainings:
         text = (
-            "Not retrained yet. This trains the best architecture at full size and tests it once "
+            "Nothing was retrained yet. This trains the best architecture anew, at full size, on "
         )
-        return page.section(
-            "Retraining",
-            page.element("p", text + "per seed:"),
-            page.command(f"nas retrain {run.folder} 'seeds=[0,1,2]'"),
-        )
-    parts: list[Html] = []
+        text += "training and validation data, and tests it once per seed:"
+        parts = [page.element("p", text), page.command(findings.retrain_command(run.folder))]
     for i, (where, result) in enumerate(run.retrainings.items()):
         head, rows = findings.retraining(result)
-        parts += [page.element("h3", f"{where}: {findings.test_result(result)}")]
+        parts += [page.element("h3", f"{findings.test_result(result)}: {where}")]
         parts += [page.table(head, rows, numbers=range(1, len(head)))]
         histories = findings.histories(result)
         if any(len(history.get("loss", [])) > 1 for history in histories.values()):
-            words = {"caption": "Training from each seed.", "alt": f"Learning curves, {where}"}
+            words = {"caption": "Training from each seed.", "alt": f"Learning curves of {where}"}
             parts += [_figure(run, plots.curves(histories), f"retraining{i or ''}", **words)]
     return page.section("Retraining", *parts)
 
 
 def _again(run: Run) -> Html:
-    lines = findings.commands(run.config, run.folder)
+    text = (
+        "The same command with the same run_dir goes on where the run stands; with another run_dir "
+        "it searches anew."
+    )
     return page.section(
         "Continue and reproduce",
-        page.element("p", "The same command with the same run_dir goes on where the run stands; with "
-                     "another run_dir it starts the same search anew. A serial search gives the same "
-                     "trials again on the same machine and versions."),
-        page.command(*lines),
-    )  # fmt: skip
+        page.element("p", text),
+        page.command(*findings.commands(run.config, run.folder)),
+    )
 
 
 def _configuration(run: Run) -> Html:

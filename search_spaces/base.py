@@ -4,12 +4,14 @@ Imports no TensorFlow: only `build` (and `supernet`) of a space may, inside the 
 """
 
 import dataclasses
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.trial import Arch
+from search_spaces.ops import CountOps, KerasOps, Ops
 
 if TYPE_CHECKING:
     import keras
@@ -63,17 +65,18 @@ class Graph:
 
 
 class Space:
-    """An ordered tuple of decisions. Subclasses set `decisions` and write `build`.
+    """An ordered tuple of decisions. Subclasses set `decisions` and write `network`.
 
     An architecture is a tuple of ints, one per decision. Spaces whose choices depend on earlier
-    ones override `allowed`; everything else here follows from it.
+    ones override `allowed`; everything else here follows from it. Spaces whose network is not
+    made of `search_spaces/ops.py` write `build` and `cost` themselves.
     """
 
     decisions: tuple[Decision, ...]
 
     def allowed(self, prefix: Arch) -> tuple[int, ...]:
         """The choices open for decision len(prefix), after `prefix`. A pinned one has just one."""
-        return tuple(range(len(self.decisions[len(prefix)].choices)))
+        return tuple(range(self._counts[len(prefix)]))
 
     @property
     def is_conditional(self) -> bool:
@@ -85,7 +88,7 @@ class Space:
         """How many architectures there are, counted exactly."""
         if self.is_conditional:
             raise NotImplementedError(f"{type(self).__name__} must count its own architectures")
-        return math.prod(len(decision.choices) for decision in self.decisions)
+        return math.prod(self._counts)
 
     def check(self, arch: Arch) -> None:
         """Raises ValueError where `arch` is not one of this space's, naming the decision."""
@@ -94,7 +97,10 @@ class Space:
                 f"an architecture of {type(self).__name__} has {len(self.decisions)} decisions, "
                 f"got {len(arch)}"
             )
+        static = not self.is_conditional
         for i, choice in enumerate(arch):
+            if static and 0 <= choice < self._counts[i]:
+                continue
             allowed = self.allowed(tuple(arch[:i]))
             if choice not in allowed:
                 raise ValueError(
@@ -129,10 +135,13 @@ class Space:
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Each open choice with equal probability, decision by decision."""
+        draws = rng.random(len(self.decisions)).tolist()
+        if not self.is_conditional:
+            return tuple([int(u * n) for u, n in zip(draws, self._counts, strict=True)])
         arch: Arch = ()
-        for _ in self.decisions:
+        for u in draws:
             allowed = self.allowed(arch)
-            arch += (allowed[int(rng.integers(len(allowed)))],)
+            arch += (allowed[int(u * len(allowed))],)
         return arch
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
@@ -140,16 +149,23 @@ class Space:
 
         Later decisions that the change has closed are drawn again among what is open.
         """
-        open_positions = [i for i in range(len(arch)) if len(self.allowed(arch[:i])) > 1]
-        if not open_positions:
+        if not self.is_conditional:
+            return self._mutate_static(arch, rng)
+        closed: set[int] = set()
+        while len(closed) < len(arch):  # a pinned decision is drawn in vain, and again
+            at = int(rng.random() * len(arch))
+            allowed = self.allowed(arch[:at])
+            if len(allowed) > 1:
+                break
+            closed.add(at)
+        else:
             raise ValueError(f"{type(self).__name__} has a single architecture: nothing to mutate")
-        at = open_positions[int(rng.integers(len(open_positions)))]
-        others = [choice for choice in self.allowed(arch[:at]) if choice != arch[at]]
-        child = (*arch[:at], others[int(rng.integers(len(others)))])
+        others = [choice for choice in allowed if choice != arch[at]]
+        child = (*arch[:at], others[int(rng.random() * len(others))])
         for choice in arch[at + 1 :]:
             allowed = self.allowed(child)
             if choice not in allowed:
-                choice = allowed[int(rng.integers(len(allowed)))]
+                choice = allowed[int(rng.random() * len(allowed))]
             child += (choice,)
         return child
 
@@ -157,14 +173,39 @@ class Space:
         """Equal for architectures that are the same network; by default the architecture itself."""
         return arch
 
+    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        """Writes the network from `ops.image()` to the logits, which it returns."""
+        raise NotImplementedError
+
     def cost(self, arch: Arch, skeleton: "ImageSkeleton") -> Cost:
         """Parameters, multiply-adds and activations of `build`'s model, without building it."""
-        raise NotImplementedError
+        count = CountOps(skeleton.image_shape)
+        self.network(count, arch, skeleton)
+        return Cost(count.parameters, count.flops, count.activations)
+
+    def build(self, arch: Arch, skeleton: "ImageSkeleton") -> "keras.Model":
+        """images [batch, height, width, channels] float32 -> logits [batch, classes] float32."""
+        ops = KerasOps(skeleton.image_shape)
+        return ops.model(self.network(ops, arch, skeleton))
 
     def graph(self, arch: Arch) -> Graph:
         """A drawing of the architecture for the report."""
         raise NotImplementedError
 
-    def build(self, arch: Arch, skeleton: "ImageSkeleton") -> "keras.Model":
-        """images [batch, height, width, channels] float32 -> logits [batch, classes] float32."""
-        raise NotImplementedError
+    @functools.cached_property
+    def _counts(self) -> tuple[int, ...]:
+        return tuple(len(decision.choices) for decision in self.decisions)
+
+    @functools.cached_property
+    def _open(self) -> tuple[int, ...]:
+        """The decisions with a choice at all; of a space without conditions."""
+        return tuple(i for i, count in enumerate(self._counts) if count > 1)
+
+    def _mutate_static(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        # Tables are searched a million times: no prefix is cut, nothing is scanned.
+        if not self._open:
+            raise ValueError(f"{type(self).__name__} has a single architecture: nothing to mutate")
+        where, what = rng.random(2).tolist()
+        at = self._open[int(where * len(self._open))]
+        other = int(what * (self._counts[at] - 1))
+        return (*arch[:at], other + (other >= arch[at]), *arch[at + 1 :])

@@ -1,0 +1,260 @@
+"""The training loop for images: one epoch is one call of one graph.
+
+The images lie on the device as one uint8 tensor. A loop inside the graph gathers a batch by index,
+normalises and augments it, takes the step and adds up the metrics; numbers leave the device once an
+epoch. The last batch of an epoch is a whole one that wraps round to the epoch's first images.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nas.data import ImageData
+from nas.recipe import Recipe, learning_rates
+from nas.trial import NAN, OOM, TIMEOUT, EvaluationError
+
+History = dict[str, list[float]]
+
+
+def fit(
+    model: keras.Model,
+    data: ImageData,
+    recipe: Recipe,
+    *,
+    seed: int,
+    train_on: str = "train",
+    evaluate_on: str | None = "valid",
+    max_seconds: float | None = None,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> History:
+    """Trains `model`, which takes normalised images and gives logits, in place.
+
+    Args:
+      seed: of the order of images and of the augmentation; equal seeds give equal histories.
+      train_on: "train" or "train+valid".
+      evaluate_on: "valid": after every epoch; "test": once, after the last; None: never.
+      max_seconds: checked after every epoch.
+
+    Returns: loss, accuracy and seconds of every epoch, and valid_loss and valid_accuracy of every
+      epoch, or test_loss and test_accuracy of the last.
+
+    Raises EvaluationError: NAN, TIMEOUT or OOM.
+    """
+    try:
+        return _fit(model, data, recipe, seed, train_on, evaluate_on, max_seconds, on_epoch)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise EvaluationError(OOM, str(error).splitlines()[0][:300]) from error
+
+
+def _fit(model, data, recipe, seed, train_on, evaluate_on, max_seconds, on_epoch) -> History:
+    images, labels = data.train_images, data.train_labels
+    if train_on == "train+valid":
+        images = np.concatenate([images, data.valid_images])
+        labels = np.concatenate([labels, data.valid_labels])
+    rng = np.random.default_rng(seed)
+    steps = -(-len(images) // recipe.batch_size)
+    rates = learning_rates(recipe, steps).reshape(recipe.epochs, steps)
+    train = make_epoch(model, images, labels, data, recipe, seed)
+    valid = (
+        make_evaluate(model, data.valid_images, data.valid_labels, data, recipe)
+        if evaluate_on == "valid"
+        else None
+    )
+    history: History = {"loss": [], "accuracy": [], "seconds": []}
+    start = time.perf_counter()
+    for epoch in range(recipe.epochs):
+        began = time.perf_counter()
+        order = rng.permutation(len(images))
+        order = np.resize(order, steps * recipe.batch_size).reshape(steps, -1)
+        loss, accuracy = train(tf.constant(order, tf.int32), tf.constant(rates[epoch]), epoch)
+        values = {"loss": loss, "accuracy": accuracy, "seconds": time.perf_counter() - began}
+        if not np.isfinite(loss):
+            raise EvaluationError(NAN, f"the loss is {loss} after epoch {epoch + 1}")
+        if valid is not None:
+            values["valid_loss"], values["valid_accuracy"] = valid()
+        if evaluate_on == "test" and epoch == recipe.epochs - 1:
+            test = make_evaluate(model, data.test_images, data.test_labels, data, recipe)
+            values["test_loss"], values["test_accuracy"] = test()
+        for name, value in values.items():
+            history.setdefault(name, []).append(float(value))
+        if on_epoch is not None:
+            on_epoch(epoch, values)
+        taken = time.perf_counter() - start
+        if max_seconds is not None and taken > max_seconds and epoch < recipe.epochs - 1:
+            raise EvaluationError(
+                TIMEOUT, f"{epoch + 1} of {recipe.epochs} epochs took {taken:.0f} s"
+            )
+    return history
+
+
+def make_epoch(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    data: ImageData,
+    recipe: Recipe,
+    seed: int,
+) -> Callable:
+    """Returns epoch(order [steps, batch] int32, rates [steps] float32, epoch) -> loss, accuracy."""
+    all_images, all_labels = tf.constant(images), tf.constant(labels)
+    variables = model.trainable_variables
+    kernels = [len(v.shape) > 1 for v in variables]
+    optimizer = _optimizer(recipe)
+    optimizer.build(variables)
+    mean, std = tf.constant(data.mean), tf.constant(data.std)
+
+    def step(batch, rate, number):
+        x = (tf.cast(tf.gather(all_images, batch), tf.float32) / 255.0 - mean) / std
+        x = augment(x, recipe, tf.stack([seed, number]))
+        y = tf.gather(all_labels, batch)
+        with tf.GradientTape() as tape:
+            logits = model(x, training=True)
+            loss = tf.reduce_mean(_cross_entropy(y, logits, recipe.label_smoothing))
+        gradients = tape.gradient(loss, variables)
+        if recipe.weight_decay:
+            gradients = [
+                g + recipe.weight_decay * v if kernel else g
+                for g, v, kernel in zip(gradients, variables, kernels, strict=True)
+            ]
+        if recipe.clip_norm is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_norm)
+        optimizer.learning_rate.assign(rate)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        hits = tf.equal(tf.argmax(logits, -1, tf.int32), y)
+        return loss, tf.reduce_mean(tf.cast(hits, tf.float32))
+
+    @tf.function(jit_compile=_xla(recipe))
+    def epoch(order, rates, first):
+        steps = tf.shape(order)[0]
+        loss, accuracy = tf.constant(0.0), tf.constant(0.0)
+        for i in tf.range(steps):
+            one_loss, one_accuracy = step(order[i], rates[i], first * steps + i)
+            loss += one_loss
+            accuracy += one_accuracy
+        return loss / tf.cast(steps, tf.float32), accuracy / tf.cast(steps, tf.float32)
+
+    def call(order, rates, number: int) -> tuple[float, float]:
+        loss, accuracy = epoch(order, rates, tf.constant(number))
+        return float(loss), float(accuracy)
+
+    call.graph = epoch  # type: ignore[attr-defined]  # for the test that it is traced once
+    return call
+
+
+def make_evaluate(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, data: ImageData, recipe: Recipe
+) -> Callable[[], tuple[float, float]]:
+    """Returns evaluate() -> loss, accuracy over every image, each counted once."""
+    count, size = len(images), min(recipe.eval_batch_size, len(images))
+    batches = -(-count // size)
+    index = np.resize(np.arange(count), batches * size).reshape(batches, size)
+    weight = (np.arange(batches * size) < count).astype(np.float32).reshape(batches, size)
+    all_images, all_labels = tf.constant(images), tf.constant(labels)
+    mean, std = tf.constant(data.mean), tf.constant(data.std)
+
+    @tf.function(jit_compile=_xla(recipe))
+    def run():
+        loss, hits = tf.constant(0.0), tf.constant(0.0)
+        for i in tf.range(batches):
+            batch, w = tf.constant(index)[i], tf.constant(weight)[i]
+            x = (tf.cast(tf.gather(all_images, batch), tf.float32) / 255.0 - mean) / std
+            y = tf.gather(all_labels, batch)
+            logits = model(x, training=False)
+            loss += tf.reduce_sum(w * _cross_entropy(y, logits, 0.0))
+            hits += tf.reduce_sum(
+                w * tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), y), w.dtype)
+            )
+        return loss / count, hits / count
+
+    def call() -> tuple[float, float]:
+        loss, accuracy = run()
+        return float(loss), float(accuracy)
+
+    return call
+
+
+def augment(x: tf.Tensor, recipe: Recipe, seed: tf.Tensor) -> tf.Tensor:
+    """x: [batch, height, width, channels] normalised; seed: [2] int32. What the recipe says."""
+    batch, height, width, channels = x.shape
+    batch = tf.shape(x)[0] if batch is None else batch
+    if recipe.upsample_crop:
+        x = tf.image.resize(x, (recipe.upsample_crop, recipe.upsample_crop))
+    if recipe.pad_crop:
+        p = recipe.pad_crop
+        x = tf.pad(x, [[0, 0], [p, p], [p, p], [0, 0]])
+    if recipe.upsample_crop or recipe.pad_crop:
+        x = _crop(x, height, width, batch, seed + [0, 1])
+    if recipe.flip:
+        flipped = tf.random.stateless_uniform([batch, 1, 1, 1], seed + [0, 2]) < 0.5
+        x = tf.where(flipped, x[:, :, ::-1], x)
+    if recipe.cutout:
+        x = _cutout(x, height, width, batch, recipe.cutout, seed + [0, 3])
+    return x
+
+
+def _crop(x, height: int, width: int, batch, seed):
+    rows = tf.random.stateless_uniform(
+        [batch], seed + [1, 0], 0, x.shape[1] - height + 1, dtype=tf.int32
+    )
+    columns = tf.random.stateless_uniform(
+        [batch], seed + [2, 0], 0, x.shape[2] - width + 1, dtype=tf.int32
+    )
+    x = tf.gather(x, rows[:, None] + tf.range(height), axis=1, batch_dims=1)
+    x = tf.transpose(x, [0, 2, 1, 3])
+    x = tf.gather(x, columns[:, None] + tf.range(width), axis=1, batch_dims=1)
+    return tf.transpose(x, [0, 2, 1, 3])
+
+
+def _cutout(x, height: int, width: int, batch, size: int, seed):
+    """A square of `size`, centred anywhere and clipped at the border, becomes the mean (zero)."""
+    row = tf.random.stateless_uniform([batch, 1], seed + [1, 0], 0, height, dtype=tf.int32)
+    column = tf.random.stateless_uniform([batch, 1], seed + [2, 0], 0, width, dtype=tf.int32)
+    rows, columns = tf.range(height)[None], tf.range(width)[None]
+    in_rows = (rows >= row - size // 2) & (rows < row - size // 2 + size)
+    in_columns = (columns >= column - size // 2) & (columns < column - size // 2 + size)
+    hole = in_rows[:, :, None, None] & in_columns[:, None, :, None]
+    return tf.where(hole, tf.zeros_like(x), x)
+
+
+def servable(model: keras.Model, data: ImageData) -> keras.Model:
+    """raw pixels [batch, height, width, channels] float32 in 0..255 -> probabilities."""
+    raw = keras.Input(data.image_shape)
+    variance = np.square(data.std * 255.0)
+    x = keras.layers.Normalization(mean=(data.mean * 255.0).tolist(), variance=variance.tolist())(
+        raw
+    )
+    return keras.Model(raw, keras.layers.Softmax(dtype="float32")(model(x)))
+
+
+def _cross_entropy(labels, logits, smoothing: float):
+    """labels [batch] int32, logits [batch, classes] -> [batch]."""
+    if not smoothing:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    classes = logits.shape[-1]
+    target = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    return tf.nn.softmax_cross_entropy_with_logits(target, logits)
+
+
+def _optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
+    common: dict[str, Any] = {"learning_rate": recipe.learning_rate}
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(
+            momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0, **common
+        )
+    if recipe.optimizer == "adam":
+        return keras.optimizers.Adam(
+            beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon, **common
+        )
+    return keras.optimizers.RMSprop(
+        rho=recipe.rho, momentum=recipe.momentum, epsilon=recipe.epsilon, **common
+    )
+
+
+def _xla(recipe: Recipe) -> bool:
+    if recipe.xla == "auto":
+        return bool(tf.config.list_physical_devices("GPU"))
+    return bool(recipe.xla)

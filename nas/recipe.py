@@ -1,0 +1,97 @@
+"""How a network is trained: one frozen record, and the learning rate of each of its steps."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from nas.trial import ConfigError
+
+OPTIMIZERS = ("sgd", "adam", "rmsprop")
+SCHEDULES = ("constant", "cosine", "cosine_restarts", "step")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Optimiser, schedule, regularisation and augmentation of one training."""
+
+    epochs: int = 8
+    batch_size: int = 64  # images
+    eval_batch_size: int = 512  # images
+    optimizer: str = "sgd"  # one of OPTIMIZERS
+    learning_rate: float = 0.1  # the largest of the schedule
+    momentum: float = 0.9  # of sgd and rmsprop
+    nesterov: bool = True  # of sgd
+    beta_1: float = 0.9  # of adam
+    beta_2: float = 0.999  # of adam
+    rho: float = 0.9  # of rmsprop
+    epsilon: float = 1e-7  # of adam and rmsprop
+    schedule: str = "cosine"  # one of SCHEDULES
+    min_learning_rate: float = 0.0  # where the cosines end
+    warmup_epochs: float = 0.0  # linear from 0
+    restart_first: int = 10  # epochs to the first restart
+    restart_factor: float = 2.0  # each period is so many times the last
+    step_at: tuple[float, ...] = (0.5, 0.75)  # shares of the epochs
+    step_factor: float = 0.1  # the rate is multiplied by it at each
+    weight_decay: float = 0.0  # L2 of kernels, added to the gradient
+    clip_norm: float | None = None  # of all gradients together
+    label_smoothing: float = 0.0  # in [0, 1)
+    pad_crop: int = 0  # pixels of zeros on each side, then a random crop
+    upsample_crop: int | None = None  # pixels: enlarge to this side, then a random crop
+    flip: bool = False  # left to right, with probability a half
+    cutout: int = 0  # pixels: side of a square set to the mean
+    mixed_precision: bool = False  # float16 arithmetic on a GPU, bfloat16 elsewhere
+    xla: bool | str = "auto"  # auto: on a GPU
+
+    def __post_init__(self):
+        object.__setattr__(self, "step_at", tuple(self.step_at))
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"recipe.{name} must be one of {', '.join(known)}, got {getattr(self, name)}"
+                )
+        for name in ("epochs", "batch_size", "eval_batch_size", "restart_first"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ConfigError(f"recipe.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("weight_decay", "pad_crop", "cutout", "warmup_epochs", "min_learning_rate"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"recipe.{name} must not be negative, got {getattr(self, name)}")
+        if self.learning_rate <= 0:
+            raise ConfigError(f"recipe.learning_rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(
+                f"recipe.label_smoothing must be in [0, 1), got {self.label_smoothing}"
+            )
+        if self.xla not in ("auto", True, False):
+            raise ConfigError(f"recipe.xla must be auto, true or false, got {self.xla}")
+
+    def replace(self, **changes: Any) -> "Recipe":
+        return dataclasses.replace(self, **changes)
+
+
+def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
+    """The learning rate of every step: [epochs * steps_per_epoch] float32.
+
+    Cosines move with each step; at the first step of an epoch they have the papers' value of that
+    epoch. Restarts begin a new period at the largest rate.
+    """
+    epochs = np.arange(recipe.epochs * steps_per_epoch) / steps_per_epoch
+    top, low = recipe.learning_rate, recipe.min_learning_rate
+    if recipe.schedule == "constant":
+        rates = np.full(len(epochs), top)
+    elif recipe.schedule == "step":
+        drops = sum((epochs >= at * recipe.epochs).astype(int) for at in recipe.step_at)
+        rates = top * recipe.step_factor**drops
+    elif recipe.schedule == "cosine":
+        rates = low + 0.5 * (top - low) * (1 + np.cos(math.pi * epochs / recipe.epochs))
+    else:
+        start, period = np.zeros(len(epochs)), np.full(len(epochs), float(recipe.restart_first))
+        while (epochs >= start + period).any():
+            over = epochs >= start + period
+            start = np.where(over, start + period, start)
+            period = np.where(over, period * recipe.restart_factor, period)
+        rates = low + 0.5 * (top - low) * (1 + np.cos(math.pi * (epochs - start) / period))
+    if recipe.warmup_epochs:
+        rates = rates * np.minimum(1.0, (epochs + 1 / steps_per_epoch) / recipe.warmup_epochs)
+    return rates.astype(np.float32)

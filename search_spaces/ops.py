@@ -1,0 +1,198 @@
+"""The few layers that image spaces are made of: written once, built by Keras or only counted.
+
+A space writes its network once, in terms of an `ops` (`Space.network`). KerasOps makes the layers;
+CountOps follows the shapes without TensorFlow and adds up what they cost, so that the estimate
+cannot drift from the model. Tensors are whatever the ops give: Keras tensors, or
+(height, width, channels).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import keras
+
+Pair = tuple[int, int]  # of the height and the width
+Shape = tuple[int, int, int]  # height, width, channels
+
+# He et al. 2015 for convolutions before ReLUs; neither paper of this folder's first spaces says.
+KERNEL_INITIALIZER = "he_normal"
+# PyTorch's defaults, which NAS-Bench-201's official code keeps. Keras' own momentum of 0.99 would
+# need hundreds of steps before validation sees fair statistics: more than a short search has.
+BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5
+
+
+class Ops(Protocol):
+    """What a network may be written with. All padding is "same": sizes are divided rounding up."""
+
+    def image(self) -> Any:
+        """The input: images [batch, height, width, channels]."""
+
+    def conv(self, x, filters: int, kernel: Pair, *, strides: Pair = (1, 1), name: str) -> Any:
+        """A convolution without bias: a batch normalization follows it."""
+
+    def batch_norm(self, x, *, name: str) -> Any: ...
+
+    def relu(self, x) -> Any: ...
+
+    def max_pool(self, x, size: int, *, strides: int) -> Any: ...
+
+    def avg_pool(self, x, size: int, *, strides: int) -> Any:
+        """The mean over the pixels inside the image: the padding does not count."""
+
+    def add(self, inputs: Sequence) -> Any:
+        """The sum of tensors of one shape; one alone passes as it is."""
+
+    def concatenate(self, inputs: Sequence) -> Any:
+        """Along channels. Smaller images are padded with zeros to the largest, centred; an odd
+        pixel goes to the bottom or the right. One alone passes as it is."""
+
+    def zeros(self, x) -> Any:
+        """Zeros of x's shape, through which the gradient is zero."""
+
+    def classifier(self, x, classes: int, *, dropout: float) -> Any:
+        """Global average pooling, dropout, and a dense layer to logits [batch, classes] float32."""
+
+
+class KerasOps:
+    """Makes stock Keras layers, functional API."""
+
+    def __init__(self, image_shape: Shape):
+        import keras
+
+        self.layers = keras.layers
+        self.input = keras.Input(image_shape, name="image")
+
+    def model(self, logits) -> "keras.Model":
+        import keras
+
+        return keras.Model(self.input, logits)
+
+    def image(self):
+        return self.input
+
+    def conv(self, x, filters: int, kernel: Pair, *, strides: Pair = (1, 1), name: str):
+        return self.layers.Conv2D(
+            filters,
+            kernel,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=KERNEL_INITIALIZER,
+            name=name,
+        )(x)
+
+    def batch_norm(self, x, *, name: str):
+        return self.layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=name)(
+            x
+        )
+
+    def relu(self, x):
+        return self.layers.ReLU()(x)
+
+    def max_pool(self, x, size: int, *, strides: int):
+        return self.layers.MaxPooling2D(size, strides=strides, padding="same")(x)
+
+    def avg_pool(self, x, size: int, *, strides: int):
+        return self.layers.AveragePooling2D(size, strides=strides, padding="same")(x)
+
+    def add(self, inputs: Sequence):
+        return self.layers.Add()(inputs) if len(inputs) > 1 else inputs[0]
+
+    def concatenate(self, inputs: Sequence):
+        if len(inputs) == 1:
+            return inputs[0]
+        pads = paddings([x.shape[1:3] for x in inputs])
+        return self.layers.Concatenate()(
+            [
+                self.layers.ZeroPadding2D(pad)(x) if pad else x
+                for x, pad in zip(inputs, pads, strict=True)
+            ]
+        )
+
+    def zeros(self, x):
+        # Not zeros_like: it has no gradient at all, and a training step wants one per weight.
+        return self.layers.Rescaling(0.0)(x)
+
+    def classifier(self, x, classes: int, *, dropout: float):
+        x = self.layers.GlobalAveragePooling2D()(x)
+        if dropout:
+            x = self.layers.Dropout(dropout)(x)
+        # float32 under mixed precision too: a softmax over half precision logits loses accuracy.
+        return self.layers.Dense(classes, dtype="float32", name="logits")(x)
+
+
+class CountOps:
+    """Adds up what the layers of KerasOps would cost for one image; tensors are shapes.
+
+    parameters: trainable. flops: multiply-adds of convolutions and dense layers, forward.
+    activations: values the backward pass reads again: what convolutions, ReLUs, poolings,
+    concatenations and paddings give, and the image. (A normalization is kept as its input, a sum
+    is not kept.)
+    """
+
+    def __init__(self, image_shape: Shape):
+        self.image_shape = image_shape
+        self.parameters = self.flops = self.activations = 0
+
+    def image(self) -> Shape:
+        return self._kept(*self.image_shape)
+
+    def conv(self, x: Shape, filters: int, kernel: Pair, *, strides: Pair = (1, 1), name: str):
+        height, width = math.ceil(x[0] / strides[0]), math.ceil(x[1] / strides[1])
+        weights = kernel[0] * kernel[1] * x[2] * filters
+        self.parameters += weights
+        self.flops += weights * height * width
+        return self._kept(height, width, filters)
+
+    def batch_norm(self, x: Shape, *, name: str) -> Shape:
+        self.parameters += 2 * x[2]
+        return x
+
+    def relu(self, x: Shape) -> Shape:
+        return self._kept(*x)
+
+    def max_pool(self, x: Shape, size: int, *, strides: int) -> Shape:
+        return self._kept(math.ceil(x[0] / strides), math.ceil(x[1] / strides), x[2])
+
+    avg_pool = max_pool
+
+    def add(self, inputs: Sequence[Shape]) -> Shape:
+        return inputs[0]
+
+    def concatenate(self, inputs: Sequence[Shape]) -> Shape:
+        if len(inputs) == 1:
+            return inputs[0]
+        height, width = max(x[0] for x in inputs), max(x[1] for x in inputs)
+        for x, pad in zip(inputs, paddings([x[:2] for x in inputs]), strict=True):
+            if pad:
+                self._kept(height, width, x[2])
+        return self._kept(height, width, sum(x[2] for x in inputs))
+
+    def zeros(self, x: Shape) -> Shape:
+        return x
+
+    def classifier(self, x: Shape, classes: int, *, dropout: float) -> Shape:
+        self.parameters += (x[2] + 1) * classes
+        self.flops += x[2] * classes
+        self._kept(1, 1, x[2])
+        return self._kept(1, 1, classes)
+
+    def _kept(self, height: int, width: int, channels: int) -> Shape:
+        self.activations += height * width * channels
+        return height, width, channels
+
+
+def paddings(sizes: Sequence[Pair]) -> list[tuple[Pair, Pair] | None]:
+    """((top, bottom), (left, right)) that brings each (height, width) to the largest, centred.
+
+    None where nothing is missing; an odd pixel goes to the bottom or the right.
+    """
+    height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
+    pads: list[tuple[Pair, Pair] | None] = []
+    for h, w in sizes:
+        down, across = height - h, width - w
+        pad = (down // 2, down - down // 2), (across // 2, across - across // 2)
+        pads.append(pad if down or across else None)
+    return pads
