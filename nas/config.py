@@ -53,9 +53,9 @@ def refuse_other_config(path: Path, config: dict[str, Any]) -> None:
     if not isinstance(saved, dict):
         raise ConfigError(f"{path} must be the configuration of a run, got {type(saved).__name__}")
     for name, before, now in _differences(saved, config, ""):
-        if name.split(".")[0] in FREE_TO_CHANGE or name.startswith("executor."):
-            if name != "executor.workers":
-                continue
+        free = name.split(".")[0] in FREE_TO_CHANGE or name.startswith("executor.")
+        if free and name != "executor.workers":
+            continue
         raise ConfigError(
             f"run_dir={path.parent} holds a run with {name}={before}, got {name}={now}: "
             "continue it with its own settings, or name a new run_dir"

@@ -1,7 +1,7 @@
 """`nas export RUN`: best.keras, a SavedModel and a TFLite file, each loaded again and scored.
 
-Each format is loaded by a fresh process and scored on the validation images; only when it answers as
-the trained model does is the export said to be done. The test split is not touched.
+Each format is loaded by a fresh process and scored on the validation images; only when it answers
+as the trained model does is the export said to be done. The test split is not touched.
 """
 
 import argparse

@@ -44,7 +44,7 @@ def names(config_name: str) -> list[str]:
         config = compose(config_name)
 
     def below(node: DictConfig, prefix: str):
-        for key in node:
+        for key in map(str, node):
             yield f"{prefix}{key}"
             value = node._get_node(key)
             if isinstance(value, DictConfig) and not value._is_none():

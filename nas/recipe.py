@@ -77,6 +77,7 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
     epoch. Restarts begin a new period at the largest rate.
     """
     epochs = np.arange(recipe.epochs * steps_per_epoch) / steps_per_epoch
+    rates: np.ndarray
     top, low = recipe.learning_rate, recipe.min_learning_rate
     if recipe.schedule == "constant":
         rates = np.full(len(epochs), top)

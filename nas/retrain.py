@@ -21,7 +21,7 @@ def retrain(
     save_to: Path | None = None,
     on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
-    """Trains on train + validation from each seed; the test split is read once per seed, at the end.
+    """Trains on train + validation from each seed; test is read once per seed, at the end.
 
     Args:
       skeleton: gives the skeleton when called with the data's image_shape and classes.
@@ -33,7 +33,7 @@ def retrain(
     """
     import keras
 
-    from nas import image
+    from nas.image import fit, servable
 
     shape = skeleton(image_shape=data.image_shape, classes=data.classes)
     histories = []
@@ -42,7 +42,7 @@ def retrain(
         model = space.build(arch, shape)
         parameters = sum(int(v.shape.num_elements()) for v in model.trainable_variables)
         histories.append(
-            image.fit(
+            fit(
                 model,
                 data,
                 recipe,
@@ -53,7 +53,7 @@ def retrain(
             )
         )
         if save_to is not None and seed == seeds[0]:
-            image.servable(model, data).save(save_to)
+            servable(model, data).save(save_to)
         keras.backend.clear_session()
     accuracies = [history["test_accuracy"][-1] for history in histories]
     return {

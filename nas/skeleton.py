@@ -1,4 +1,4 @@
-"""Skeletons: the fixed part round what is searched. Search uses a small one, retraining a large one."""
+"""The fixed part round what is searched. Search uses a small one, retraining a large one."""
 
 import dataclasses
 

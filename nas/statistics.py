@@ -1,4 +1,4 @@
-"""The statistics of a comparison: anytime curves with bands, ranks, paired tests with correction."""
+"""The statistics of a comparison: anytime curves with bands, ranks, paired tests."""
 
 import dataclasses
 import itertools
@@ -81,7 +81,7 @@ def paired_tests(scores: dict[str, np.ndarray]) -> list[PairedTest]:
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Holm's step-down correction: the k-th smallest of m is multiplied by m - k + 1, kept rising."""
+    """Holm's step-down correction: the k-th smallest of m times m - k + 1, kept rising."""
     m, corrected, largest = len(p_values), [0.0] * len(p_values), 0.0
     for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
         largest = max(largest, min(1.0, (m - rank) * p_values[i]))

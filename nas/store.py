@@ -160,7 +160,7 @@ def _lock(folder: Path) -> int:
     except OSError as error:
         raise ConfigError(
             f"run_dir must be a folder one can write to, got {folder}: {error.strerror}"
-        )
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

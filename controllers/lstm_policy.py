@@ -1,0 +1,245 @@
+"""An LSTM that answers a space's decisions one after another (Zoph & Le 2017, sections 3.1, 3.3).
+
+Each answer is embedded and is the next step's input. A decision is a softmax over its choices. A
+run of yes/no decisions of one node, each pointing at an earlier node j, is one step: node j is
+chosen with probability sigmoid(v . tanh(W_prev h_j + W_curr h_i)), h_j the LSTM's output at the
+last step of node j. Choices that all point at nodes are a softmax over the same scores.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from nas.trial import Arch
+from search_spaces.base import Space
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step of the LSTM: the decisions it answers, and the nodes their choices point at."""
+
+    decisions: tuple[int, ...]
+    node: int | None
+    anchors: tuple[int, ...] | None  # one per decision of a run, or one per choice
+    is_run: bool  # independent yes/no decisions
+
+
+def steps_of(space: Space) -> list[Step]:
+    """A space's decisions as steps."""
+    steps: list[Step] = []
+    for i, decision in enumerate(space.decisions):
+        anchors = decision.anchors
+        if anchors is None:
+            steps.append(Step((i,), decision.node, None, False))
+        elif len(anchors) == 2 and anchors[0] is None and anchors[1] is not None:
+            last = steps[-1] if steps else None
+            if last and last.is_run and last.node == decision.node and last.anchors is not None:
+                together = (*last.decisions, i), (*last.anchors, anchors[1])
+                steps[-1] = Step(together[0], decision.node, together[1], True)
+            else:
+                steps.append(Step((i,), decision.node, (anchors[1],), True))
+        else:
+            nodes = tuple(-1 if a is None else a for a in anchors)
+            steps.append(Step((i,), decision.node, nodes, False))
+    return steps
+
+
+class LSTMPolicy:
+    """The distribution over architectures, its samples and its gradient steps."""
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        layers: int,
+        units: int,
+        init_scale: float,
+        learning_rate: float,
+        entropy_weight: float,
+        rng: np.random.Generator,
+    ):
+        self.space, self.units, self.entropy_weight = space, units, entropy_weight
+        self.steps = steps_of(space)
+        self.width = max(len(decision.choices) for decision in space.decisions)
+        self.nodes = 1 + max((d.node for d in space.decisions if d.node is not None), default=0)
+
+        def weight(*shape):
+            start = rng.uniform(-init_scale, init_scale, shape).astype(np.float32)
+            return tf.Variable(start)
+
+        count = len(space.decisions)
+        self.kernels = [weight(2 * units, 4 * units) for _ in range(layers)]
+        self.biases = [weight(4 * units) for _ in range(layers)]
+        self.start = weight(1, units)
+        self.embedding = weight(count * self.width, units)
+        self.out_kernel = weight(count, units, self.width)
+        self.out_bias = weight(count, self.width)
+        self.w_prev, self.w_curr, self.v = weight(units, units), weight(units, units), weight(units)
+        self.variables = [
+            *self.kernels,
+            *self.biases,
+            self.start,
+            self.embedding,
+            self.out_kernel,
+            self.out_bias,
+            self.w_prev,
+            self.w_curr,
+            self.v,
+        ]
+        self.moments = [tf.Variable(tf.zeros_like(v)) for v in self.variables for _ in range(2)]
+        self.updates = tf.Variable(0.0)
+        self.learning_rate = learning_rate
+
+    def sample(self, n: int, rng: np.random.Generator) -> list[Arch]:
+        """n architectures, drawn with `rng`."""
+        uniform = rng.random((n, len(self.space.decisions)))
+        archs: list[Arch] = [() for _ in range(n)]
+        state = self._begin(n)
+        for step in self.steps:
+            probabilities, state = self._ahead(state, step)
+            p = probabilities.numpy()  # [n, decisions of the step, width]
+            chosen = np.zeros((n, len(step.decisions)), np.int32)
+            for row in range(n):
+                for k, i in enumerate(step.decisions):
+                    archs[row] += (self._draw(archs[row], p[row, k], uniform[row, i]),)
+                    chosen[row, k] = archs[row][-1]
+            state = self._fed(state, step, tf.constant(chosen))
+        return archs
+
+    def _draw(self, prefix: Arch, p: np.ndarray, uniform: float) -> int:
+        allowed = self.space.allowed(prefix)
+        below = np.cumsum(p[list(allowed)], dtype=np.float64)
+        return allowed[min(int(np.searchsorted(below, uniform * below[-1])), len(allowed) - 1)]
+
+    def log_prob(self, archs: list[Arch]) -> tf.Tensor:
+        """Log-probability of each architecture: [n] float32."""
+        return self._score(*self._tensors(archs))[0]
+
+    def update(self, archs: list[Arch], advantages: np.ndarray) -> None:
+        """One Adam step along mean(advantage * d log p) + entropy_weight * d entropy."""
+        chosen, masks = self._tensors(archs)
+        self._update(chosen, masks, tf.constant(advantages, tf.float32))
+
+    def gradient(self, archs: list[Arch], advantages: np.ndarray) -> list[np.ndarray]:
+        """The gradient of the loss, for each of `variables`."""
+        chosen, masks = self._tensors(archs)
+        return [
+            g.numpy() for g in self._gradient(chosen, masks, tf.constant(advantages, tf.float32))
+        ]
+
+    def weights(self) -> list[np.ndarray]:
+        return [v.numpy() for v in [*self.variables, *self.moments, self.updates]]
+
+    def set_weights(self, weights: list[np.ndarray]) -> None:
+        for variable, value in zip(
+            [*self.variables, *self.moments, self.updates], weights, strict=True
+        ):
+            variable.assign(value)
+
+    def _tensors(self, archs: list[Arch]) -> tuple[tf.Tensor, tf.Tensor]:
+        """chosen [n, decisions] int32 and masks [n, decisions, width]: 1 where a choice is open."""
+        masks = np.zeros((len(archs), len(self.space.decisions), self.width), np.float32)
+        for row, arch in enumerate(archs):
+            for i in range(len(arch)):
+                masks[row, i, list(self.space.allowed(tuple(arch[:i])))] = 1.0
+        return tf.constant(archs, tf.int32), tf.constant(masks)
+
+    def _score(self, chosen, masks) -> tuple[tf.Tensor, tf.Tensor]:
+        """Log-probability and entropy along the way: [n] each."""
+        n = chosen.shape[0]
+        state = self._begin(n)
+        total, entropy = tf.zeros([n]), tf.zeros([n])
+        for step in self.steps:
+            probabilities, state = self._ahead(state, step)
+            at = list(step.decisions)
+            open_ = tf.gather(masks, at, axis=1)
+            answers = tf.gather(chosen, at, axis=1)
+            p = probabilities * open_
+            p = p / tf.reduce_sum(p, -1, keepdims=True)
+            log_p = tf.math.log(tf.maximum(p, 1e-30))
+            total += tf.reduce_sum(tf.gather(log_p, answers, batch_dims=2), 1)
+            entropy -= tf.reduce_sum(p * log_p, [1, 2])
+            state = self._fed(state, step, answers)
+        return total, entropy
+
+    @functools.cached_property
+    def _gradient(self):
+        @tf.function
+        def gradient(chosen, masks, advantages):
+            with tf.GradientTape() as tape:
+                log_p, entropy = self._score(chosen, masks)
+                loss = -tf.reduce_mean(advantages * log_p + self.entropy_weight * entropy)
+            return [
+                tf.zeros_like(v) if g is None else tf.convert_to_tensor(g)
+                for g, v in zip(tape.gradient(loss, self.variables), self.variables, strict=True)
+            ]
+
+        return gradient
+
+    def _update(self, chosen, masks, advantages) -> None:
+        """Adam (Kingma & Ba 2015), with its slots in plain sight so that they are saved."""
+        self.updates.assign_add(1.0)
+        t = self.updates
+        rate = self.learning_rate * tf.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        for k, (g, v) in enumerate(
+            zip(self._gradient(chosen, masks, advantages), self.variables, strict=True)
+        ):
+            m, s = self.moments[2 * k], self.moments[2 * k + 1]
+            m.assign(0.9 * m + 0.1 * g)
+            s.assign(0.999 * s + 0.001 * g * g)
+            v.assign_sub(rate * m / (tf.sqrt(s) + 1e-8))
+
+    def _begin(self, n: int) -> dict:
+        zero = tf.zeros([n, self.units])
+        return {
+            "input": tf.repeat(tf.convert_to_tensor(self.start), n, 0),
+            "cells": [(zero, zero) for _ in self.kernels],  # (h, c) of each layer
+            "nodes": [zero] * self.nodes,  # h at the last step of each node
+        }
+
+    def _ahead(self, state: dict, step: Step) -> tuple[tf.Tensor, dict]:
+        """One step of the LSTM: probabilities [n, decisions of the step, width], and its state."""
+        x, cells = state["input"], []
+        for (h, c), kernel, bias in zip(state["cells"], self.kernels, self.biases, strict=True):
+            i, f, g, o = tf.split(tf.concat([x, h], 1) @ kernel + bias, 4, 1)
+            c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+            x = tf.sigmoid(o) * tf.tanh(c)
+            cells.append((x, c))
+        nodes = list(state["nodes"])
+        if step.anchors is None:
+            (at,) = step.decisions
+            count = len(self.space.decisions[at].choices)
+            logits = (x @ self.out_kernel[at] + self.out_bias[at])[:, :count]
+            p = tf.nn.softmax(logits)[:, None]
+        else:
+            zero = tf.zeros_like(x)
+            past = tf.stack([nodes[j] if j >= 0 else zero for j in step.anchors], 1)
+            scores = tf.tanh(past @ self.w_prev + (x @ self.w_curr)[:, None])
+            scores = tf.reduce_sum(scores * self.v, -1)  # [n, anchors]
+            if step.is_run:
+                yes = tf.sigmoid(scores)
+                p = tf.stack([1 - yes, yes], -1)
+            else:
+                p = tf.nn.softmax(scores)[:, None]
+        p = tf.pad(p, [[0, 0], [0, 0], [0, self.width - p.shape[-1]]])
+        if step.node is not None:
+            nodes[step.node] = x
+        return p, {"input": x, "cells": cells, "nodes": nodes}
+
+    def _fed(self, state: dict, step: Step, chosen: tf.Tensor) -> dict:
+        """chosen: [n, decisions of the step]. The answer becomes the next step's input."""
+        if step.anchors is None:
+            row = step.decisions[0] * self.width + chosen[:, 0]
+            fed = tf.gather(tf.convert_to_tensor(self.embedding), row)
+        else:
+            zero = tf.zeros_like(state["input"])
+            past = tf.stack([state["nodes"][j] if j >= 0 else zero for j in step.anchors], 1)
+            if step.is_run:
+                weight = tf.cast(chosen, tf.float32)[:, :, None]
+                count = tf.reduce_sum(weight, 1)
+                fed = tf.reduce_sum(weight * past, 1) / (1.0 + count)
+            else:
+                fed = tf.gather(past, chosen[:, 0], batch_dims=1)
+        return state | {"input": fed}

@@ -1,0 +1,99 @@
+"""REINFORCE with an LSTM controller (Zoph & Le 2017, arXiv:1611.01578v2, sections 3 and 4.1).
+
+The paper's parameter server with asynchronous replicas is one controller with batches of
+`batch_size` children here. Not said in the paper and chosen here: the baseline starts as the mean
+of the first batch; after an anchor step the next input is the sum of the chosen anchors over one
+more than their number; a failed child is paid `failure_reward`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.trial import Arch, ConfigError, Proposal, Trial
+from search_spaces.base import Space
+
+
+class Reinforce:
+    """Samples from an LSTM policy and follows the gradient of the expected reward.
+
+    Args:
+      layers, units: of the LSTM.
+      init_scale: weights start uniform in [-init_scale, init_scale].
+      learning_rate: Adam's.
+      batch_size: children per gradient, whose gradients are averaged.
+      baseline_decay: of the moving average of previous rewards.
+      entropy_weight: of the policy's entropy in the objective.
+      failure_reward: what a failed child is paid.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        seed: int,
+        layers: int = 2,
+        units: int = 35,
+        init_scale: float = 0.08,
+        learning_rate: float = 0.0006,
+        batch_size: int = 8,
+        baseline_decay: float = 0.95,
+        entropy_weight: float = 0.0,
+        failure_reward: float = 0.0,
+    ):
+        if batch_size < 1:
+            raise ConfigError(f"controller.batch_size must be at least 1, got {batch_size}")
+        if not 0.0 <= baseline_decay < 1.0:
+            raise ConfigError(f"controller.baseline_decay must be in [0, 1), got {baseline_decay}")
+        from controllers.lstm_policy import LSTMPolicy
+
+        self.rng = np.random.default_rng(seed)
+        self.policy = LSTMPolicy(
+            space,
+            layers=layers,
+            units=units,
+            init_scale=init_scale,
+            learning_rate=learning_rate,
+            entropy_weight=entropy_weight,
+            rng=self.rng,
+        )
+        self.batch_size = batch_size
+        self.baseline_decay = baseline_decay
+        self.failure_reward = failure_reward
+        self.baseline: float | None = None
+        self.batch: list[tuple[Arch, float]] = []  # told, not yet learnt from
+
+    def ask(self, n: int) -> list[Proposal]:
+        return [Proposal(arch) for arch in self.policy.sample(n, self.rng)]
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            reward = self.failure_reward if trial.reward is None else trial.reward
+            self.batch.append((trial.arch, reward))
+            if len(self.batch) == self.batch_size:
+                self._learn()
+
+    def _learn(self) -> None:
+        archs = [arch for arch, _ in self.batch]
+        rewards = np.array([reward for _, reward in self.batch])
+        if self.baseline is None:
+            self.baseline = float(rewards.mean())
+        self.policy.update(archs, rewards - self.baseline)
+        for reward in rewards:  # in the order they were told
+            self.baseline += (1.0 - self.baseline_decay) * (float(reward) - self.baseline)
+        self.batch = []
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "rng": self.rng.bit_generator.state,
+            "weights": self.policy.weights(),
+            "baseline": self.baseline,
+            "batch": [[list(arch), reward] for arch, reward in self.batch],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.rng.bit_generator.state = state["rng"]
+        self.policy.set_weights(state["weights"])
+        self.baseline = state["baseline"]
+        self.batch = [(tuple(arch), reward) for arch, reward in state["batch"]]
