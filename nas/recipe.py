@@ -82,7 +82,7 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
     if recipe.schedule == "constant":
         rates = np.full(len(epochs), top)
     elif recipe.schedule == "step":
-        drops = sum((epochs >= at * recipe.epochs).astype(int) for at in recipe.step_at)
+        drops = np.searchsorted(np.sort(recipe.step_at) * recipe.epochs, epochs, side="right")
         rates = top * recipe.step_factor**drops
     elif recipe.schedule == "cosine":
         rates = low + 0.5 * (top - low) * (1 + np.cos(math.pi * epochs / recipe.epochs))
