@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.trial import Arch
+from nas.trial import Arch, ConfigError
 from search_spaces.ops import CountOps, KerasOps, Ops
 
 if TYPE_CHECKING:
@@ -132,6 +132,18 @@ class Space:
             arch.append(decision.choices.index(chosen[decision.name]))
         self.check(tuple(arch))
         return tuple(arch)
+
+    def parse(self, text: str) -> Arch:
+        """The architecture a user wrote: its numbers, separated by commas. Raises ConfigError."""
+        try:
+            arch = tuple(int(choice) for choice in text.strip("()[] ").split(","))
+            self.check(arch)
+        except ValueError as error:
+            raise ConfigError(
+                f"genotype must be {len(self.decisions)} choices separated by commas, got {text}: "
+                f"{error}; set genotype={','.join('0' for _ in self.decisions)}"
+            ) from None
+        return arch
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Each open choice with equal probability, decision by decision."""

@@ -1,26 +1,56 @@
 """The convolutional space of Zoph & Le 2017 (arXiv:1611.01578v2, sections 3.3 and 4.1).
 
-Each layer is a convolution whose filter height, width and number, and perhaps strides, are chosen,
-and then, for each earlier layer, whether it feeds this one. Not said in the paper and chosen here:
-"same" padding, the order convolution, batch norm, ReLU, zeros padded at the bottom and the right,
-global average pooling before the classifier, He's normal initialisation.
+Each layer's filter height, width and number, and its strides if wanted, are chosen; then, for each
+earlier layer, whether it feeds this one. The wiring (section 3.3):
+
+  a. several inputs are concatenated along channels;
+  b. a layer that no layer feeds reads the image;
+  c. what no layer consumes is concatenated and goes to the classifier;
+  d. inputs of different sizes are padded with zeros to the largest before concatenation.
+
+Not said in the paper, chosen here: a layer is convolution, batch normalization, ReLU, in this
+order, with "same" padding; kernels start as He et al. 2015 say; the zeros of rule d lie around the
+smaller image, which stays in the middle; the classifier is global average pooling and one dense
+layer. For v3 (pooling, blocks) see the arguments of ZophConv.
 """
 
-import math
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from nas.skeleton import ImageSkeleton
 from nas.trial import Arch, ConfigError
-from search_spaces.base import Cost, Decision, Graph, Space
+from search_spaces.base import Decision, Graph, Space
+from search_spaces.ops import Ops, Pair
 
-IMAGE = -1  # the input, among the indices of layers
+if TYPE_CHECKING:
+    from nas.skeleton import ImageSkeleton
+
+IMAGE = -1  # the image, among the indices of layers
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """What was chosen for one layer. inputs: indices of layers, or IMAGE alone (rule b)."""
+
+    kernel: Pair  # height, width
+    strides: Pair
+    filters: int  # before the skeleton's width
+    inputs: tuple[int, ...]
 
 
 class ZophConv(Space):
-    """`layers` convolutions with searched shapes and skip connections.
+    """`layers` convolutions of searched shape with searched skip connections.
 
     Args:
-      strides: choices for each axis, or None: every stride is 1 (section 4.1, v1).
+      layers: how many are decided about.
+      filter_heights, filter_widths: pixels.
+      filters: multiplied by the skeleton's width.
+      strides: choices for each axis (v2: 1, 2, 3); None: every stride is 1 (v1).
+      pool_after: after these many decided layers stands a 2x2 max pooling (v3). The paper gives the
+        depths only; here whatever is made before one and read behind it, be it an earlier layer's
+        output or the image, is pooled on the way.
+      block_layers: each decided layer becomes a block of so many layers alike, each of which reads
+        the block's inputs and all its earlier layers; the last one's output is the block's (v3: 3).
     """
 
     def __init__(
@@ -31,125 +61,139 @@ class ZophConv(Space):
         filter_widths: Sequence[int] = (1, 3, 5, 7),
         filters: Sequence[int] = (24, 36, 48, 64),
         strides: Sequence[int] | None = None,
+        pool_after: Sequence[int] = (),
+        block_layers: int = 1,
     ):
-        if layers < 1:
-            raise ConfigError(f"space.layers must be at least 1, got {layers}")
+        _check_choices("filter_heights", filter_heights)
+        _check_choices("filter_widths", filter_widths)
+        _check_choices("filters", filters)
+        shape = {"filter_height": filter_heights, "filter_width": filter_widths}
+        if strides is not None:
+            _check_choices("strides", strides)
+            shape |= {"stride_height": strides, "stride_width": strides}
+        shape |= {"filters": filters}
+        _check_depth(layers, pool_after, block_layers, strides)
         self.layers = layers
-        decisions = []
-        for i in range(layers):
-            shape = {"filter_height": filter_heights, "filter_width": filter_widths}
-            if strides is not None:
-                shape |= {"stride_height": strides, "stride_width": strides}
-            shape["filters"] = filters
-            for name, choices in shape.items():
-                decisions.append(Decision(f"layer{i}/{name}", tuple(choices), node=i))
-            for j in range(i):
-                decisions.append(
-                    Decision(f"layer{i}/skip{j}", (False, True), node=i, anchors=(None, j))
-                )
-        self.decisions = tuple(decisions)
+        self.pool_after = tuple(pool_after)
+        self.block_layers = block_layers
+        self._strided = strides is not None
+        self.decisions = tuple(
+            decision for i in range(layers) for decision in _decisions_of_layer(i, shape)
+        )
 
-    def inputs(self, arch: Arch) -> list[list[int]]:
-        """The layers that feed each layer, and last those that feed the classifier.
+    def layers_of(self, arch: Arch) -> tuple[Layer, ...]:
+        """What `arch` says about each layer."""
+        self.check(arch)
+        values = iter([d.choices[choice] for d, choice in zip(self.decisions, arch, strict=True)])
+        layers = []
+        for i in range(self.layers):
+            kernel = next(values), next(values)
+            strides = (next(values), next(values)) if self._strided else (1, 1)
+            filters = next(values)
+            inputs = tuple(j for j in range(i) if next(values))
+            layers.append(Layer(kernel, strides, filters, inputs or (IMAGE,)))
+        return tuple(layers)
 
-        A layer that nobody feeds reads the image; what nobody consumes goes to the classifier.
-        """
-        chosen = self.decode(arch)
-        feeds = [
-            [j for j in range(i) if chosen[f"layer{i}/skip{j}"]] or [IMAGE]
-            for i in range(self.layers)
-        ]
-        consumed = {j for layer in feeds for j in layer}
-        return [*feeds, [i for i in range(self.layers) if i not in consumed]]
+    def inputs(self, arch: Arch) -> list[tuple[int, ...]]:
+        """The layers that feed each layer, and last those that feed the classifier (rule c)."""
+        feeds = [layer.inputs for layer in self.layers_of(arch)]
+        consumed = {j for inputs in feeds for j in inputs}
+        return [*feeds, tuple(i for i in range(self.layers) if i not in consumed)]
 
-    def _shapes(self, arch: Arch, skeleton: ImageSkeleton) -> list[dict]:
-        """Of each layer: kernel, strides, filters and the height and width it gives."""
-        chosen = self.decode(arch)
-        sizes = {IMAGE: skeleton.image_shape[:2]}
-        shapes = []
-        for i, feeds in enumerate(self.inputs(arch)[:-1]):
-            height = max(sizes[j][0] for j in feeds)
-            width = max(sizes[j][1] for j in feeds)
-            strides = (
-                chosen.get(f"layer{i}/stride_height", 1),
-                chosen.get(f"layer{i}/stride_width", 1),
-            )
-            sizes[i] = (math.ceil(height / strides[0]), math.ceil(width / strides[1]))
-            shapes.append(
-                {
-                    "kernel": (chosen[f"layer{i}/filter_height"], chosen[f"layer{i}/filter_width"]),
-                    "strides": strides,
-                    "filters": max(1, round(chosen[f"layer{i}/filters"] * skeleton.width)),
-                    "size": sizes[i],
-                }
-            )
-        return shapes
-
-    def cost(self, arch: Arch, skeleton: ImageSkeleton) -> Cost:
-        shapes, feeds = self._shapes(arch, skeleton), self.inputs(arch)
-        channels = {IMAGE: skeleton.image_shape[2]}
-        parameters = flops = activations = 0
-        for i, shape in enumerate(shapes):
-            channels[i] = shape["filters"]
-            weights = math.prod(shape["kernel"]) * sum(channels[j] for j in feeds[i]) * channels[i]
-            positions = math.prod(shape["size"])
-            parameters += weights + 2 * channels[i]  # batch norm: scale and shift
-            flops += weights * positions
-            activations += 3 * positions * channels[i]  # after convolution, batch norm and ReLU
-        head = sum(channels[j] for j in feeds[-1]) * skeleton.classes
-        return Cost(parameters + head + skeleton.classes, flops + head, activations)
+    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        image = ops.image()
+        read = self._reader(image, lambda _, x: ops.max_pool(x, 2, strides=2))
+        for i, layer in enumerate(self.layers_of(arch)):
+            filters = skeleton.filters(layer.filters)
+            inputs = [read(j, i) for j in layer.inputs]
+            for k in range(self.block_layers):
+                name = f"layer{i}" if self.block_layers == 1 else f"layer{i}_{k}"
+                x = ops.concatenate(inputs)
+                x = ops.conv(x, filters, layer.kernel, strides=layer.strides, name=f"{name}_conv")
+                x = ops.relu(ops.batch_norm(x, name=f"{name}_bn"))
+                inputs.append(x)
+            read.made(i, x)
+        last = ops.concatenate([read(j, self.layers) for j in self.inputs(arch)[-1]])
+        return ops.classifier(last, skeleton.classes, dropout=skeleton.dropout)
 
     def graph(self, arch: Arch) -> Graph:
-        chosen, feeds = self.decode(arch), self.inputs(arch)
-        nodes = [("image", "image", "input")]
-        edges = []
-        name = {IMAGE: "image"} | {i: f"layer{i}" for i in range(self.layers)}
-        for i in range(self.layers):
-            height, width = chosen[f"layer{i}/filter_height"], chosen[f"layer{i}/filter_width"]
-            label = f"{height}x{width}, {chosen[f'layer{i}/filters']}"
-            nodes.append((name[i], label, "conv"))
-            edges += [(name[j], name[i]) for j in feeds[i]]
-        nodes.append(("classes", "classifier", "output"))
-        edges += [(name[j], "classes") for j in feeds[-1]]
+        nodes, edges = [("image", "image", "input")], []
+
+        def pool(depth: int, source: str) -> str:
+            name = f"{source}/pool{depth}"
+            nodes.append((name, "2x2 max pool", "max_pool"))
+            edges.append((source, name))
+            return name
+
+        read = self._reader("image", pool)
+        for i, layer in enumerate(self.layers_of(arch)):
+            edges += [(read(j, i), f"layer{i}") for j in layer.inputs]
+            nodes.append((f"layer{i}", self._label(layer), "x".join(map(str, layer.kernel))))
+            read.made(i, f"layer{i}")
+        edges += [(read(j, self.layers), "classifier") for j in self.inputs(arch)[-1]]
+        nodes.append(("classifier", "classifier", "classifier"))
         return Graph(tuple(nodes), tuple(edges))
 
-    def build(self, arch: Arch, skeleton: ImageSkeleton):
-        """images [batch, height, width, channels] float32 -> logits [batch, classes] float32."""
-        import keras
-        from keras import layers
+    def _label(self, layer: Layer) -> str:
+        height, width = layer.kernel
+        times = f"{self.block_layers} x " if self.block_layers > 1 else ""
+        strides = f", stride {layer.strides[0]}x{layer.strides[1]}" if self._strided else ""
+        return f"{times}{height}x{width}, {layer.filters}{strides}"
 
-        feeds = self.inputs(arch)
-        outputs = {IMAGE: keras.Input(skeleton.image_shape)}
-        for i, shape in enumerate(self._shapes(arch, skeleton)):
-            x = _join([outputs[j] for j in feeds[i]])
-            x = layers.Conv2D(
-                shape["filters"],
-                shape["kernel"],
-                shape["strides"],
-                padding="same",
-                use_bias=False,
-                kernel_initializer="he_normal",
-            )(x)
-            outputs[i] = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-        x = layers.GlobalAveragePooling2D()(_join([outputs[j] for j in feeds[-1]]))
-        if skeleton.dropout:
-            x = layers.Dropout(skeleton.dropout)(x)
-        logits = layers.Dense(skeleton.classes, dtype="float32")(x)
-        return keras.Model(outputs[IMAGE], logits)
+    def _reader(self, image: Any, pool: Callable[[int, Any], Any]) -> "_Reader":
+        return _Reader(image, self.pool_after, pool)
 
 
-def _join(tensors: list):
-    """[batch, height, width, channels] each; the smaller padded with zeros, then concatenated."""
-    from keras import layers
+class _Reader:
+    """Gives what a layer made as a later layer sees it: behind the poolings between the two."""
 
-    if len(tensors) == 1:
-        return tensors[0]
-    height = max(t.shape[1] for t in tensors)
-    width = max(t.shape[2] for t in tensors)
-    padded = [
-        t
-        if t.shape[1:3] == (height, width)
-        else layers.ZeroPadding2D(((0, height - t.shape[1]), (0, width - t.shape[2])))(t)
-        for t in tensors
-    ]
-    return layers.Concatenate()(padded)
+    def __init__(self, image: Any, pool_after: Sequence[int], pool: Callable[[int, Any], Any]):
+        self.pool_after, self.pool = pool_after, pool
+        self.seen = {(IMAGE, 0): image}  # by (layer, poolings passed since the image)
+
+    def made(self, layer: int, x: Any) -> None:
+        self.seen[layer, self._poolings(layer)] = x
+
+    def __call__(self, layer: int, reader: int) -> Any:
+        made, here = self._poolings(layer), self._poolings(reader)
+        for level in range(made, here):
+            if (layer, level + 1) not in self.seen:
+                x = self.seen[layer, level]
+                self.seen[layer, level + 1] = self.pool(self.pool_after[level], x)
+        return self.seen[layer, here]
+
+    def _poolings(self, layer: int) -> int:
+        return sum(depth <= layer for depth in self.pool_after)
+
+
+def _decisions_of_layer(i: int, shape: dict[str, Sequence[int]]) -> list[Decision]:
+    chosen = [Decision(f"layer{i}/{name}", tuple(values), i) for name, values in shape.items()]
+    skips = [Decision(f"layer{i}/skip{j}", (False, True), i, (None, j)) for j in range(i)]
+    return chosen + skips
+
+
+def _check_choices(setting: str, values: Sequence[int]) -> None:
+    if not values or min(values) < 1 or len(set(values)) < len(values):
+        raise ConfigError(
+            f"space.{setting} must be different whole numbers from 1, got {list(values)}; "
+            f"set space.{setting}=[1,3]"
+        )
+
+
+def _check_depth(
+    layers: int, pool_after: Sequence[int], block_layers: int, strides: Sequence[int] | None
+) -> None:
+    for name, value in (("layers", layers), ("block_layers", block_layers)):
+        if value < 1:
+            raise ConfigError(f"space.{name} must be at least 1, got {value}; set space.{name}=1")
+    rising = all(a < b for a, b in zip(pool_after, pool_after[1:], strict=False))
+    if not rising or any(not 1 <= depth < layers for depth in pool_after):
+        raise ConfigError(
+            f"space.pool_after must rise within [1, space.layers={layers}), "
+            f"got {list(pool_after)}; set space.pool_after=[]"
+        )
+    if block_layers > 1 and strides is not None:
+        raise ConfigError(
+            f"space.block_layers must be 1 where strides are searched, got {block_layers}; "
+            "set space.block_layers=1 or space.strides=null"
+        )
