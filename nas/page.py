@@ -73,7 +73,7 @@ h2{margin-top:2.2rem}.tiles .value{font-size:1.3rem}
 dl.tiles{grid-template-columns:1fr 1fr}.tiles div{padding:.7rem .8rem}}
 @media print{body{font-size:10.5pt}main{max-width:none;padding:0}
 h2{break-after:avoid}figure,.tiles,tr,.note{break-inside:avoid}
-figure svg,figure.wide svg,figure.natural svg{min-width:0;max-width:100%}
+figure svg,figure.wide svg,figure.natural svg{min-width:0;max-width:100%;max-height:24cm}
 .scroll,.scroll.tall,td code{overflow:visible;max-height:none}pre{white-space:pre-wrap}}
 """
 

@@ -26,6 +26,7 @@ BLUE, ORANGE, TEAL, ROSE, VIOLET = "#3f7cbf", "#dd8436", "#3f9e86", "#cb5468", "
 SERIES = (BLUE, ORANGE, TEAL, ROSE, VIOLET, "#b39a2f", "#62b0d5", "#7d8f3f", "#b76fa8")
 OTHER = "#9a9aa3"
 FAILURES = dict(zip(STATUSES[1:], (OTHER, ORANGE, ROSE, "#b39a2f", VIOLET), strict=True))
+MOST_PIXELS = 20_000  # of a side; the renderer refuses 65,536
 RASTER_ABOVE = 2000  # dots: more of them are embedded as one bitmap, or a page weighs megabytes
 
 _STYLE: dict[str, Any] = {
@@ -73,8 +74,10 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save_png(figure: "Figure", path: Path, *, dpi: int = 160) -> Path:
+def save_png(figure: "Figure", path: Path, *, dpi: float = 160) -> Path:
+    """Saves at `dpi` dots per inch, or at as many as keep the longer side below MOST_PIXELS."""
     with style():
+        dpi = min(dpi, MOST_PIXELS / max(figure.get_size_inches()))
         figure.savefig(path, dpi=dpi, format="png")
     return path
 

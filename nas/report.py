@@ -16,6 +16,7 @@ from nas.store import Store
 from nas.trial import Arch, ConfigError, Trial
 
 FILE = "report.html"
+NARROW = 5.0  # inches: a drawing that leaves room for the decisions beside it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,19 +187,23 @@ def _architecture(run: Run, arch: Arch) -> Html:
     try:
         graph = run.space.graph(arch)
     except NotImplementedError:
-        drawn = page.element("p", f"{type(run.space).__name__} has no drawing.", "muted")
-    else:
-        drawn = _figure(
-            run,
-            drawing.architecture(graph),
-            "architecture",
-            caption="Data flow from top to bottom; blue lines pass a layer by.",
-            alt=f"The best architecture: {len(graph.nodes)} nodes, {len(graph.edges)} edges",
-            css="natural",
-            scroll="scroll tall",
-        )
-    both = page.element("div", page.joined([drawn, decided]), "beside")
-    return page.section("Best architecture", both)
+        none = page.element("p", f"{type(run.space).__name__} has no drawing.", "muted")
+        return page.section("Best architecture", none, decided)
+    figure = drawing.architecture(graph)
+    narrow = figure.get_figwidth() <= NARROW
+    drawn = _figure(
+        run,
+        figure,
+        "architecture",
+        caption="Data flow from top to bottom; blue lines pass a layer by.",
+        alt=f"The best architecture: {len(graph.nodes)} nodes, {len(graph.edges)} edges",
+        css="natural" if narrow else "wide",
+        scroll="scroll tall",
+    )
+    both = page.joined([drawn, decided])
+    return page.section(
+        "Best architecture", page.element("div", both, "beside") if narrow else both
+    )
 
 
 def _top(run: Run) -> Html:
