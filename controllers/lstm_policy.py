@@ -130,7 +130,7 @@ class LSTMPolicy:
         ]
 
     def weights(self) -> list[np.ndarray]:
-        return [v.numpy() for v in [*self.variables, *self.moments, self.updates]]
+        return [np.asarray(v) for v in [*self.variables, *self.moments, self.updates]]
 
     def set_weights(self, weights: list[np.ndarray]) -> None:
         for variable, value in zip(
