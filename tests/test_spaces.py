@@ -1,0 +1,275 @@
+"""The contract of a space, held by every conf/space/*.yaml: a new file is tested by being there."""
+
+import math
+from importlib import resources
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from nas.skeleton import ImageSkeleton
+from nas.trial import ConfigError
+from search_spaces.base import Decision, Space
+
+FILES = sorted(Path(str(resources.files("conf"))).glob("space/*.yaml"))
+SPACES = {file.stem: hydra.utils.instantiate(OmegaConf.load(file)) for file in FILES}
+SHAPES = {"grey": (8, 8, 1), "colour": (32, 32, 3)}
+# What the backward pass reads again: see CountOps.
+KEPT = {
+    "InputLayer", "Conv2D", "ReLU", "Concatenate", "ZeroPadding2D", "MaxPooling2D",
+    "AveragePooling2D", "GlobalAveragePooling2D", "Dense",
+}  # fmt: skip
+
+
+def of_images(space) -> bool:
+    """Whether its networks are image classifiers; others have skeletons of their own."""
+    return space.build.__annotations__.get("skeleton") == "ImageSkeleton"
+
+
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+every_image_space = pytest.mark.parametrize(
+    "space",
+    [s for s in SPACES.values() if of_images(s)],
+    ids=[n for n in SPACES if of_images(SPACES[n])],
+)
+
+
+def archs(space, count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [space.sample(rng) for _ in range(count)]
+
+
+def skeleton(shape=(8, 8, 1), classes=7, **settings):
+    small = {"cells": 1, "channels": 4, "width": 0.1} | settings
+    return ImageSkeleton(image_shape=shape, classes=classes, **small)
+
+
+@every_space
+def test_decisions_have_names_of_their_own_and_anchors_at_earlier_nodes(space):
+    names = [decision.name for decision in space.decisions]
+    assert len(set(names)) == len(names)
+    for decision in space.decisions:
+        for anchor in decision.anchors or ():
+            assert anchor is None or anchor < decision.node
+
+
+@every_space
+def test_samples_are_valid_and_of_python_ints(space):
+    for arch in archs(space, 50):
+        space.check(arch)
+        assert isinstance(arch, tuple)
+        assert {type(choice) for choice in arch} == {int}
+
+
+@every_space
+def test_samples_use_every_choice_and_repeat_with_their_seed(space):
+    drawn = archs(space, 400)
+    assert drawn == archs(space, 400)
+    if not space.is_conditional:
+        # A choice of 5 is missed by 400 draws with probability 0.8^400 < 1e-38.
+        for i, decision in enumerate(space.decisions):
+            assert {arch[i] for arch in drawn} == set(range(len(decision.choices)))
+
+
+@every_space
+def test_a_mutation_changes_one_open_decision_and_is_valid(space):
+    rng = np.random.default_rng(1)
+    for arch in archs(space, 50):
+        child = space.mutate(arch, rng)
+        space.check(child)
+        assert {type(choice) for choice in child} == {int}
+        changed = [i for i in range(len(arch)) if arch[i] != child[i]]
+        assert len(space.allowed(arch[: changed[0]])) > 1
+        for i in changed[1:]:  # drawn again only where the change closed what was there
+            assert arch[i] not in space.allowed(child[:i])
+
+
+@every_space
+def test_mutation_reaches_every_open_decision(space):
+    rng, (arch,) = np.random.default_rng(2), archs(space, 1)
+    reached = set()
+    for _ in range(40 * len(arch)):  # one of n is missed with probability (1 - 1/n)^40n < 1e-17
+        child = space.mutate(arch, rng)
+        reached.add(next(i for i in range(len(arch)) if arch[i] != child[i]))
+    assert reached == {i for i in range(len(arch)) if len(space.allowed(arch[:i])) > 1}
+
+
+@every_space
+def test_decode_and_encode_are_inverse(space):
+    for arch in archs(space, 20):
+        chosen = space.decode(arch)
+        assert list(chosen) == [decision.name for decision in space.decisions]
+        assert space.encode(chosen) == arch
+
+
+@every_space
+def test_parse_reads_what_a_user_copies(space):
+    for arch in archs(space, 5):
+        assert space.parse(",".join(map(str, arch))) == arch
+        assert space.parse(str(arch)) == arch
+
+
+@every_space
+def test_keys_are_hashable_and_stable(space):
+    for arch in archs(space, 20):
+        assert space.key(arch) == space.key(tuple(arch))
+        hash(space.key(arch))
+
+
+@every_space
+def test_size_is_an_exact_int(space):
+    assert type(space.size) is int
+    if not space.is_conditional:
+        assert space.size == math.prod(len(d.choices) for d in space.decisions)
+
+
+@every_space
+def test_graphs_join_named_nodes_forwards_to_one_output(space):
+    for arch in archs(space, 20):
+        graph = space.graph(arch)
+        order = {name: i for i, (name, _, _) in enumerate(graph.nodes)}
+        assert len(order) == len(graph.nodes)
+        assert len(set(graph.edges)) == len(graph.edges)
+        assert {name for edge in graph.edges for name in edge} <= set(order)
+        assert graph == space.graph(arch)
+
+
+@every_image_space
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_built_networks_give_logits_and_cost_what_was_said(space, shape):
+    for arch in archs(space, 3, seed=shape[0]):
+        model = space.build(arch, skeleton(shape))
+        logits = np.asarray(model(np.ones((2, *shape), np.float32)))
+        assert logits.shape == (2, 7)
+        assert logits.dtype == np.float32
+        assert np.isfinite(logits).all()
+        cost = space.cost(arch, skeleton(shape))
+        assert cost.parameters == sum(math.prod(v.shape) for v in model.trainable_variables)
+        flops, activations = counted(model)
+        assert cost.flops == pytest.approx(flops, rel=0.01)
+        assert cost.activations == pytest.approx(activations, rel=0.01)
+
+
+@every_image_space
+def test_every_weight_has_a_gradient(space):
+    import tensorflow as tf
+
+    (arch,) = archs(space, 1, seed=3)
+    model = space.build(arch, skeleton())
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(model(tf.ones((2, 8, 8, 1)), training=True)))
+    assert None not in tape.gradient(loss, model.trainable_variables)
+
+
+@every_image_space
+def test_networks_can_be_saved_and_loaded(space, tmp_path):
+    import keras
+
+    (arch,) = archs(space, 1, seed=4)
+    model = space.build(arch, skeleton(dropout=0.5))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    images = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
+    np.testing.assert_array_equal(again(images), model(images))
+
+
+def counted(model) -> tuple[int, int]:
+    """Multiply-adds of convolutions and dense layers, and kept activations, of a Keras model."""
+    flops = activations = 0
+    for layer in model.layers:
+        size = math.prod(layer.output.shape[1:])
+        if layer.__class__.__name__ in KEPT:
+            activations += size
+        if hasattr(layer, "kernel"):
+            *window, _, outputs = layer.kernel.shape
+            depth = layer.kernel.shape[-2]
+            flops += size // outputs * math.prod(window) * depth * outputs
+    return flops, activations
+
+
+class Conditional(Space):
+    """The second decision is open only after a 1; the third always."""
+
+    decisions = tuple(Decision(name, (0, 1, 2)) for name in "abc")
+
+    def allowed(self, prefix):
+        if not prefix:
+            return (0, 1)
+        return (0,) if len(prefix) == 1 and prefix[0] == 0 else (0, 1, 2)
+
+
+class Single(Space):
+    decisions = (Decision("only", ("one",)),)
+
+
+class SingleConditional(Single):
+    def allowed(self, prefix):
+        return (0,)
+
+
+def test_conditional_spaces_sample_and_mutate_within_what_is_open():
+    space, rng = Conditional(), np.random.default_rng(0)
+    drawn = {space.sample(rng) for _ in range(500)}
+    assert len(drawn) == 3 + 9
+    for arch in drawn:
+        children = {space.mutate(arch, rng) for _ in range(200)}
+        assert children <= drawn
+        first = {next(i for i in range(3) if arch[i] != child[i]) for child in children}
+        assert first == ({0, 1, 2} if arch[0] else {0, 2})
+
+
+def test_mutation_draws_open_decisions_alike_even_where_others_are_pinned():
+    rng = np.random.default_rng(0)
+    for space, arch in ((Conditional(), (0, 0, 0)), (SPACES["nasbench201"], (0,) * 6)):
+        where = [
+            next(i for i in range(len(arch)) if arch[i] != child[i])
+            for child in (space.mutate(arch, rng) for _ in range(3000))
+        ]
+        counts = np.unique(where, return_counts=True)[1]
+        p = 1 / len(counts)
+        # Five standard deviations: fails wrongly once in a million runs.
+        assert np.abs(counts - 3000 * p).max() < 5 * math.sqrt(3000 * p * (1 - p))
+
+
+@pytest.mark.parametrize("space", [Single(), SingleConditional()])
+def test_a_single_architecture_cannot_be_mutated(space):
+    with pytest.raises(ValueError, match="single architecture: nothing to mutate"):
+        space.mutate((0,), np.random.default_rng(0))
+
+
+def test_a_conditional_space_counts_itself():
+    with pytest.raises(NotImplementedError, match="Conditional must count its own"):
+        Conditional().size  # noqa: B018
+
+
+def test_wrong_architectures_are_refused_naming_the_decision():
+    with pytest.raises(ValueError, match="has 3 decisions, got 2"):
+        Conditional().check((0, 0))
+    with pytest.raises(
+        ValueError, match=r"decision 1 \(b\) must be one of \[0\] after \(0,\), got 2"
+    ):
+        Conditional().check((0, 2, 0))
+    with pytest.raises(ValueError, match=r"must be one of \[0\] after \(\), got -1"):
+        Single().check((-1,))
+
+
+def test_encode_names_what_is_missing_unknown_or_not_a_choice():
+    with pytest.raises(ValueError, match=r"missing \['only'\], unknown \['other'\]"):
+        Single().encode({"other": 1})
+    with pytest.raises(ValueError, match=r"only must be one of \['one'\], got 'two'"):
+        Single().encode({"only": "two"})
+
+
+@pytest.mark.parametrize("text", ["0,1", "0,x,0", "", "0,2,0"])
+def test_parse_says_what_a_genotype_must_be(text):
+    with pytest.raises(ConfigError, match="genotype must be 3 choices separated by commas, got"):
+        Conditional().parse(text)
+
+
+def test_decisions_must_have_choices_and_one_anchor_each():
+    with pytest.raises(ValueError, match="decision empty must have at least one choice"):
+        Decision("empty", ())
+    with pytest.raises(ValueError, match="one anchor per choice, got 1 anchors for 2 choices"):
+        Decision("skip", (False, True), 1, (None,))
