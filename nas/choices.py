@@ -82,7 +82,7 @@ def choices(groups: Sequence[Group], trials: int) -> "Figure":
     panels = len(stacked) + bool(yes_or_no)
     columns = 2 if panels > 1 else 1
     rows = max(1, -(-panels // columns))
-    edges = windows(trials) + 0.5
+    edges = windows(trials) - 0.5
     with style():
         figure = new_figure(10.5, 2.3 * rows + 0.3)
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -133,7 +133,7 @@ def _lines(axes: "Axes", groups: Sequence[Group], edges: np.ndarray) -> None:
 def _share_axes(axes: "Axes", edges: np.ndarray) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_xlim(edges[0], max(edges[-1], 1))
+    axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.set_ylabel("share")

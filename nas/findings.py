@@ -34,10 +34,11 @@ def amount(value: Any) -> str:
     """1234567 -> 1.23 M."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return "–"
+    rounded = float(f"{value:.3g}")
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g} {unit}" if abs(value) < 999.5 * size else f"{value:.2e}"
-    return f"{value:g}"
+        if abs(rounded) >= size:
+            return f"{rounded / size:g} {unit}"
+    return f"{rounded:g}"
 
 
 def duration(seconds: float) -> str:
@@ -94,7 +95,7 @@ def headline(
         (
             "best validation reward",
             number(best.reward) if best else "–",
-            f"trial {best.id} of {len(trials)}" if best else "no trial succeeded",
+            f"in trial {best.id}" if best else "no trial succeeded",
         ),
         ("trials", f"{len(trials):,}", f"{failed:,} failed" if failed else "none failed"),
         (

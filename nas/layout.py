@@ -121,7 +121,7 @@ def _layers(graph: Drawable) -> dict[str, int]:
 def _part(
     nodes: dict[str, int], edges: Sequence[tuple[str, str]], widths: Mapping[str, float]
 ) -> Layout:
-    layers: dict[Point, int] = dict(nodes)
+    layers: dict[Point, int] = dict(nodes.items())
     routes: dict[tuple[str, str], tuple[Point, ...]] = {}
     above: dict[Point, list[Point]] = {}
     below: dict[Point, list[Point]] = {}

@@ -63,7 +63,7 @@ thead th{color:var(--muted);font-size:.8rem}
 td.number,th.number{text-align:right;padding-right:1.3rem;font-variant-numeric:tabular-nums;white-space:nowrap}
 tr:last-child td,tr:last-child th{border-bottom:0}
 code,pre{font:.84em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
-td code{overflow-wrap:anywhere;display:inline-block;min-width:12rem;max-height:6em;overflow:auto}
+td code{overflow-wrap:anywhere;display:inline-block;min-width:18rem;max-height:6em;overflow:auto}
 pre{background:var(--wash);border:1px solid var(--grid);border-radius:8px;padding:.8rem 1rem;
 overflow-x:auto;margin:.6rem 0}
 summary{cursor:pointer;color:var(--accent)}

@@ -70,8 +70,10 @@ def style(**more: Any) -> Iterator[None]:
 def new_figure(width: float, height: float) -> "Figure":
     """An empty figure of that size in inches. Call it inside `style()`."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    return Figure(figsize=(width, height), layout="constrained")
+    padded = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)  # inches, round every panel
+    return Figure(figsize=(width, height), layout=padded)
 
 
 def save_png(figure: "Figure", path: Path, *, dpi: float = 160) -> Path:
@@ -195,9 +197,10 @@ def _reward_dots(axes: "Axes", trials: Sequence[Trial]) -> None:
         return
     size = float(np.clip(6000 / len(dots), 5, 26))
     axes.scatter(
-        [x for x, _ in dots], [y for _, y in dots], s=size, lw=0, zorder=2, label="trial",
+        [x for x, _ in dots], [y for _, y in dots], s=size, lw=0, zorder=2,
         color=(BLUE, 0.35 if len(dots) > 500 else 0.75), rasterized=len(dots) > RASTER_ABOVE,
     )  # fmt: skip
+    axes.plot([], [], "o", ms=4, color=BLUE, label="trial")  # the legend's, however faint the dots
 
 
 def _mark_best(axes: "Axes", trials: Sequence[Trial], best: np.ndarray) -> None:
