@@ -7,7 +7,6 @@ last step of node j. Choices that all point at nodes are a softmax over the same
 """
 
 import dataclasses
-import functools
 
 import numpy as np
 import tensorflow as tf
@@ -164,19 +163,16 @@ class LSTMPolicy:
             state = self._fed(state, step, answers)
         return total, entropy
 
-    @functools.cached_property
-    def _gradient(self):
-        @tf.function
-        def gradient(chosen, masks, advantages):
-            with tf.GradientTape() as tape:
-                log_p, entropy = self._score(chosen, masks)
-                loss = -tf.reduce_mean(advantages * log_p + self.entropy_weight * entropy)
-            return [
-                tf.zeros_like(v) if g is None else tf.convert_to_tensor(g)
-                for g, v in zip(tape.gradient(loss, self.variables), self.variables, strict=True)
-            ]
-
-        return gradient
+    def _gradient(self, chosen, masks, advantages) -> list[tf.Tensor]:
+        # Eager: tracing the unrolled steps takes seconds, an eager pass a fraction of one, and a
+        # batch of children between two passes takes far longer than either.
+        with tf.GradientTape() as tape:
+            log_p, entropy = self._score(chosen, masks)
+            loss = -tf.reduce_mean(advantages * log_p + self.entropy_weight * entropy)
+        gradients = tape.gradient(
+            loss, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return [tf.convert_to_tensor(g) for g in gradients]
 
     def _update(self, chosen, masks, advantages) -> None:
         """Adam (Kingma & Ba 2015), with its slots in plain sight so that they are saved."""

@@ -12,6 +12,7 @@ from nas.trial import ConfigError
 COMMANDS = {
     "search": ("nas.search_command", "search for an architecture, retrain the best, report"),
     "retrain": ("nas.retrain_command", "train a found architecture at full size, n seeds"),
+    "compare": ("nas.compare", "controllers x seeds on one benchmark, with statistics"),
     "report": ("nas.report", "write report.html and its pictures for a run folder"),
     "export": ("nas.export", "write .keras, SavedModel and TFLite, each loaded again and scored"),
     "list": ("nas.list_command", "what can be chosen: spaces, controllers, data sets ..."),
@@ -25,6 +26,7 @@ HELP = """nas: neural architecture search in TensorFlow 2
   nas search -m controller=random,reinforce seed=0,1   a sweep
   nas search dataset=cifar10 scale=cpu            real data, sized for a CPU
   nas retrain runs/mine seeds=[0,1,2]             the best of a run, at full size
+  nas compare seeds=100                           controllers on a table, with statistics
   nas report runs/mine                            its report.html
   nas list controller                             what controllers there are
 

@@ -47,14 +47,19 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def refuse_other_config(path: Path, config: dict[str, Any]) -> None:
-    """Raises ConfigError where the run folder's config.yaml is another one, naming the setting."""
+def refuse_other_config(
+    path: Path, config: dict[str, Any], *, free: set[str] = FREE_TO_CHANGE
+) -> None:
+    """Raises ConfigError where the run folder's config.yaml is another one, naming the setting.
+
+    free: settings that may differ.
+    """
     saved = OmegaConf.to_container(OmegaConf.load(path))
     if not isinstance(saved, dict):
         raise ConfigError(f"{path} must be the configuration of a run, got {type(saved).__name__}")
     for name, before, now in _differences(saved, config, ""):
-        free = name.split(".")[0] in FREE_TO_CHANGE or name.startswith("executor.")
-        if free and name != "executor.workers":
+        may = name.split(".")[0] in free or name.startswith("executor.")
+        if may and (name != "executor.workers" or "executor" in free):
             continue
         raise ConfigError(
             f"run_dir={path.parent} holds a run with {name}={before}, got {name}={now}: "

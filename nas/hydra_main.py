@@ -1,5 +1,6 @@
 """Hydra's main function with our exit statuses: overrides, sweeps and launchers work as ever."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -20,28 +21,47 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here and are told in one line
     sys.argv = [f"nas {config_name}", *args]
-    failed: list[Exception] = []
+    failed: list[ConfigError] = []
+    # A single run's error is told by us; a sweep's is its launcher's, perhaps in another process.
+    swept = any(arg in ("-m", "--multirun") for arg in args)
+
+    @functools.wraps(task)
+    def told(config):
+        try:
+            return task(config)
+        except ConfigError as error:
+            failed.append(error)
 
     try:
-        hydra.main(config_path="pkg://conf", config_name=config_name, version_base="1.3")(task)()
+        hydra.main(config_path="pkg://conf", config_name=config_name, version_base="1.3")(
+            task if swept else told
+        )()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error, names(config_name))) from error
     except PermissionError as error:
         raise ConfigError(
             f"run_dir must be a folder one can write to, got {error.filename}"
         ) from error
-    return 2 if failed else 0
+    if failed:
+        raise failed[0]
+    return 0
 
 
-def names(config_name: str) -> list[str]:
-    """Every setting and group of a configuration, dotted, for suggestions."""
+def names(config_name: str, composing: Callable | None = None) -> list[str]:
+    """Every setting and group of a configuration, dotted, for suggestions.
+
+    composing: Hydra's `compose`, where Hydra runs already.
+    """
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import DictConfig
 
-    GlobalHydra.instance().clear()
-    with initialize_config_module("conf", version_base="1.3"):
-        config = compose(config_name)
+    if composing is not None:
+        config = composing(config_name)
+    else:
+        GlobalHydra.instance().clear()
+        with initialize_config_module("conf", version_base="1.3"):
+            config = compose(config_name)
 
     def below(node: DictConfig, prefix: str):
         for key in map(str, node):

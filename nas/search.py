@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from nas.store import Store
+from nas.store import Store, Unsaved
 from nas.trial import CRASHED, NAN, OK, EvaluationError, Proposal, Trial
 
 Metrics = dict[str, Any]
@@ -36,7 +36,7 @@ def search(
     controller,
     evaluate: Evaluate,
     reward: Reward,
-    store: Store,
+    store: Store | Unsaved,
     executor: Executor,
     *,
     max_trials: int,
@@ -76,7 +76,7 @@ def search(
 class _Run:
     """What is finished, what is not, and what the controller has been told."""
 
-    def __init__(self, controller, reward: Reward, store: Store):
+    def __init__(self, controller, reward: Reward, store: Store | Unsaved):
         self.controller, self.reward, self.store = controller, reward, store
         saved = store.controller_state()
         self.told = 0  # trials 0 .. told-1 are known to the controller

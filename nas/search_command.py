@@ -28,7 +28,7 @@ def task(config: DictConfig) -> float | None:
     settings = resolved(config) | {"run_dir": str(run_dir)}
     choices = {key: str(value) for key, value in hydra.runtime.choices.items() if "/" not in key}
     try:
-        parts = build(config)
+        parts = build(config) | {"executor": make(config.executor, "executor")}
         store = runs.open_run(run_dir, settings | {"choices": choices})
     except ConfigError:
         with contextlib.suppress(OSError):  # Hydra has made it; leave no empty folder behind
@@ -39,7 +39,7 @@ def task(config: DictConfig) -> float | None:
 
 
 def build(config: DictConfig) -> dict[str, Any]:
-    """Everything the configuration names, so that a wrong setting is told before any work."""
+    """Everything the configuration names but the executor: wrong settings are told at once."""
     from nas.evaluators import LoadedOnce
 
     seed = config.seed
@@ -59,7 +59,6 @@ def build(config: DictConfig) -> dict[str, Any]:
         parts["retrain_recipe"] = make(config.retrain.recipe, "retrain.recipe")
     if parts["dataset"] is not None:
         parts["dataset"]()  # data that are not there are told now
-    parts["executor"] = make(config.executor, "executor")
     return parts
 
 

@@ -152,6 +152,22 @@ class Store:
         self.close()
 
 
+class Unsaved:
+    """A store that keeps nothing, for searches that are over in a moment."""
+
+    def trials(self) -> list[Trial]:
+        return []
+
+    def pending(self) -> dict[int, Proposal]:
+        return {}
+
+    def controller_state(self) -> None:
+        return None
+
+    def save(self, **changes: Any) -> None:
+        pass
+
+
 def _lock(folder: Path) -> int:
     """An advisory lock that the kernel drops when its process dies, however it dies."""
     try:

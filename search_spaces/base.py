@@ -6,6 +6,7 @@ Imports no TensorFlow: only `build` (and `supernet`) of a space may, inside the 
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,6 +185,16 @@ class Space:
     def key(self, arch: Arch) -> Arch | str:
         """Equal for architectures that are the same network; by default the architecture itself."""
         return arch
+
+    def features(self, archs: Sequence[Arch]) -> np.ndarray:
+        """What a predictor compares architectures by: [archs, features] float64.
+
+        One column for each choice of each decision; spaces that know better say so.
+        """
+        chosen = np.array(archs, dtype=int).reshape(len(archs), -1)
+        return np.concatenate(
+            [np.eye(count)[chosen[:, i]] for i, count in enumerate(self._counts)], axis=1
+        )
 
     def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
         """Writes the network from `ops.image()` to the logits, which it returns."""

@@ -14,7 +14,10 @@ Departures: "same" padding, which for a stride of 2 pads the other side than PyT
 as He et al. 2015 say, where PyTorch's default is a narrower uniform.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nas.trial import Arch, ConfigError
 from search_spaces.base import Decision, Graph, Space
@@ -29,6 +32,7 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (from, to), in the o
 OUTPUT = 3  # the node that leaves the cell
 KERNELS = {CONV_1X1: (1, 1), CONV_3X3: (3, 3)}
 STAGES = 3
+WAYS = ([3], [0, 4], [1, 5], [0, 2, 5])  # from input to output, as positions in EDGES
 
 
 class NASBench201(Space):
@@ -43,6 +47,25 @@ class NASBench201(Space):
     def parse(self, text: str) -> Arch:
         """Also takes the benchmark's notation, |nor_conv_3x3~0|+|..."""
         return from_string(text) if "|" in text else super().parse(text)
+
+    def features(self, archs: Sequence[Arch]) -> np.ndarray:
+        """What flows: 8 numbers over the four ways from input to output that no `none` cuts.
+
+        How many 3x3 convolutions, 1x1 convolutions and poolings they have in all (3), how many of
+        each on the way that has most (3), how many ways there are, how many are skips alone.
+        """
+        chosen = np.array(archs, dtype=int).reshape(-1, len(EDGES))
+        ways = np.stack([(chosen[:, way] != NONE).all(1) for way in WAYS])  # [ways, archs]
+        skips = np.stack([(chosen[:, way] == SKIP).all(1) for way in WAYS])
+        counts = np.stack(  # [operations, ways, archs]
+            [
+                [(chosen[:, way] == choice).sum(1) for way in WAYS] * ways
+                for choice in (CONV_3X3, CONV_1X1, AVG_POOL)
+            ]
+        )
+        return np.stack([*counts.sum(1), *counts.max(1), ways.sum(0), skips.sum(0)], axis=1).astype(
+            float
+        )
 
     def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
         self.check(arch)

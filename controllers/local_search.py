@@ -1,0 +1,112 @@
+"""Local search (White et al. 2021, arXiv:2005.02960, Algorithm 1): the baseline hardest to beat.
+
+From a random architecture to the best of all its neighbours, until none is better; then anew from
+another random one. A neighbour differs in one decision. What is known is not asked for again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.trial import Arch, Proposal, Trial
+from search_spaces.base import Space
+
+FAILED = float("-inf")
+DRAWS = 1000  # random draws in a row that are all known: the space counts as seen
+
+
+class LocalSearch:
+    """Walks uphill.
+
+    Args:
+      first_improvement: go to the first better neighbour instead of the best of all.
+    """
+
+    def __init__(self, space: Space, *, seed: int, first_improvement: bool = False):
+        self.space, self.first_improvement = space, first_improvement
+        self.rng = np.random.default_rng(seed)
+        self.known: dict[Arch, float] = {}
+        self.pending: list[Arch] = []  # asked for, not told
+        self.queue: list[Arch] = []  # to ask for next, from the end
+        self.centre: Arch | None = None  # the best of this climb
+        self.surrounded = False  # whether its neighbours have been queued
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals: list[Proposal] = []
+        while len(proposals) < n:
+            if not self.queue and (self.pending or not self._go_on()):
+                break  # the next step waits for what is pending, or there is none
+            if self.queue:
+                arch = self.queue.pop()
+                if arch not in self.known and arch not in self.pending:
+                    self.pending.append(arch)
+                    proposals.append(Proposal(arch))
+        return proposals
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            if trial.arch in self.pending:
+                self.pending.remove(trial.arch)
+            self.known[trial.arch] = FAILED if trial.reward is None else trial.reward
+            if not (self.first_improvement and self.surrounded and self.centre is not None):
+                continue
+            if self.known[trial.arch] > self.known[self.centre]:
+                self.centre, self.surrounded, self.queue = trial.arch, False, []
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "rng": self.rng.bit_generator.state,
+            "known": [[list(a), None if r == FAILED else r] for a, r in self.known.items()],
+            "pending": [list(arch) for arch in self.pending],
+            "queue": [list(arch) for arch in self.queue],
+            "centre": None if self.centre is None else list(self.centre),
+            "surrounded": self.surrounded,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.rng.bit_generator.state = state["rng"]
+        self.known = {
+            tuple(a): FAILED if reward is None else reward for a, reward in state["known"]
+        }
+        self.pending = [tuple(arch) for arch in state["pending"]]
+        self.queue = [tuple(arch) for arch in state["queue"]]
+        self.centre = None if state["centre"] is None else tuple(state["centre"])
+        self.surrounded = state["surrounded"]
+
+    def _go_on(self) -> bool:
+        """Everything asked for is known: queues what comes next. False: nothing is left."""
+        if self.centre is not None and not self.surrounded:
+            around = neighbours(self.space, self.centre)
+            self.queue = [around[i] for i in self.rng.permutation(len(around))]
+            self.surrounded = True
+            return True
+        if self.centre is not None:
+            best = max(neighbours(self.space, self.centre), key=self.known.__getitem__)
+            if self.known[best] > self.known[self.centre]:
+                self.centre, self.surrounded = best, False
+                return True
+        for _ in range(DRAWS):
+            arch = self.space.sample(self.rng)
+            if arch not in self.known:
+                self.centre, self.surrounded, self.queue = arch, False, [arch]
+                return True
+        return False
+
+
+def neighbours(space: Space, arch: Arch) -> list[Arch]:
+    """Every architecture that differs in one decision.
+
+    Later decisions that the change closes take the first choice that is open.
+    """
+    found: dict[Arch, None] = {}
+    for i, chosen in enumerate(arch):
+        for choice in space.allowed(arch[:i]):
+            if choice == chosen:
+                continue
+            other = (*arch[:i], choice)
+            for kept in arch[i + 1 :]:
+                allowed = space.allowed(other)
+                other += (kept if kept in allowed else allowed[0],)
+            found[other] = None
+    return list(found)

@@ -1,0 +1,279 @@
+"""`nas compare`: controllers x seeds on one benchmark, over processes, resumable.
+
+Every (controller, seed) is a search of its own, with the loop of nas/search.py. What each did is
+one row of comparison.db, written when it ends; nas/comparison.py makes tables and pictures of it.
+"""
+
+import concurrent.futures
+import json
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nas import run as runs
+from nas.config import make, one_line, refuse_other_config, resolved
+from nas.executors import SerialExecutor
+from nas.search import TooManyFailures, best, search
+from nas.statistics import incumbents
+from nas.store import Unsaved
+from nas.trial import ConfigError, Trial
+
+FILE = "comparison.db"
+FREE = {"controllers", "settings", "seeds", "run_dir", "executor", "logger", "choices"}
+
+
+def main(argv: list[str]) -> int:
+    from nas.hydra_main import run
+
+    return run(task, "compare", argv)
+
+
+def task(config: DictConfig) -> None:
+    """The whole comparison: what is missing is run, then everything is reported."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from nas import comparison
+
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    controllers, seeds = contestants(config), seed_list(config)
+    play = Contest(config, controllers)
+    play.check()
+    results = Results(run_dir, resolved(config) | {"run_dir": str(run_dir)})
+    todo = [
+        (label, seed)
+        for seed in seeds  # seeds outermost: a comparison that is stopped has whole seeds
+        for label in controllers
+        if not results.has(label, settings_of(controllers[label]), seed)
+    ]
+    show = Progress(len(seeds) * len(controllers), len(seeds) * len(controllers) - len(todo))
+    with make(config.executor, "executor") as executor:
+        running = {executor.submit(play, label, seed): (label, seed) for label, seed in todo}
+        try:
+            for future in concurrent.futures.as_completed(running):
+                label, seed = running.pop(future)
+                results.add(label, settings_of(controllers[label]), seed, future.result())
+                show.step(label)
+        except BaseException:
+            for future in running:
+                future.cancel()
+            raise
+    found = {
+        label: [results.get(label, settings_of(node), seed) for seed in seeds]
+        for label, node in controllers.items()
+    }
+    results.close()
+    comparison.write(run_dir, resolved(config), found, play.best_possible())
+    print(comparison.text(found))
+    print(f"{run_dir}/{comparison.PAGE}")
+
+
+def contestants(config: DictConfig) -> dict[str, DictConfig]:
+    """Label -> the controller's configuration, its settings applied. Raises ConfigError."""
+    from hydra import compose
+    from hydra.errors import HydraException
+
+    labels = [str(label) for label in config.controllers or []]
+    if not labels or len(set(labels)) != len(labels):
+        raise ConfigError(f"controllers must be different names, at least one, got {labels}")
+    settings = config.settings or OmegaConf.create({})
+    if unused := [label for label in settings if label not in labels]:
+        # The defaults may name one that a shorter list of controllers leaves out.
+        settings = OmegaConf.create({k: v for k, v in settings.items() if k not in unused})
+    nodes: dict[str, DictConfig] = {}
+    for label in labels:
+        own = dict(settings.get(label) or {})
+        name = own.pop("controller", label)
+        try:
+            node = compose("search", overrides=[f"controller={name}"]).controller
+            OmegaConf.set_struct(node, True)
+            nodes[label] = cast(DictConfig, OmegaConf.merge(node, own))
+        except (HydraException, OmegaConfBaseException) as error:
+            from nas.hydra_main import names
+
+            raise ConfigError(
+                f"controllers: {label}: {one_line(error, names('search', compose))}"
+            ) from None
+    return nodes
+
+
+def seed_list(config: DictConfig) -> list[int]:
+    seeds = config.seeds
+    if isinstance(seeds, int):
+        seeds = range(seeds)
+    seeds = [int(seed) for seed in seeds or []]
+    if not seeds or min(seeds) < 0:
+        raise ConfigError(f"seeds must be a number above 0, or a list, got {config.seeds}")
+    return seeds
+
+
+def settings_of(node: DictConfig) -> str:
+    return json.dumps(OmegaConf.to_container(node), sort_keys=True)
+
+
+class Contest:
+    """Plays one (controller, seed) whole; picklable, and a worker builds the benchmark once."""
+
+    def __init__(self, config: DictConfig, controllers: dict[str, DictConfig]):
+        self.config = resolved(config)
+        self.controllers = {k: OmegaConf.to_container(v) for k, v in controllers.items()}
+        self._built: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_built": {}}
+
+    def check(self) -> None:
+        """Builds everything once, so that a wrong setting is told before any work."""
+        config = self.config
+        for name in ("max_trials", "max_failures"):
+            if config[name] is None or config[name] < 1:
+                raise ConfigError(f"{name} must be at least 1, got {config[name]}")
+        for label in self.controllers:
+            self._parts(label, 0)
+
+    def best_possible(self) -> dict[str, float]:
+        """What a table knows to be the largest; {} where nobody knows."""
+        evaluate = self._benchmark(0)["evaluate"]
+        return evaluate.best_possible() if hasattr(evaluate, "best_possible") else {}
+
+    def __call__(self, label: str, seed: int) -> dict[str, Any]:
+        """reward, seconds [trials], incumbent changes and what the table says of each, wall."""
+        parts, config = self._parts(label, seed), self.config
+        controller, evaluate = parts["controller"], parts["evaluate"]
+        start, stopped = time.perf_counter(), None
+        trials: list[Trial] = []
+        try:
+            search(
+                controller,
+                evaluate,
+                parts["reward"],
+                Unsaved(),
+                SerialExecutor(),
+                max_trials=config["max_trials"],
+                max_seconds=config["max_seconds"],
+                max_failures=config["max_failures"],
+                on_trial=trials.append,
+            )
+        except TooManyFailures as error:
+            stopped = str(error)
+        wall = time.perf_counter() - start
+        rewards = np.array([np.nan if t.reward is None else t.reward for t in trials])
+        top = best(trials)
+        found = {
+            "reward": [None if t.reward is None else float(t.reward) for t in trials],
+            "seconds": [float(t.seconds) for t in trials],
+            "failed": sum(t.reward is None for t in trials),
+            "stopped": stopped,
+            "wall": wall,
+            "best": None if top is None else list(top.arch),
+            "best_reward": None if top is None else top.reward,
+            "changes": [],  # [trial, {name: value}] of each new incumbent
+            "final": {},  # of the architecture the controller ends with
+        }
+        if hasattr(evaluate, "final") and top is not None:
+            at = incumbents(rewards)
+            changed = [i for i in range(len(at)) if at[i] >= 0 and (i == 0 or at[i] != at[i - 1])]
+            found["changes"] = [[i, evaluate.final(trials[at[i]].arch)] for i in changed]
+            choose = getattr(controller, "recommend", lambda: None)
+            found["final"] = evaluate.final(choose() or top.arch)
+        return found
+
+    def _parts(self, label: str, seed: int) -> dict[str, Any]:
+        parts = self._benchmark(seed)
+        node = cast(DictConfig, OmegaConf.create(self.controllers[label]))
+        return parts | {"controller": make(node, f"controller {label}", **(parts | {"seed": seed}))}
+
+    def _benchmark(self, seed: int) -> dict[str, Any]:
+        """Space, reward and evaluator; made once, or once a seed where the evaluator takes one."""
+        import inspect
+
+        from hydra.utils import get_object
+
+        from nas.evaluators import LoadedOnce
+
+        config = cast(DictConfig, OmegaConf.create(self.config))
+        if not self._built:
+            built = {name: make(config[name], name) for name in ("space", "reward")}
+            for name in ("skeleton", "recipe"):
+                built[name] = make(config[name], name)
+            if config.get("dataset") is not None:
+                built["dataset"] = LoadedOnce(make(config.dataset, "dataset"))
+            self._built = built
+        target = get_object(config.evaluator["_target_"])
+        seeded = "seed" in inspect.signature(target).parameters
+        if "evaluate" not in self._built or (seeded and self._built["seed"] != seed):
+            parts = {k: v for k, v in self._built.items() if k not in ("evaluate", "seed")}
+            self._built["evaluate"] = make(config.evaluator, "evaluator", **parts, seed=seed)
+            self._built["seed"] = seed
+        return self._built
+
+
+class Results:
+    """comparison.db: one row for each finished (controller, settings, seed)."""
+
+    def __init__(self, run_dir: Path, config: dict[str, Any]):
+        path = run_dir / runs.CONFIG
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                refuse_other_config(path, config, free=FREE)
+            runs.write(path, OmegaConf.to_yaml(OmegaConf.create(config)))
+            self.db = sqlite3.connect(run_dir / FILE, isolation_level=None)
+            self.db.execute("PRAGMA journal_mode=WAL")
+            self.db.execute("PRAGMA synchronous=NORMAL")
+            self.db.execute(
+                "CREATE TABLE IF NOT EXISTS runs (label TEXT, settings TEXT, seed INTEGER, "
+                "result TEXT NOT NULL, PRIMARY KEY (label, settings, seed))"
+            )
+        except OSError as error:
+            raise ConfigError(f"run_dir={run_dir} cannot be written: {error.strerror}") from error
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(
+                f"{run_dir / FILE} is damaged ({error}); move it away to run again"
+            ) from error
+
+    def has(self, label: str, settings: str, seed: int) -> bool:
+        return any(True for _ in self._rows(label, settings, seed))
+
+    def get(self, label: str, settings: str, seed: int) -> dict[str, Any]:
+        return json.loads(next(self._rows(label, settings, seed))[0])
+
+    def add(self, label: str, settings: str, seed: int, result: dict[str, Any]) -> None:
+        row = (label, settings, seed, json.dumps(result))
+        self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", row)
+
+    def close(self) -> None:
+        self.db.close()
+
+    def _rows(self, *key) -> Iterator[tuple[str]]:
+        return self.db.execute(
+            "SELECT result FROM runs WHERE label = ? AND settings = ? AND seed = ?", key
+        )
+
+
+class Progress:
+    """A bar on a terminal; without one, a line every ten seconds."""
+
+    def __init__(self, total: int, done: int):
+        self.total, self.done, self.before = total, done, done
+        self.began = self.told = time.monotonic()
+        self.bar = sys.stdout.isatty()
+        if done:
+            print(f"{done} of {total} searches were done before")
+
+    def step(self, label: str) -> None:
+        self.done += 1
+        now, last = time.monotonic(), self.done == self.total
+        if not last and now - self.told < (0.2 if self.bar else 10):
+            return
+        self.told = now
+        left = (now - self.began) / (self.done - self.before) * (self.total - self.done)
+        line = f"{self.done}/{self.total} searches, {left:.0f} s left ({label})"
+        print(f"\r{line:60}" if self.bar else line, end="\n" if last or not self.bar else "")
+        sys.stdout.flush()

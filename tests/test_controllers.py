@@ -1,0 +1,127 @@
+"""Every controller of conf/controller keeps the contract: found by glob, so a new one is tested."""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from nas.executors import SerialExecutor
+from nas.search import search
+from nas.store import Store
+from nas.trial import CRASHED, EvaluationError
+from search_spaces.base import Decision, Space
+from search_spaces.nasbench201 import NASBench201
+
+FILES = sorted(Path(str(resources.files("conf"))).glob("controller/*.yaml"))
+SMALL = {"population_size": 8, "sample_size": 3, "initial": 5, "batch_size": 4, "candidates": 40}
+
+
+class Conditional(Space):
+    """Three decisions; after a 0 in the first, the second is pinned and the third has two left."""
+
+    decisions = (
+        Decision("a", (0, 1, 2)),
+        Decision("b", (0, 1, 2), node=1),
+        Decision("c", (0, 1, 2), node=1),
+    )
+    size = 1 * 1 * 2 + 2 * 3 * 3
+
+    def allowed(self, prefix):
+        if prefix and prefix[0] == 0:
+            return (0,) if len(prefix) == 1 else (0, 2)
+        return (0, 1, 2)
+
+
+class Anchored(Space):
+    """As an RNN controller likes it: a choice, a run of skips, a choice among nodes."""
+
+    decisions = (
+        Decision("op0", ("x", "y"), node=0),
+        Decision("op1", ("x", "y", "z"), node=1),
+        Decision("skip", (0, 1), node=1, anchors=(None, 0)),
+        Decision("input", (0, 1), node=2, anchors=(0, 1)),
+    )
+
+
+SPACES = {"nasbench201": NASBench201, "conditional": Conditional, "anchored": Anchored}
+
+
+def controller(file, space, seed=0):
+    config = OmegaConf.load(file)
+    for name, value in SMALL.items():
+        if name in config:
+            config[name] = value
+    return hydra.utils.instantiate(config, space=space, seed=seed)
+
+
+def score(trial_id, proposal):
+    if trial_id % 7 == 3:
+        raise EvaluationError(CRASHED, "as children do")
+    return {"score": sum(proposal.arch) / len(proposal.arch), "seconds": 1.0}
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_at(moment):
+    def evaluate(trial_id, proposal):
+        if trial_id == moment:
+            raise Killed
+        return score(trial_id, proposal)
+
+    return evaluate
+
+
+def run(folder, controller, evaluate=score, trials=18):
+    with Store(folder) as store:
+        return search(
+            controller,
+            evaluate,
+            lambda metrics: metrics["score"],
+            store,
+            SerialExecutor(),
+            max_trials=trials,
+        )
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_searches_any_space_and_a_stopped_run_ends_as_one_that_was_not(tmp_path, file, space):
+    space = SPACES[space]()
+    whole = controller(file, space)
+    trials = run(tmp_path / "whole", whole)
+    for trial in trials:
+        space.check(trial.arch)
+    assert all(type(choice) is int for trial in trials for choice in trial.arch)
+    for moment in (2, 11):
+        folder = tmp_path / f"killed{moment}"
+        with pytest.raises(Killed):
+            run(folder, controller(file, space), killed_at(moment))
+        again = controller(file, space)
+        assert run(folder, again) == trials
+        assert text(again.state()) == text(whole.state())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_equal_seeds_are_equal_and_others_are_not(tmp_path, file):
+    space = NASBench201()
+    first = run(tmp_path / "a", controller(file, space, seed=0), trials=6)
+    again = run(tmp_path / "b", controller(file, space, seed=0), trials=6)
+    other = run(tmp_path / "c", controller(file, space, seed=1), trials=6)
+    assert first == again
+    assert [trial.arch for trial in first] != [trial.arch for trial in other]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_it_is_asked_for_is_at_most_what_it_gives(file):
+    for n in (1, 3, 5):
+        assert 1 <= len(controller(file, NASBench201()).ask(n)) <= n
+
+
+def text(state):
+    return json.dumps(state, default=lambda value: np.asarray(value).tolist())
