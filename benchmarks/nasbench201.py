@@ -70,7 +70,7 @@ class Table:
             )
         self.path, self.dataset = located(path), dataset
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with self.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 self.held = set(file.files)
                 ops, names = file["ops"], [str(name) for name in file["op_names"]]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

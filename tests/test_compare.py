@@ -1,0 +1,124 @@
+"""nas compare: every (controller, seed) once, resumable, with the right numbers in its tables."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from nas import comparison
+from nas.cli import main
+from tests.test_nasbench201_table import small  # noqa: F401  a fixture
+
+
+@pytest.fixture
+def compare(small, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setenv("NASBENCH201_NPZ", str(small))
+
+    def run(*args, folder="duel", serial=True):
+        executor = ["executor=serial", "~executor.recycle_after"] if serial else []
+        status = main(["compare", f"run_dir={tmp_path / folder}", *executor, *args])
+        return status, capsys.readouterr(), tmp_path / folder
+
+    return run
+
+
+FEW = ("controllers=[random,regularized_evolution]", "seeds=3", "max_trials=15", "max_seconds=null")
+
+
+def table(folder):
+    with (folder / "comparison.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_files_say_what_happened(compare):
+    status, told, folder = compare(*FEW)
+    assert status == 0
+    names = {"comparison.csv", "comparison.json", "comparison.html", "config.yaml"}
+    pictures = {"anytime_trials.png", "anytime_seconds.png"}
+    assert names | pictures <= {path.name for path in folder.iterdir()}
+    rows = table(folder)
+    assert [(row["controller"], row["seed"], row["trials"]) for row in rows] == [
+        (label, seed, "15") for label in ("random", "regularized_evolution") for seed in "012"
+    ]
+    numbers = json.loads((folder / "comparison.json").read_text())
+    best = [float(row["best_reward"]) for row in rows[:3]]
+    spread = numbers["controllers"]["random"]["best_reward"]
+    assert spread["n"] == 3 and spread["mean"] == pytest.approx(np.mean(best))
+    assert spread["sd"] == pytest.approx(np.std(best, ddof=1))
+    assert numbers["best_possible"]["valid_200"] == pytest.approx((15624 + 1) / 100_000)
+    page = (folder / "comparison.html").read_text()
+    assert "2 controllers on nasbench201" in page
+    assert "http" not in page.replace("http://www.w3.org", "")  # nothing is fetched
+
+
+def test_what_is_done_is_not_done_again_and_more_seeds_are_added(compare, monkeypatch):
+    compare(*FEW)
+    from nas import compare as module
+
+    played = []
+    real = module.Contest.__call__
+    monkeypatch.setattr(
+        module.Contest,
+        "__call__",
+        lambda self, label, seed: played.append((label, seed)) or real(self, label, seed),
+    )
+    _, told, folder = compare(*FEW)
+    assert played == [] and "6 of 6 searches were done before" in told.out
+    compare("controllers=[random,local_search]", "seeds=4", *FEW[2:])
+    assert played == [*(("local_search", s) for s in range(3)), ("random", 3), ("local_search", 3)]
+
+
+def test_workers_find_what_one_process_finds(compare):
+    _, _, alone = compare(*FEW)
+    _, _, shared = compare(*FEW, folder="shared", serial=False)
+    for one, other in zip(table(alone), table(shared), strict=True):
+        del one["wall_seconds"], other["wall_seconds"]
+        assert one == other
+
+
+def test_a_label_may_be_another_name_of_a_controller(compare):
+    _, told, folder = compare(
+        "controllers=[random,big]", "+settings.big={controller: regularized_evolution, "
+        "population_size: 4, sample_size: 2}", *FEW[1:],
+    )  # fmt: skip
+    assert "big" in json.loads((folder / "comparison.json").read_text())["controllers"]
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["controllers=[randm]"], "controllers: randm: no controller=randm; nearest"),
+        (["controllers=[]"], "controllers must be different names"),
+        (["+settings.random={size: 3}"], "controllers: random: no setting"),
+        (["seeds=0"], "seeds must be a number above 0"),
+        (["max_trials=0"], "max_trials must be at least 1, got 0"),
+        (["evaluator.metric=valid_50"], "has no valid_50"),
+        (["settings.regularized_evolution.sample_size=11"], "controller.sample_size must be in"),
+    ],
+)
+def test_wrong_settings_are_one_line(compare, args, words):
+    status, told, _ = compare(*FEW, *args)
+    assert status == 2
+    assert words in told.err and told.err.count("\n") == 1
+
+
+def test_a_folder_of_another_comparison_is_refused(compare):
+    compare(*FEW)
+    status, told, _ = compare(*FEW, "max_trials=16")
+    assert status == 2 and "holds a run with max_trials=15, got max_trials=16" in told.err
+
+
+def test_the_curve_is_the_incumbents():
+    run = {
+        "reward": [None, 0.2, 0.1, 0.5],
+        "seconds": [1.0, 2.0, 3.0, 4.0],
+        "changes": [[1, {"test": 0.7}], [3, {"test": 0.6}]],
+    }
+    grid = np.array([1.0, 3.0, 9.0, 10.0])
+    np.testing.assert_array_equal(
+        comparison._curve(run, "best_reward", "seconds", grid), [np.nan, 0.2, 0.2, 0.5]
+    )
+    np.testing.assert_array_equal(
+        comparison._curve(run, "test", "seconds", grid), [np.nan, 0.7, 0.7, 0.6]
+    )
