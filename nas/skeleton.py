@@ -4,6 +4,8 @@ import dataclasses
 
 from nas.trial import ConfigError
 
+STEMS = ("cifar", "imagenet")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSkeleton:
@@ -15,6 +17,13 @@ class ImageSkeleton:
     channels: int = 16  # of the first stage; cell spaces
     width: float = 1.0  # multiplies searched filter counts; macro spaces
     dropout: float = 0.0  # rate before the classifier, in [0, 1)
+    stem: str = "cifar"  # or imagenet, which makes images eight times smaller; cell spaces
+    stem_channels: int | None = None  # of the stem's convolution; None: 3 x channels; cell spaces
+    skip_reduction_input: bool = (
+        False  # the cell behind a reduction looks further back; cell spaces
+    )
+    drop_path: float = 0.0  # rate of dropped paths as training ends, in [0, 1); cell spaces
+    auxiliary_weight: float = 0.0  # of an auxiliary head's loss; 0: no head; cell spaces
 
     def __post_init__(self):
         for name in ("cells", "channels"):
@@ -23,13 +32,21 @@ class ImageSkeleton:
                 raise ConfigError(_wrong(name, "be a whole number, at least 1", value, 1))
         if not self.width > 0:
             raise ConfigError(_wrong("width", "be above 0", self.width, 1.0))
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(_wrong("dropout", "be in [0, 1)", self.dropout, 0.0))
+        for name in ("dropout", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(_wrong(name, "be in [0, 1)", getattr(self, name), 0.0))
+        if self.stem not in STEMS:
+            raise ConfigError(_wrong("stem", f"be one of {', '.join(STEMS)}", self.stem, "cifar"))
+        if self.stem_channels is not None and self.stem_channels < 1:
+            raise ConfigError(_wrong("stem_channels", "be at least 1", self.stem_channels, "null"))
+        if self.auxiliary_weight < 0:
+            rule = "not be negative"
+            raise ConfigError(_wrong("auxiliary_weight", rule, self.auxiliary_weight, 0.4))
 
     def filters(self, searched: int) -> int:
         """A searched filter count times `width`, rounded, at least 1."""
         return max(1, round(searched * self.width))
 
 
-def _wrong(name: str, rule: str, value: float, example: float) -> str:
+def _wrong(name: str, rule: str, value: float | str, example: float | str) -> str:
     return f"skeleton.{name} must {rule}, got {value}; set skeleton.{name}={example}"

@@ -7,7 +7,7 @@ cannot drift from the model. Tensors are whatever the ops give: Keras tensors, o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -18,19 +18,39 @@ Shape = tuple[int, int, int]  # height, width, channels
 
 # He et al. 2015 for convolutions before ReLUs; neither paper of this folder's first spaces says.
 KERNEL_INITIALIZER = "he_normal"
+# The same for one filter a channel, which sees height x width pixels: Keras' fan_in would count the
+# channels too.
+DEPTHWISE_INITIALIZER = {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"}
 # PyTorch's defaults, which NAS-Bench-201's official code keeps. Keras' own momentum of 0.99 would
 # need hundreds of steps before validation sees fair statistics: more than a short search has.
 BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5
 
 
 class Ops(Protocol):
-    """What a network may be written with. All padding is "same": sizes are divided rounding up."""
+    """What a network may be written with. Padding is "same", sizes are divided rounding up, unless
+    it is said to be "valid"."""
 
     def image(self) -> Any:
         """The input: images [batch, height, width, channels]."""
 
-    def conv(self, x, filters: int, kernel: Pair, *, strides: Pair = (1, 1), name: str) -> Any:
+    def shape(self, x) -> Shape:
+        """The height, width and channels of x."""
+
+    def conv(
+        self,
+        x,
+        filters: int,
+        kernel: Pair,
+        *,
+        strides: Pair = (1, 1),
+        dilation: int = 1,
+        padding: str = "same",
+        name: str,
+    ) -> Any:
         """A convolution without bias: a batch normalization follows it."""
+
+    def depthwise(self, x, kernel: Pair, *, strides: int = 1, dilation: int = 1, name: str) -> Any:
+        """One filter for each channel, without bias."""
 
     def batch_norm(self, x, *, name: str) -> Any: ...
 
@@ -38,8 +58,12 @@ class Ops(Protocol):
 
     def max_pool(self, x, size: int, *, strides: int) -> Any: ...
 
-    def avg_pool(self, x, size: int, *, strides: int) -> Any:
+    def avg_pool(self, x, size: int, *, strides: int, padding: str = "same") -> Any:
         """The mean over the pixels inside the image: the padding does not count."""
+
+    def shift(self, x) -> Any:
+        """The image moved up and left by a pixel: what a stride of 2 reads of it are the pixels
+        that it skips in x. Zeros come in where the height or the width is odd."""
 
     def add(self, inputs: Sequence) -> Any:
         """The sum of tensors of one shape; one alone passes as it is."""
@@ -51,18 +75,31 @@ class Ops(Protocol):
     def zeros(self, x) -> Any:
         """Zeros of x's shape, through which the gradient is zero."""
 
-    def classifier(self, x, classes: int, *, dropout: float) -> Any:
+    def drop_path(self, x, rate: float) -> Any:
+        """x; in training, zeros for so large a share of the images, at the end of the training."""
+
+    def auxiliary(self, head: Callable[[], Any]) -> None:
+        """A head that gives logits which only training uses: it is made in training alone."""
+
+    def classifier(
+        self, x, classes: int, *, dropout: float, bias: bool = True, name: str = "logits"
+    ) -> Any:
         """Global average pooling, dropout, and a dense layer to logits [batch, classes] float32."""
 
 
 class KerasOps:
-    """Makes stock Keras layers, functional API."""
+    """Makes stock Keras layers, functional API.
 
-    def __init__(self, image_shape: Shape):
+    reuse: layers with weights, by name, to take instead of making them (see `made`).
+    """
+
+    def __init__(self, image_shape: Shape, reuse: "dict[str, keras.layers.Layer] | None" = None):
         import keras
 
         self.layers = keras.layers
         self.input = keras.Input(image_shape, name="image")
+        self.reuse = reuse or {}
+        self.made: dict[str, keras.layers.Layer] = {}
 
     def model(self, logits) -> "keras.Model":
         import keras
@@ -72,21 +109,47 @@ class KerasOps:
     def image(self):
         return self.input
 
-    def conv(self, x, filters: int, kernel: Pair, *, strides: Pair = (1, 1), name: str):
-        return self.layers.Conv2D(
-            filters,
-            kernel,
-            strides=strides,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=KERNEL_INITIALIZER,
-            name=name,
-        )(x)
+    def shape(self, x) -> Shape:
+        return x.shape[1], x.shape[2], x.shape[3]
+
+    def conv(
+        self,
+        x,
+        filters: int,
+        kernel: Pair,
+        *,
+        strides: Pair = (1, 1),
+        dilation: int = 1,
+        padding: str = "same",
+        name: str,
+    ):
+        settings = {
+            "filters": filters,
+            "kernel_size": kernel,
+            "strides": strides,
+            "dilation_rate": dilation,
+            "padding": padding,
+            "use_bias": False,
+            "kernel_initializer": KERNEL_INITIALIZER,
+        }
+        return self._weighted(self.layers.Conv2D, name, settings)(x)
+
+    def depthwise(self, x, kernel: Pair, *, strides: int = 1, dilation: int = 1, name: str):
+        import keras
+
+        settings = {
+            "kernel_size": kernel,
+            "strides": strides,
+            "dilation_rate": dilation,
+            "padding": "same",
+            "use_bias": False,
+            "depthwise_initializer": keras.initializers.VarianceScaling(**DEPTHWISE_INITIALIZER),
+        }
+        return self._weighted(self.layers.DepthwiseConv2D, name, settings)(x)
 
     def batch_norm(self, x, *, name: str):
-        return self.layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=name)(
-            x
-        )
+        settings = {"momentum": BN_MOMENTUM, "epsilon": BN_EPSILON}
+        return self._weighted(self.layers.BatchNormalization, name, settings)(x)
 
     def relu(self, x):
         return self.layers.ReLU()(x)
@@ -94,8 +157,14 @@ class KerasOps:
     def max_pool(self, x, size: int, *, strides: int):
         return self.layers.MaxPooling2D(size, strides=strides, padding="same")(x)
 
-    def avg_pool(self, x, size: int, *, strides: int):
-        return self.layers.AveragePooling2D(size, strides=strides, padding="same")(x)
+    def avg_pool(self, x, size: int, *, strides: int, padding: str = "same"):
+        return self.layers.AveragePooling2D(size, strides=strides, padding=padding)(x)
+
+    def shift(self, x):
+        height, width, _ = self.shape(x)
+        if height % 2 or width % 2:
+            x = self.layers.ZeroPadding2D(((0, height % 2), (0, width % 2)))(x)
+        return self.layers.Cropping2D(((1, 0), (1, 0)))(x)
 
     def add(self, inputs: Sequence):
         return self.layers.Add()(inputs) if len(inputs) > 1 else inputs[0]
@@ -115,12 +184,27 @@ class KerasOps:
         # Not zeros_like: it has no gradient at all, and a training step wants one per weight.
         return self.layers.Rescaling(0.0)(x)
 
-    def classifier(self, x, classes: int, *, dropout: float):
+    def drop_path(self, x, rate: float):
+        return x
+
+    def auxiliary(self, head: Callable[[], Any]) -> None:
+        pass
+
+    def classifier(
+        self, x, classes: int, *, dropout: float, bias: bool = True, name: str = "logits"
+    ):
         x = self.layers.GlobalAveragePooling2D()(x)
         if dropout:
             x = self.layers.Dropout(dropout)(x)
         # float32 under mixed precision too: a softmax over half precision logits loses accuracy.
-        return self.layers.Dense(classes, dtype="float32", name="logits")(x)
+        settings = {"units": classes, "use_bias": bias, "dtype": "float32"}
+        return self._weighted(self.layers.Dense, name, settings)(x)
+
+    def _weighted(self, kind, name: str, settings: dict[str, Any]) -> "keras.layers.Layer":
+        if name not in self.reuse:
+            self.made[name] = kind(name=name, **settings)
+            return self.made[name]
+        return self.reuse[name]
 
 
 class CountOps:
@@ -139,12 +223,35 @@ class CountOps:
     def image(self) -> Shape:
         return self._kept(*self.image_shape)
 
-    def conv(self, x: Shape, filters: int, kernel: Pair, *, strides: Pair = (1, 1), name: str):
-        height, width = math.ceil(x[0] / strides[0]), math.ceil(x[1] / strides[1])
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def conv(
+        self,
+        x: Shape,
+        filters: int,
+        kernel: Pair,
+        *,
+        strides: Pair = (1, 1),
+        dilation: int = 1,
+        padding: str = "same",
+        name: str,
+    ) -> Shape:
+        height = _size(x[0], kernel[0], strides[0], padding)
+        width = _size(x[1], kernel[1], strides[1], padding)
         weights = kernel[0] * kernel[1] * x[2] * filters
         self.parameters += weights
         self.flops += weights * height * width
         return self._kept(height, width, filters)
+
+    def depthwise(
+        self, x: Shape, kernel: Pair, *, strides: int = 1, dilation: int = 1, name: str
+    ) -> Shape:
+        height, width = math.ceil(x[0] / strides), math.ceil(x[1] / strides)
+        weights = kernel[0] * kernel[1] * x[2]
+        self.parameters += weights
+        self.flops += weights * height * width
+        return self._kept(height, width, x[2])
 
     def batch_norm(self, x: Shape, *, name: str) -> Shape:
         self.parameters += 2 * x[2]
@@ -156,7 +263,15 @@ class CountOps:
     def max_pool(self, x: Shape, size: int, *, strides: int) -> Shape:
         return self._kept(math.ceil(x[0] / strides), math.ceil(x[1] / strides), x[2])
 
-    avg_pool = max_pool
+    def avg_pool(self, x: Shape, size: int, *, strides: int, padding: str = "same") -> Shape:
+        height, width = (_size(n, size, strides, padding) for n in x[:2])
+        return self._kept(height, width, x[2])
+
+    def shift(self, x: Shape) -> Shape:
+        height, width, channels = x
+        if height % 2 or width % 2:
+            self._kept(height + height % 2, width + width % 2, channels)
+        return self._kept(height + height % 2 - 1, width + width % 2 - 1, channels)
 
     def add(self, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
@@ -173,8 +288,16 @@ class CountOps:
     def zeros(self, x: Shape) -> Shape:
         return x
 
-    def classifier(self, x: Shape, classes: int, *, dropout: float) -> Shape:
-        self.parameters += (x[2] + 1) * classes
+    def drop_path(self, x: Shape, rate: float) -> Shape:
+        return x
+
+    def auxiliary(self, head: Callable[[], Shape]) -> None:
+        pass
+
+    def classifier(
+        self, x: Shape, classes: int, *, dropout: float, bias: bool = True, name: str = "logits"
+    ) -> Shape:
+        self.parameters += (x[2] + bias) * classes
         self.flops += x[2] * classes
         self._kept(1, 1, x[2])
         return self._kept(1, 1, classes)
@@ -182,6 +305,10 @@ class CountOps:
     def _kept(self, height: int, width: int, channels: int) -> Shape:
         self.activations += height * width * channels
         return height, width, channels
+
+
+def _size(n: int, kernel: int, strides: int, padding: str) -> int:
+    return math.ceil((n if padding == "same" else n - kernel + 1) / strides)
 
 
 def paddings(sizes: Sequence[Pair]) -> list[tuple[Pair, Pair] | None]:
