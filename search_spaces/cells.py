@@ -117,7 +117,7 @@ class CellSpace(Space):
     def key(self, arch: Arch) -> str:
         """Equal where the order of the nodes and of a node's two paths is the only difference."""
         genotype = self.genotype(arch)
-        return f"{canonical(genotype.normal)} {canonical(genotype.reduction)}"
+        return f"{canonical(genotype.normal)} | {canonical(genotype.reduction)}"
 
     def build(self, arch: Arch, skeleton: "ImageSkeleton") -> "keras.Model":
         """images [batch, height, width, channels] float32 -> logits [batch, classes] float32.

@@ -69,5 +69,5 @@ class DropPath(keras.layers.Layer):
         draws = keras.random.uniform((tf.shape(x)[0], 1, 1, 1), dtype="float32", seed=self.seeds)
         return x * keras.ops.cast(keras.ops.floor(keep + draws) / keep, x.dtype)
 
-    def compute_output_shape(self, input_shape, rate: float = 0.0, training: bool = False):
-        return input_shape
+    def compute_output_spec(self, x, rate: float, training: bool = False):
+        return keras.KerasTensor(x.shape, x.dtype)

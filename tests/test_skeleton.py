@@ -24,6 +24,10 @@ def test_filters_are_multiplied_rounded_and_at_least_one():
         ("channels", 2.5, "channels must be a whole number, at least 1, got 2.5"),
         ("width", 0.0, "width must be above 0, got 0.0"),
         ("dropout", 1.0, r"dropout must be in \[0, 1\), got 1.0"),
+        ("drop_path", -0.1, r"drop_path must be in \[0, 1\), got -0.1"),
+        ("stem", "big", "stem must be one of cifar, imagenet, got big; set skeleton.stem=cifar"),
+        ("stem_channels", 0, "stem_channels must be at least 1, got 0; .*stem_channels=null"),
+        ("auxiliary_weight", -1.0, "auxiliary_weight must not be negative, got -1.0"),
     ],
 )
 def test_wrong_settings_are_refused(name, value, message):
