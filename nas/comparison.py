@@ -109,7 +109,8 @@ def anytime(
             if name in possible:
                 axes.axhline(possible[name], color=plots.MUTED, lw=0.9, ls=(0, (4, 3)))
                 axes.annotate(
-                    "best possible", (grid[0], possible[name]), (2, 3),
+                    "best possible", (0.01, possible[name]), (2, 3),
+                    xycoords=axes.get_yaxis_transform(),
                     textcoords="offset points", fontsize=7.5, color=plots.MUTED,
                 )  # fmt: skip
             top = max([possible.get(name, -np.inf), *tops])
