@@ -79,6 +79,13 @@ class Space:
         """The choices open for decision len(prefix), after `prefix`. A pinned one has just one."""
         return tuple(range(self._counts[len(prefix)]))
 
+    def state(self, prefix: Arch) -> tuple[int, ...] | None:
+        """All of `prefix` that matters for what follows: what a table of values is keyed by.
+
+        None where there is nothing to choose. Spaces with a Markov state of their own override it.
+        """
+        return prefix if len(self.allowed(prefix)) > 1 else None
+
     @property
     def is_conditional(self) -> bool:
         """Whether the open choices depend on the prefix: then masks cannot be made beforehand."""

@@ -45,9 +45,11 @@ class Ops(Protocol):
         strides: Pair = (1, 1),
         dilation: int = 1,
         padding: str = "same",
+        bias: bool = False,
+        initializer: str = KERNEL_INITIALIZER,
         name: str,
     ) -> Any:
-        """A convolution without bias: a batch normalization follows it."""
+        """A convolution; without bias where a batch normalization follows it."""
 
     def depthwise(self, x, kernel: Pair, *, strides: int = 1, dilation: int = 1, name: str) -> Any:
         """One filter for each channel, without bias."""
@@ -56,7 +58,7 @@ class Ops(Protocol):
 
     def relu(self, x) -> Any: ...
 
-    def max_pool(self, x, size: int, *, strides: int) -> Any: ...
+    def max_pool(self, x, size: int, *, strides: int, padding: str = "same") -> Any: ...
 
     def avg_pool(self, x, size: int, *, strides: int, padding: str = "same") -> Any:
         """The mean over the pixels inside the image: the padding does not count."""
@@ -77,6 +79,12 @@ class Ops(Protocol):
 
     def drop_path(self, x, rate: float) -> Any:
         """x; in training, zeros for so large a share of the images, at the end of the training."""
+
+    def dropout(self, x, rate: float) -> Any:
+        """x; in training, each value is zero with so large a probability."""
+
+    def dense(self, x, units: int, *, name: str, dtype: str | None = None) -> Any:
+        """A dense layer with a bias over all values of x: [batch, units]."""
 
     def auxiliary(self, head: Callable[[], Any]) -> None:
         """A head that gives logits which only training uses: it is made in training alone."""
@@ -121,6 +129,8 @@ class KerasOps:
         strides: Pair = (1, 1),
         dilation: int = 1,
         padding: str = "same",
+        bias: bool = False,
+        initializer: str = KERNEL_INITIALIZER,
         name: str,
     ):
         settings = {
@@ -129,8 +139,8 @@ class KerasOps:
             "strides": strides,
             "dilation_rate": dilation,
             "padding": padding,
-            "use_bias": False,
-            "kernel_initializer": KERNEL_INITIALIZER,
+            "use_bias": bias,
+            "kernel_initializer": initializer,
         }
         return self._weighted(self.layers.Conv2D, name, settings)(x)
 
@@ -154,8 +164,8 @@ class KerasOps:
     def relu(self, x):
         return self.layers.ReLU()(x)
 
-    def max_pool(self, x, size: int, *, strides: int):
-        return self.layers.MaxPooling2D(size, strides=strides, padding="same")(x)
+    def max_pool(self, x, size: int, *, strides: int, padding: str = "same"):
+        return self.layers.MaxPooling2D(size, strides=strides, padding=padding)(x)
 
     def avg_pool(self, x, size: int, *, strides: int, padding: str = "same"):
         return self.layers.AveragePooling2D(size, strides=strides, padding=padding)(x)
@@ -187,15 +197,20 @@ class KerasOps:
     def drop_path(self, x, rate: float):
         return x
 
+    def dropout(self, x, rate: float):
+        return self.layers.Dropout(rate)(x) if rate else x
+
+    def dense(self, x, units: int, *, name: str, dtype: str | None = None):
+        settings = {"units": units, "dtype": dtype}
+        return self._weighted(self.layers.Dense, name, settings)(self.layers.Flatten()(x))
+
     def auxiliary(self, head: Callable[[], Any]) -> None:
         pass
 
     def classifier(
         self, x, classes: int, *, dropout: float, bias: bool = True, name: str = "logits"
     ):
-        x = self.layers.GlobalAveragePooling2D()(x)
-        if dropout:
-            x = self.layers.Dropout(dropout)(x)
+        x = self.dropout(self.layers.GlobalAveragePooling2D()(x), dropout)
         # float32 under mixed precision too: a softmax over half precision logits loses accuracy.
         settings = {"units": classes, "use_bias": bias, "dtype": "float32"}
         return self._weighted(self.layers.Dense, name, settings)(x)
@@ -235,12 +250,14 @@ class CountOps:
         strides: Pair = (1, 1),
         dilation: int = 1,
         padding: str = "same",
+        bias: bool = False,
+        initializer: str = KERNEL_INITIALIZER,
         name: str,
     ) -> Shape:
         height = _size(x[0], kernel[0], strides[0], padding)
         width = _size(x[1], kernel[1], strides[1], padding)
         weights = kernel[0] * kernel[1] * x[2] * filters
-        self.parameters += weights
+        self.parameters += weights + bias * filters
         self.flops += weights * height * width
         return self._kept(height, width, filters)
 
@@ -260,8 +277,9 @@ class CountOps:
     def relu(self, x: Shape) -> Shape:
         return self._kept(*x)
 
-    def max_pool(self, x: Shape, size: int, *, strides: int) -> Shape:
-        return self._kept(math.ceil(x[0] / strides), math.ceil(x[1] / strides), x[2])
+    def max_pool(self, x: Shape, size: int, *, strides: int, padding: str = "same") -> Shape:
+        height, width = (_size(n, size, strides, padding) for n in x[:2])
+        return self._kept(height, width, x[2])
 
     def avg_pool(self, x: Shape, size: int, *, strides: int, padding: str = "same") -> Shape:
         height, width = (_size(n, size, strides, padding) for n in x[:2])
@@ -290,6 +308,14 @@ class CountOps:
 
     def drop_path(self, x: Shape, rate: float) -> Shape:
         return x
+
+    def dropout(self, x: Shape, rate: float) -> Shape:
+        return x
+
+    def dense(self, x: Shape, units: int, *, name: str, dtype: str | None = None) -> Shape:
+        self.parameters += (math.prod(x) + 1) * units
+        self.flops += math.prod(x) * units
+        return self._kept(1, 1, units)
 
     def auxiliary(self, head: Callable[[], Shape]) -> None:
         pass
