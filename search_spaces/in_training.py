@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from search_spaces.ops import KerasOps, Shape
 
@@ -18,11 +17,12 @@ class InTraining:
 
         extras = model.in_training
         extras.progress.assign(step / steps)
-        logits, auxiliary = extras.model(images, training=True)
-        loss = cross_entropy(logits) + extras.auxiliary_weight * cross_entropy(auxiliary)
+        logits, *auxiliary = extras(images)
+        loss = cross_entropy(labels, logits)
+        for other in auxiliary:
+            loss += extras.auxiliary_weight * cross_entropy(labels, other)
 
-    model: images -> [logits] or, with an auxiliary head, [logits, auxiliary logits]. Its trainable
-    variables are those of both heads.
+    model: its trainable variables are the model's own and those of the auxiliary head.
     progress: a scalar variable in [0, 1], the share of the training that is done. The rates of
     dropped paths rise with it, from 0 (ScheduledDropPath; Zoph et al. 2018, appendix A.5).
     """
@@ -31,6 +31,11 @@ class InTraining:
         self.model = keras.Model(ops.input, [logits, *ops.auxiliary_logits])
         self.progress = ops.dropped.progress
         self.auxiliary_weight = auxiliary_weight
+
+    def __call__(self, images: Any) -> list[Any]:
+        """images [batch, height, width, channels] -> logits [batch, classes] of each head."""
+        outputs = self.model(images, training=True)
+        return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 class TrainingOps(KerasOps):
@@ -66,7 +71,9 @@ class DropPath(keras.layers.Layer):
         if not training:
             return x
         keep = 1.0 - rate * keras.ops.convert_to_tensor(self.progress)
-        draws = keras.random.uniform((tf.shape(x)[0], 1, 1, 1), dtype="float32", seed=self.seeds)
+        draws = keras.random.uniform(
+            (keras.ops.shape(x)[0], 1, 1, 1), dtype="float32", seed=self.seeds
+        )
         return x * keras.ops.cast(keras.ops.floor(keep + draws) / keep, x.dtype)
 
     def compute_output_spec(self, x, rate: float, training: bool = False):

@@ -315,12 +315,12 @@ def test_training_is_the_same_network_until_paths_are_dropped():
     space, arch = published("nasnet")
     model = space.build(arch, tiny(drop_path=0.5, auxiliary_weight=0.4))
     extras, images = model.in_training, np.random.default_rng(0).random((6, 8, 8, 1), np.float32)
-    logits, auxiliary = extras.model(images, training=True)
+    logits, auxiliary = extras(images)
     np.testing.assert_allclose(logits, model(images, training=True), rtol=1e-4, atol=1e-5)
     assert auxiliary.shape == logits.shape == (6, 3)
     extras.progress.assign(1.0)
     np.testing.assert_allclose(extras.model(images)[0], model(images), rtol=1e-4, atol=1e-5)
-    dropped = extras.model(images, training=True)[0]
+    dropped = extras(images)[0]
     assert not np.allclose(dropped, model(images, training=True), rtol=1e-2)
     stock = {layer.__class__.__module__.split(".")[0] for layer in model.layers}
     assert stock == {"keras"}  # so that what is saved opens anywhere
@@ -337,12 +337,18 @@ def test_both_heads_have_gradients_and_the_served_one_no_auxiliary_weights():
     extras.progress.assign(1.0)
     images = tf.random.stateless_uniform((4, 8, 8, 1), (0, 0))
     with tf.GradientTape() as tape:
-        logits, auxiliary = extras.model(images, training=True)
+        logits, auxiliary = extras(images)
         loss = tf.reduce_sum(logits**2) + extras.auxiliary_weight * tf.reduce_sum(auxiliary**2)
     assert None not in tape.gradient(loss, variables)
     weights = sum(math.prod(v.shape) for v in model.trainable_variables)
     assert weights == space.cost(arch, skeleton).parameters
     assert {v.path for v in model.trainable_variables} < {v.path for v in variables}
+
+
+def test_training_without_an_auxiliary_head_has_one_output():
+    space, arch = published("darts")
+    (logits,) = space.build(arch, tiny(drop_path=0.3)).in_training(np.ones((2, 8, 8, 1)))
+    assert logits.shape == (2, 3)
 
 
 def test_without_extras_a_model_has_no_second_network():
