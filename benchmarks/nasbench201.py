@@ -1,7 +1,7 @@
 """NAS-Bench-201 (Dong & Yang, ICLR 2020, arXiv:2001.00326): 15,625 trained cells, looked up.
 
-One `.npz` file, of plain arrays, holds what each cell reached on each data set; `nas data convert`
-makes it from the official files. Reading it imports no TensorFlow and runs no code.
+One `.npz` file, of plain arrays (`COLUMNS`), holds what each cell reached on each data set. Reading
+it imports no TensorFlow and runs no code.
 """
 
 import os
@@ -208,7 +208,7 @@ def located(path: str | Path | None) -> Path:
     if not named:
         raise ConfigError(
             f"evaluator=nasbench201 needs its table: set {VARIABLE}=FILE.npz or "
-            "evaluator.path=FILE.npz; `nas data convert` makes one"
+            "evaluator.path=FILE.npz"
         )
     if not Path(named).is_file():
         raise ConfigError(f"evaluator.path (or {VARIABLE}) must be a file, got {named}")
