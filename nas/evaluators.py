@@ -12,12 +12,20 @@ import numpy as np
 from nas.data import ImageData
 from nas.recipe import Recipe
 from nas.skeleton import ImageSkeleton
-from nas.trial import INVALID, EvaluationError, Proposal
+from nas.trial import INVALID, ConfigError, EvaluationError, Proposal
+
+# Of the accuracy of equal guesses: MetaQNN's code asks for 0.15 of 10 classes (Baker et al. 2017).
+BETTER_THAN_CHANCE = 1.5
+RESTART_FACTOR = 0.4  # of the learning rate, at each restart (Baker et al. 2017, section 5)
 
 
 def trial_seed(seed: int, trial_id: int) -> int:
     """The seed of one trial: a function of the run's seed and the trial's id, and nothing else."""
     return int(np.random.SeedSequence([seed, trial_id]).generate_state(1)[0] % 2**31)
+
+
+class _NoBetterThanChance(Exception):
+    """After its first epoch a network knows nothing."""
 
 
 class LoadedOnce:
@@ -45,6 +53,9 @@ class TrainFromScratch:
       max_parameters, max_flops: a candidate with more is `invalid` before it is built.
       max_memory: megabytes that weights, gradients, momenta and activations of a batch may take.
       max_seconds: training that has taken longer at the end of an epoch is a `timeout`.
+      restarts: a network that is no better than chance after its first epoch starts anew with 0.4
+        of the learning rate, at most so many times; the last start is kept whatever it gives. A
+        training of a single epoch is over by then and never starts anew.
     """
 
     def __init__(
@@ -59,12 +70,18 @@ class TrainFromScratch:
         max_flops: int | None = None,
         max_memory: float | None = None,
         max_seconds: float | None = None,
+        restarts: int = 0,
     ):
+        if restarts < 0:
+            raise ConfigError(
+                f"evaluator.restarts must be at least 0, got {restarts}; set evaluator.restarts=0"
+            )
         self.space, self.skeleton, self.recipe = space, skeleton, recipe
         self.dataset = dataset if isinstance(dataset, LoadedOnce) else LoadedOnce(dataset)
         self.seed = seed
         self.max_parameters, self.max_flops, self.max_memory = max_parameters, max_flops, max_memory
         self.max_seconds = max_seconds
+        self.restarts = restarts
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
         """valid_accuracy and valid_loss of the last epoch, valid_accuracies of all, costs."""
@@ -73,7 +90,7 @@ class TrainFromScratch:
         recipe = self.recipe.replace(epochs=proposal.epochs) if proposal.epochs else self.recipe
         cost = self.space.cost(proposal.arch, skeleton)
         self._refuse(cost, recipe.batch_size)
-        history = self._train(proposal.arch, skeleton, recipe, trial_seed(self.seed, trial_id))
+        history = self._learn(proposal.arch, skeleton, recipe, trial_seed(self.seed, trial_id))
         return {
             "valid_accuracy": history["valid_accuracy"][-1],
             "valid_accuracies": history["valid_accuracy"],
@@ -84,7 +101,17 @@ class TrainFromScratch:
             "epochs": recipe.epochs,
         }
 
-    def _train(self, arch, skeleton, recipe, seed: int) -> dict[str, list[float]]:
+    def _learn(self, arch, skeleton, recipe, seed: int) -> dict[str, list[float]]:
+        """Trains, and anew with a smaller learning rate where it does not learn."""
+        least = BETTER_THAN_CHANCE / skeleton.classes
+        for _ in range(self.restarts if recipe.epochs > 1 else 0):
+            try:
+                return self._train(arch, skeleton, recipe, seed, _stop_below(least))
+            except _NoBetterThanChance:
+                recipe = recipe.replace(learning_rate=recipe.learning_rate * RESTART_FACTOR)
+        return self._train(arch, skeleton, recipe, seed)
+
+    def _train(self, arch, skeleton, recipe, seed: int, on_epoch=None) -> dict[str, list[float]]:
         import keras
 
         from nas import image
@@ -99,6 +126,7 @@ class TrainFromScratch:
                 seed=seed,
                 evaluate_on="valid",
                 max_seconds=self.max_seconds,
+                on_epoch=on_epoch,
             )
         finally:
             keras.backend.clear_session()
@@ -117,3 +145,11 @@ class TrainFromScratch:
                 raise EvaluationError(
                     INVALID, f"{name} must be at most evaluator.max_{name}={limit}, got {value:.0f}"
                 )
+
+
+def _stop_below(least: float) -> Callable[[int, dict[str, float]], None]:
+    def on_epoch(epoch: int, values: dict[str, float]) -> None:
+        if epoch == 0 and values["valid_accuracy"] <= least:
+            raise _NoBetterThanChance
+
+    return on_epoch
