@@ -28,7 +28,8 @@ def make(node: DictConfig, where: str, **available: Any) -> Any:
         raise ConfigError(f"{where} must be chosen: set {where}=NAME; `nas list {where}` has them")
     try:
         names = inspect.signature(get_object(node["_target_"])).parameters
-        given = {key: value for key, value in available.items() if key in names}
+        # What the file itself says stands: a table's `dataset` is a name, not the data set.
+        given = {k: v for k, v in available.items() if k in names and k not in node}
         return hydra.utils.instantiate(node, _convert_="object", **given)
     except InstantiationException as error:
         cause = error.__cause__
