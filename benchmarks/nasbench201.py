@@ -1,7 +1,11 @@
 """NAS-Bench-201 (Dong & Yang, ICLR 2020, arXiv:2001.00326): 15,625 trained cells, looked up.
 
-One `.npz` file, of plain arrays (`COLUMNS`), holds what each cell reached on each data set. Reading
-it imports no TensorFlow and runs no code.
+One `.npz` file, of plain arrays (`COLUMNS`), holds what each cell reached on each data set; `nas
+data convert` makes it (benchmarks/nasbench201_convert.py). Another (`latency`) may hold the time of
+each cell on many devices. Reading them imports no TensorFlow and runs no code.
+
+Departures: 12-epoch seconds are the 200-epoch ones x 12 / 200, which is how the official file has
+them too; the time that validation takes is not added, which NATS-Bench's own clock does.
 """
 
 import os
@@ -13,7 +17,8 @@ import numpy as np
 
 from nas.trial import INVALID, Arch, ConfigError, EvaluationError, Proposal
 
-VARIABLE = "NASBENCH201_NPZ"
+VARIABLE, LATENCY_VARIABLE = "NASBENCH201_NPZ", "NASBENCH201_LATENCY_NPZ"
+TABLE = "table"  # the device of the table itself: the authors' graphics card, a batch of 256
 EPOCHS = (12, 200)
 TRUTHS: tuple[str, ...] = ("valid_200", "test_200")  # what a found cell is judged by
 CELLS, OPERATIONS = 15_625, ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -68,19 +73,16 @@ class Table:
             raise ConfigError(
                 f"evaluator.dataset must be one of {', '.join(COLUMNS)}, got {dataset}"
             )
-        self.path, self.dataset = located(path), dataset
-        try:
-            with self.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                self.held = set(file.files)
-                ops, names = file["ops"], [str(name) for name in file["op_names"]]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ConfigError(f"{self.path} is not a NAS-Bench-201 table: {error}") from None
+        self.path, self.dataset = located(path, "evaluator.path", VARIABLE), dataset
+        what = "a NAS-Bench-201 table"
+        ops, op_names, self.held = _read(self.path, what, "ops", "op_names")
+        names = [str(name) for name in op_names]
         if ops.shape != (CELLS, 6) or sorted(names) != sorted(OPERATIONS):
             raise ConfigError(
                 f"{self.path} must hold {CELLS} cells of six edges, got ops {ops.shape} of {names}"
             )
         ours = np.array([OPERATIONS.index(name) for name in names])[ops]
-        self._rows = np.argsort(ours @ 5 ** np.arange(5, -1, -1))
+        self.rows = np.argsort(ours @ 5 ** np.arange(5, -1, -1))  # of the file, in our order
 
     def names(self) -> list[str]:
         """The columns that the file holds for this data set."""
@@ -101,19 +103,41 @@ class Table:
         if key is None or key not in self.held or (trial and not key.endswith("_trials")):
             raise ConfigError(
                 f"{self.path.name} has no {name} for {self.dataset}; it has "
-                f"{', '.join(self.names())}. Choose one of these, or another file"
+                f"{', '.join(self.names()) or 'nothing'}. Choose one of these, or another file"
             )
         with np.load(self.path, allow_pickle=False) as file:
             values = file[key].astype(np.float64)
         if values.ndim == 2:
             values = values[:, int(trial)] if trial else np.nanmean(values, 1)
-        return values[self._rows] * UNITS.get(base.split("_")[0], 0.01)
+        return values[self.rows] * UNITS.get(base.split("_")[0], 0.01)
 
 
 def position(arch: Arch) -> int:
     """Where an architecture stands: its choices as the digits of a number to the base five."""
     a, b, c, d, e, f = arch
     return ((((a * 5 + b) * 5 + c) * 5 + d) * 5 + e) * 5 + f
+
+
+def latency(table: Table, device: str, path: str | Path | None = None) -> np.ndarray:
+    """[15625] float64, milliseconds of one forward pass on `device`, in the order of `table`.
+
+    device: `table` for the table's own; else one of those in the file at `path` (None: the variable
+    NASBENCH201_LATENCY_NPZ), whose rows are in the order of the table's file.
+    """
+    if device == TABLE:
+        return table.column("latency") * 1000
+    place = located(path, "evaluator.device_path", LATENCY_VARIABLE)
+    devices, values, _ = _read(place, "a table of latencies", "devices", "latency")
+    names = [str(name) for name in devices]
+    if values.shape != (CELLS, len(names)):
+        raise ConfigError(
+            f"{place} must hold {CELLS} cells of {len(names)} devices, got {list(values.shape)}"
+        )
+    if device not in names:
+        raise ConfigError(
+            f"evaluator.device must be {TABLE} or one of {', '.join(names)}, got {device}"
+        )
+    return values[table.rows, names.index(device)].astype(np.float64)
 
 
 class NASBench201Table:
@@ -127,6 +151,9 @@ class NASBench201Table:
       metric: the column a search sees as valid_accuracy.
       seconds: the column that is a trial's seconds.
       path: of the .npz; None: the variable NASBENCH201_NPZ.
+      device: shows the search its latency in milliseconds as well; `table` or a name of the file of
+        devices; None: no latency.
+      device_path: of the .npz of devices; None: the variable NASBENCH201_LATENCY_NPZ.
     """
 
     def __init__(
@@ -137,48 +164,46 @@ class NASBench201Table:
         metric: str = "valid_12",
         seconds: str = "seconds_12",
         path: str | None = None,
+        device: str | None = None,
+        device_path: str | None = None,
     ):
         counts = [len(decision.choices) for decision in space.decisions]
         if counts != [5] * 6 or tuple(space.decisions[0].choices) != OPERATIONS:
             raise ConfigError(
                 f"evaluator=nasbench201 must have space=nasbench201, got {type(space).__name__}"
             )
-        if metric.startswith("test"):
-            raise ConfigError(
-                f"evaluator.metric must be a validation column, got {metric}: a search never sees "
-                "the test images; set evaluator.metric=valid_12"
-            )
+        _check_columns(metric, seconds)
         self.arguments = {
             "space": space, "dataset": dataset, "metric": metric, "seconds": seconds, "path": path,
+            "device": device, "device_path": device_path,
         }  # fmt: skip
         self.table = Table(path, dataset=dataset)
         # Lists: a Python float is found in them ten times faster than in an array.
-        self._seconds = self.table.column(seconds).tolist()
-        self._parameters = self.table.column("parameters").tolist()
-        self._valid: dict[int | None, list[float]] = {None: self.table.column(metric).tolist()}
-        for epochs in EPOCHS:
-            if f"valid_{epochs}" in self.table.names():
-                self._valid[epochs] = self.table.column(f"valid_{epochs}").tolist()
+        shown = {None: (metric, seconds)} | {n: (f"valid_{n}", f"seconds_{n}") for n in EPOCHS}
+        held = set(self.table.names())
+        self._shown: dict[int | None, tuple[list[float], list[float]]] = {
+            epochs: (self.table.column(valid).tolist(), self.table.column(cost).tolist())
+            for epochs, (valid, cost) in shown.items()
+            if epochs is None or {valid, cost} <= held
+        }
+        self._costs = {"parameters": self.table.column("parameters").astype(int).tolist()}
+        if device is not None:
+            self._costs["latency"] = latency(self.table, device, device_path).tolist()
 
     def __reduce__(self):
         return _again, (self.arguments,)  # a worker reads the file itself
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
-        """valid_accuracy (a fraction), seconds, parameters."""
-        valid = self._valid.get(proposal.epochs)
-        if valid is None:
+        """valid_accuracy (a fraction), seconds, parameters; latency (milliseconds) of a device."""
+        if proposal.epochs not in self._shown:
+            held = ", ".join(str(epochs) for epochs in self._shown if epochs is not None)
             raise EvaluationError(
-                INVALID, f"the table holds {EPOCHS} epochs, got epochs={proposal.epochs}"
+                INVALID, f"epochs must be one of {held}, which the table has, got {proposal.epochs}"
             )
+        valid, seconds = self._shown[proposal.epochs]
         i = position(proposal.arch)
-        seconds = self._seconds[i]
-        if proposal.epochs is not None:
-            seconds = self.table.column(f"seconds_{proposal.epochs}")[i]
-        return {
-            "valid_accuracy": valid[i],
-            "seconds": seconds,
-            "parameters": int(self._parameters[i]),
-        }
+        costs = {name: values[i] for name, values in self._costs.items()}
+        return {"valid_accuracy": valid[i], "seconds": seconds[i], **costs}
 
     def final(self, arch: Arch) -> dict[str, float]:
         """What training it fully gave: the columns of `truths`, by name."""
@@ -202,14 +227,36 @@ def _again(arguments: dict[str, Any]) -> NASBench201Table:
     return NASBench201Table(**arguments)
 
 
-def located(path: str | Path | None) -> Path:
-    """The file named, or that of NASBENCH201_NPZ. Raises ConfigError where there is none."""
-    named = path or os.environ.get(VARIABLE)
+def located(path: str | Path | None, setting: str, variable: str) -> Path:
+    """The file named, or that of the variable. Raises ConfigError where there is none."""
+    named = path or os.environ.get(variable)
     if not named:
         raise ConfigError(
-            f"evaluator=nasbench201 needs its table: set {VARIABLE}=FILE.npz or "
-            "evaluator.path=FILE.npz"
+            f"{setting} must name a file: set {variable}=FILE.npz or {setting}=FILE.npz"
+            + ("; `nas data convert` makes one" if variable == VARIABLE else "")
         )
     if not Path(named).is_file():
-        raise ConfigError(f"evaluator.path (or {VARIABLE}) must be a file, got {named}")
+        raise ConfigError(f"{setting} (or {variable}) must be a file, got {named}")
     return Path(named)
+
+
+def _read(path: Path, what: str, *names: str) -> tuple[Any, ...]:
+    """The arrays of those names, and last the names of all. Raises ConfigError for another file."""
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return *(file[name] for name in names), set(file.files)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{path} is not {what}: {error}") from None
+
+
+def _check_columns(metric: str, seconds: str) -> None:
+    if not metric.startswith("valid"):
+        raise ConfigError(
+            f"evaluator.metric must be a validation column, got {metric}: a search never sees "
+            "the test images; set evaluator.metric=valid_12"
+        )
+    if not seconds.startswith("seconds"):
+        raise ConfigError(
+            f"evaluator.seconds must be seconds_12 or seconds_200, got {seconds}; "
+            "set evaluator.seconds=seconds_12"
+        )

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from nas.trial import ConfigError
+
 
 def accuracy(metrics: dict[str, Any], *, power: float = 1.0, last_epochs: int = 1) -> float:
     """The best validation accuracy of the last epochs, to a power.
@@ -18,3 +20,40 @@ def accuracy(metrics: dict[str, Any], *, power: float = 1.0, last_epochs: int = 
 def metric(metrics: dict[str, Any], *, name: str = "valid_accuracy", sign: float = 1.0) -> float:
     """One metric as it is; sign -1 where smaller is better."""
     return float(sign * metrics[name])
+
+
+class LatencyPenalty:
+    """Accuracy x (latency / target) ^ exponent: MnasNet's (Tan et al. 2019, section 3).
+
+    Equal exponents trade accuracy for latency everywhere (the paper's soft constraint); 0 below the
+    target and -1 above it punish only what is too slow (its hard one).
+
+    Args:
+      target: latency in the evaluator's unit (tables: milliseconds); must be given.
+      exponent_below: where the latency is at most the target; alpha in the paper.
+      exponent_above: where it is more; beta in the paper.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: float | None = None,
+        exponent_below: float = -0.07,
+        exponent_above: float = -0.07,
+    ):
+        if target is None or not target > 0:
+            raise ConfigError(
+                f"reward.target must be a latency above 0, got {target}; set reward.target=NUMBER"
+            )
+        self.target = target
+        self.exponent_below, self.exponent_above = exponent_below, exponent_above
+
+    def __call__(self, metrics: dict[str, Any]) -> float:
+        latency = metrics.get("latency")
+        if latency is None or not latency > 0:
+            raise ConfigError(
+                f"reward=latency must have a latency above 0 among the metrics, got {latency}; "
+                "set evaluator.device=NAME, which a table has, or another reward"
+            )
+        exponent = self.exponent_above if latency > self.target else self.exponent_below
+        return float(metrics["valid_accuracy"] * (latency / self.target) ** exponent)

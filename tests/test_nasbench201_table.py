@@ -14,6 +14,8 @@ from search_spaces.base import Decision, Space
 from search_spaces.nasbench201 import NASBench201, from_string, to_string
 
 PATH = os.environ.get("NASBENCH201_NPZ")
+LATENCY = os.environ.get("NASBENCH201_LATENCY_NPZ")
+RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
 
 
 @pytest.fixture
@@ -31,6 +33,7 @@ def small(tmp_path):
         cifar10valid_val_12=index / 1000,
         cifar10valid_val_200_trials=trials,
         cifar10valid_train_time_200_s=200.0 + index,
+        cifar10valid_latency_s=0.001 * (1 + index),
         cifar10valid_params_M=np.full(CELLS, 0.5),
     )
     return path
@@ -58,7 +61,8 @@ def test_more_epochs_cost_more_and_unknown_ones_are_invalid(small):
     evaluate = NASBench201Table(NASBench201(), path=str(small))
     twelve, all_ = (evaluate(0, Proposal((1,) * 6, epochs=n))["seconds"] for n in (12, 200))
     assert all_ == pytest.approx(twelve * 200 / 12)
-    with pytest.raises(EvaluationError, match="the table holds"):
+    words = "epochs must be one of 12, 200, which the table has, got 50"
+    with pytest.raises(EvaluationError, match=words):
         evaluate(0, Proposal((1,) * 6, epochs=50))
 
 
@@ -68,6 +72,38 @@ def test_a_worker_reads_the_file_itself(small):
     assert len(body) < 5000
     proposal = Proposal((1, 2, 3, 4, 0, 1))
     assert pickle.loads(body)(0, proposal) == evaluate(0, proposal)
+
+
+@pytest.fixture
+def devices(tmp_path):
+    """Two devices, whose milliseconds are the row's own index and twice that."""
+    latency = np.arange(CELLS)[:, None] * np.array([1.0, 2.0]) + 1
+    np.savez(tmp_path / "devices.npz", devices=["phone", "board"], latency=latency)
+    return tmp_path / "devices.npz"
+
+
+def test_a_search_sees_the_latency_of_its_device_alone(small, devices, monkeypatch):
+    proposal, row = Proposal((0,) * 6), sum(5**i for i in range(6))
+    expected = {None: None, "table": 1 + row, "phone": 1 + row, "board": 1 + 2 * row}
+    for device, milliseconds in expected.items():
+        evaluate = NASBench201Table(
+            NASBench201(), path=str(small), device=device, device_path=str(devices)
+        )
+        shown = evaluate(0, proposal).get("latency")
+        assert shown == (milliseconds and pytest.approx(milliseconds))
+    monkeypatch.setenv("NASBENCH201_LATENCY_NPZ", str(devices))
+    evaluate = NASBench201Table(NASBench201(), path=str(small), device="board")
+    assert pickle.loads(pickle.dumps(evaluate))(0, proposal)["latency"] == 1 + 2 * row
+
+
+def test_a_search_on_12_epochs_sees_nothing_of_later_ones(small):
+    evaluate = NASBench201Table(NASBench201(), path=str(small), device="table")
+    assert set(evaluate(0, Proposal((1,) * 6))) == {
+        "valid_accuracy", "seconds", "parameters", "latency"
+    }  # fmt: skip
+    row = sum(2 * 5**i for i in range(6))  # our 1, a skip, is the file's 2
+    assert evaluate.final((1,) * 6) == {"valid_200": pytest.approx((row + 1) / 100_000)}
+    assert evaluate.best_possible() == {"valid_200": pytest.approx(CELLS / 100_000)}
 
 
 def test_the_simulated_clock_stops_at_the_first_trial_that_crosses(small):
@@ -94,14 +130,20 @@ class Other(Space):
     "changes, words",
     [
         ({"metric": "valid_50"}, "small.npz has no valid_50 for cifar10; it has valid_12"),
-        ({"dataset": "cifar100"}, "has no seconds_12 for cifar100"),
+        ({"dataset": "cifar100"}, "has no valid_12 for cifar100; it has nothing"),
         ({"dataset": "svhn"}, "evaluator.dataset must be one of cifar10"),
         ({"metric": "test_200"}, "a search never sees the test images"),
+        ({"seconds": "valid_12"}, "evaluator.seconds must be seconds_12 or seconds_200"),
         ({"path": "/nowhere.npz"}, "must be a file, got /nowhere.npz"),
+        ({"device": "phone"}, "set NASBENCH201_LATENCY_NPZ=FILE.npz or evaluator.device_path="),
+        ({"device": "toaster", "device_path": "devices.npz"}, "be table or one of phone, board"),
+        ({"device": "phone", "device_path": "small.npz"}, "small.npz is not a table of latencies"),
         ({"space": Other()}, "must have space=nasbench201, got Other"),
     ],
 )
-def test_what_it_does_not_hold_is_named(small, changes, words):
+def test_what_it_does_not_hold_is_named(small, devices, monkeypatch, changes, words):
+    monkeypatch.delenv("NASBENCH201_LATENCY_NPZ", raising=False)
+    monkeypatch.chdir(small.parent)
     arguments = {"space": NASBench201(), "path": str(small)} | changes
     with pytest.raises(ConfigError) as error:
         NASBench201Table(**arguments)
@@ -110,7 +152,7 @@ def test_what_it_does_not_hold_is_named(small, changes, words):
 
 def test_without_a_file_the_variable_is_named(monkeypatch):
     monkeypatch.delenv("NASBENCH201_NPZ", raising=False)
-    with pytest.raises(ConfigError, match="set NASBENCH201_NPZ="):
+    with pytest.raises(ConfigError, match="set NASBENCH201_NPZ=FILE.npz .* `nas data convert`"):
         NASBench201Table(NASBench201())
 
 
@@ -146,8 +188,40 @@ def test_the_published_table():
     assert test.argmax() == 6111 and test.max() == pytest.approx(0.943733, abs=1e-6)
     assert test[13714] == test[6111]
     assert test[11472] == pytest.approx(0.9397, abs=1e-6)  # the cell of a ResNet
-    with pytest.raises(ConfigError, match="has no test_200 for cifar100; it has valid_12"):
-        Table(PATH, dataset="cifar100").column("test_200")
+    held = np.load(PATH).files
+    if "cifar100_test_200" not in held:
+        with pytest.raises(ConfigError, match="has no test_200 for cifar100; it has valid_12"):
+            Table(PATH, dataset="cifar100").column("test_200")
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not PATH, reason="NASBENCH201_NPZ is not set")
+def test_a_search_is_shown_12_epochs_and_told_200_afterwards():
+    evaluate, arch = NASBench201Table(NASBench201()), from_string(RESNET)
+    with np.load(PATH) as file:
+        row = {name: file[name][11472] for name in file.files if len(file[name]) == CELLS}
+    assert row["arch_str"] == RESNET
+    assert evaluate(0, Proposal(arch)) == {
+        "valid_accuracy": pytest.approx(row["cifar10valid_val_12"] / 100),
+        "seconds": pytest.approx(row["cifar10valid_train_time_200_s"] * 12 / 200),
+        "parameters": round(1e6 * float(row["cifar10valid_params_M"])),
+    }
+    best = {"valid_200": pytest.approx(0.916067, abs=1e-6), "test_200": pytest.approx(0.943733)}
+    assert evaluate.best_possible() == best
+    assert evaluate.final(arch)["test_200"] == pytest.approx(0.9397)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not LATENCY, reason="NASBENCH201_LATENCY_NPZ is not set")
+@pytest.mark.skipif(not PATH, reason="NASBENCH201_NPZ is not set")
+def test_the_latencies_of_27_devices():
+    with np.load(LATENCY) as file, np.load(PATH) as table:
+        cell, known = from_string(str(table["arch_str"][6111])), file["latency"][6111].tolist()
+        names = [str(name) for name in file["devices"]]
+    assert len(names) == 27
+    for name, milliseconds in list(zip(names, known, strict=True))[::9]:
+        evaluate = NASBench201Table(NASBench201(), device=name)
+        assert evaluate(0, Proposal(cell))["latency"] == milliseconds
 
 
 @pytest.mark.data
