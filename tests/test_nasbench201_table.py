@@ -28,6 +28,7 @@ def small(tmp_path):
     trials = np.stack([index, index + 2, np.full(CELLS, np.nan)], 1) / 1000
     np.savez(
         path,
+        index=index[::-1],
         ops=digits.astype(np.uint8),
         op_names=names,
         cifar10valid_val_12=index / 1000,
@@ -84,7 +85,8 @@ def devices(tmp_path):
 
 def test_a_search_sees_the_latency_of_its_device_alone(small, devices, monkeypatch):
     proposal, row = Proposal((0,) * 6), sum(5**i for i in range(6))
-    expected = {None: None, "table": 1 + row, "phone": 1 + row, "board": 1 + 2 * row}
+    cell = CELLS - 1 - row  # the file names its rows backwards
+    expected = {None: None, "table": 1 + row, "phone": 1 + cell, "board": 1 + 2 * cell}
     for device, milliseconds in expected.items():
         evaluate = NASBench201Table(
             NASBench201(), path=str(small), device=device, device_path=str(devices)
@@ -93,7 +95,14 @@ def test_a_search_sees_the_latency_of_its_device_alone(small, devices, monkeypat
         assert shown == (milliseconds and pytest.approx(milliseconds))
     monkeypatch.setenv("NASBENCH201_LATENCY_NPZ", str(devices))
     evaluate = NASBench201Table(NASBench201(), path=str(small), device="board")
-    assert pickle.loads(pickle.dumps(evaluate))(0, proposal)["latency"] == 1 + 2 * row
+    assert pickle.loads(pickle.dumps(evaluate))(0, proposal)["latency"] == 1 + 2 * cell
+
+
+def test_devices_need_the_order_of_the_cells(small, devices):
+    with np.load(small) as file:
+        np.savez(small, **{name: file[name] for name in file.files if name != "index"})
+    with pytest.raises(ConfigError, match="must have an index, .* for evaluator.device=phone"):
+        NASBench201Table(NASBench201(), path=str(small), device="phone", device_path=str(devices))
 
 
 def test_a_search_on_12_epochs_sees_nothing_of_later_ones(small):
