@@ -74,6 +74,9 @@ class Ops(Protocol):
         """Along channels. Smaller images are padded with zeros to the largest, centred; an odd
         pixel goes to the bottom or the right. One alone passes as it is."""
 
+    def first(self, x, channels: int) -> Any:
+        """The first channels of x; all of them pass as they are."""
+
     def zeros(self, x) -> Any:
         """Zeros of x's shape, through which the gradient is zero."""
 
@@ -190,6 +193,13 @@ class KerasOps:
             ]
         )
 
+    def first(self, x, channels: int):
+        more = self.shape(x)[2] - channels
+        if not more:
+            return x
+        # Told that channels come first, it crops the last two axes: width by nothing, channels.
+        return self.layers.Cropping2D(((0, 0), (0, more)), data_format="channels_first")(x)
+
     def zeros(self, x):
         # Not zeros_like: it has no gradient at all, and a training step wants one per weight.
         return self.layers.Rescaling(0.0)(x)
@@ -302,6 +312,9 @@ class CountOps:
             if pad:
                 self._kept(height, width, x[2])
         return self._kept(height, width, sum(x[2] for x in inputs))
+
+    def first(self, x: Shape, channels: int) -> Shape:
+        return x if x[2] == channels else self._kept(x[0], x[1], channels)
 
     def zeros(self, x: Shape) -> Shape:
         return x
