@@ -8,17 +8,17 @@ Departures: 12-epoch seconds are the 200-epoch ones x 12 / 200, which is how the
 them too; the time that validation takes is not added, which NATS-Bench's own clock does.
 """
 
-import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.tables import held, located, read
 from nas.trial import INVALID, Arch, ConfigError, EvaluationError, Proposal
 
 VARIABLE, LATENCY_VARIABLE = "NASBENCH201_NPZ", "NASBENCH201_LATENCY_NPZ"
 TABLE = "table"  # the device of the table itself: the authors' graphics card, a batch of 256
+WHAT = "a NAS-Bench-201 table"
 EPOCHS = (12, 200)
 TRUTHS: tuple[str, ...] = ("valid_200", "test_200")  # what a found cell is judged by
 CELLS, OPERATIONS = 15_625, ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -73,9 +73,11 @@ class Table:
             raise ConfigError(
                 f"evaluator.dataset must be one of {', '.join(COLUMNS)}, got {dataset}"
             )
-        self.path, self.dataset = located(path, "evaluator.path", VARIABLE), dataset
-        what = "a NAS-Bench-201 table"
-        ops, op_names, self.held = _read(self.path, what, "ops", "op_names")
+        hint = "`nas data convert` makes one"
+        self.path = located(path, "evaluator.path", VARIABLE, hint=hint)
+        self.dataset = dataset
+        ops, op_names = read(self.path, WHAT, "ops", "op_names")
+        self.held = held(self.path, WHAT)
         names = [str(name) for name in op_names]
         if ops.shape != (CELLS, 6) or sorted(names) != sorted(OPERATIONS):
             raise ConfigError(
@@ -105,8 +107,7 @@ class Table:
                 f"{self.path.name} has no {name} for {self.dataset}; it has "
                 f"{', '.join(self.names()) or 'nothing'}. Choose one of these, or another file"
             )
-        with np.load(self.path, allow_pickle=False) as file:
-            values = file[key].astype(np.float64)
+        values = read(self.path, WHAT, key)[0].astype(np.float64)
         if values.ndim == 2:
             values = values[:, int(trial)] if trial else np.nanmean(values, 1)
         return values[self.rows] * UNITS.get(base.split("_")[0], 0.01)
@@ -132,7 +133,7 @@ def latency(table: Table, device: str, path: str | Path | None = None) -> np.nda
             f"evaluator.device={device}; `nas data convert` writes one"
         )
     place = located(path, "evaluator.device_path", LATENCY_VARIABLE)
-    devices, values, _ = _read(place, "a table of latencies", "devices", "latency")
+    devices, values = read(place, "a table of latencies", "devices", "latency")
     names = [str(name) for name in devices]
     if values.shape != (CELLS, len(names)):
         raise ConfigError(
@@ -142,7 +143,7 @@ def latency(table: Table, device: str, path: str | Path | None = None) -> np.nda
         raise ConfigError(
             f"evaluator.device must be {TABLE} or one of {', '.join(names)}, got {device}"
         )
-    index = _read(table.path, "a NAS-Bench-201 table", "index")[0]
+    (index,) = read(table.path, WHAT, "index")
     return values[index[table.rows], names.index(device)].astype(np.float64)
 
 
@@ -186,11 +187,11 @@ class NASBench201Table:
         self.table = Table(path, dataset=dataset)
         # Lists: a Python float is found in them ten times faster than in an array.
         shown = {None: (metric, seconds)} | {n: (f"valid_{n}", f"seconds_{n}") for n in EPOCHS}
-        held = set(self.table.names())
+        names = set(self.table.names())
         self._shown: dict[int | None, tuple[list[float], list[float]]] = {
             epochs: (self.table.column(valid).tolist(), self.table.column(cost).tolist())
             for epochs, (valid, cost) in shown.items()
-            if epochs is None or {valid, cost} <= held
+            if epochs is None or {valid, cost} <= names
         }
         self._costs = {"parameters": self.table.column("parameters").astype(int).tolist()}
         if device is not None:
@@ -202,9 +203,10 @@ class NASBench201Table:
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
         """valid_accuracy (a fraction), seconds, parameters; latency (milliseconds) of a device."""
         if proposal.epochs not in self._shown:
-            held = ", ".join(str(epochs) for epochs in self._shown if epochs is not None)
+            known = ", ".join(str(epochs) for epochs in self._shown if epochs is not None)
             raise EvaluationError(
-                INVALID, f"epochs must be one of {held}, which the table has, got {proposal.epochs}"
+                INVALID,
+                f"epochs must be one of {known}, which the table has, got {proposal.epochs}",
             )
         valid, seconds = self._shown[proposal.epochs]
         i = position(proposal.arch)
@@ -222,37 +224,15 @@ class NASBench201Table:
 
     def _truths(self) -> dict[str, list[float]]:
         if not hasattr(self, "_kept"):
-            held = self.table.names()
+            names = self.table.names()
             self._kept: dict[str, list[float]] = {
-                name: self.table.column(name).tolist() for name in TRUTHS if name in held
+                name: self.table.column(name).tolist() for name in TRUTHS if name in names
             }
         return self._kept
 
 
 def _again(arguments: dict[str, Any]) -> NASBench201Table:
     return NASBench201Table(**arguments)
-
-
-def located(path: str | Path | None, setting: str, variable: str) -> Path:
-    """The file named, or that of the variable. Raises ConfigError where there is none."""
-    named = path or os.environ.get(variable)
-    if not named:
-        raise ConfigError(
-            f"{setting} must name a file: set {variable}=FILE.npz or {setting}=FILE.npz"
-            + ("; `nas data convert` makes one" if variable == VARIABLE else "")
-        )
-    if not Path(named).is_file():
-        raise ConfigError(f"{setting} (or {variable}) must be a file, got {named}")
-    return Path(named)
-
-
-def _read(path: Path, what: str, *names: str) -> tuple[Any, ...]:
-    """The arrays of those names, and last the names of all. Raises ConfigError for another file."""
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return *(file[name] for name in names), set(file.files)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path} is not {what}: {error}") from None
 
 
 def _check_columns(metric: str, seconds: str) -> None:

