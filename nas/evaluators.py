@@ -117,8 +117,7 @@ class TrainFromScratch:
         from nas import image
 
         try:
-            keras.utils.set_random_seed(seed)
-            model = self.space.build(arch, skeleton)
+            model = image.build(self.space, arch, skeleton, recipe, seed)
             return image.fit(
                 model,
                 self.dataset(),

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from nas.data import ImageData
 from nas.recipe import Recipe, learning_rates
-from nas.trial import NAN, OOM, TIMEOUT, EvaluationError
+from nas.trial import NAN, OOM, TIMEOUT, Arch, EvaluationError
 
 History = dict[str, list[float]]
 
@@ -91,6 +91,13 @@ def _fit(model, data, recipe, seed, train_on, evaluate_on, max_seconds, on_epoch
     return history
 
 
+def build(space, arch: Arch, skeleton, recipe: Recipe, seed: int) -> keras.Model:
+    """The network with weights drawn from `seed`, in the recipe's precision."""
+    keras.config.set_dtype_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
+    keras.utils.set_random_seed(seed)
+    return space.build(arch, skeleton)
+
+
 def make_epoch(
     model: keras.Model,
     images: np.ndarray,
@@ -99,9 +106,15 @@ def make_epoch(
     recipe: Recipe,
     seed: int,
 ) -> Callable:
-    """Returns epoch(order [steps, batch] int32, rates [steps] float32, epoch) -> loss, accuracy."""
+    """Returns epoch(order [steps, batch] int32, rates [steps] float32, epoch) -> loss, accuracy.
+
+    A model with an `in_training` (search_spaces/in_training.py) trains that: dropped paths, and an
+    auxiliary head whose loss is added.
+    """
+    extras: Any = getattr(model, "in_training", None)
+    all_steps = float(recipe.epochs * -(-len(images) // recipe.batch_size))
     all_images, all_labels = tf.constant(images), tf.constant(labels)
-    variables = model.trainable_variables
+    variables = (extras.model if extras else model).trainable_variables
     kernels = [len(v.shape) > 1 for v in variables]
     optimizer = _optimizer(recipe)
     optimizer.build(variables)
@@ -111,9 +124,14 @@ def make_epoch(
         x = (tf.cast(tf.gather(all_images, batch), tf.float32) / 255.0 - mean) / std
         x = augment(x, recipe, tf.stack([seed, number]))
         y = tf.gather(all_labels, batch)
+        if extras:
+            extras.progress.assign(tf.cast(number, tf.float32) / all_steps)
         with tf.GradientTape() as tape:
-            logits = model(x, training=True)
+            logits, *auxiliary = extras(x) if extras else [model(x, training=True)]
             loss = tf.reduce_mean(_cross_entropy(y, logits, recipe.label_smoothing))
+            for other in auxiliary:
+                more = tf.reduce_mean(_cross_entropy(y, other, recipe.label_smoothing))
+                loss += extras.auxiliary_weight * more
         gradients = tape.gradient(loss, variables)
         if recipe.weight_decay:
             gradients = [
@@ -231,7 +249,8 @@ def servable(model: keras.Model, data: ImageData) -> keras.Model:
 
 
 def _cross_entropy(labels, logits, smoothing: float):
-    """labels [batch] int32, logits [batch, classes] -> [batch]."""
+    """labels [batch] int32, logits [batch, classes] -> [batch] float32."""
+    logits = tf.cast(logits, tf.float32)
     if not smoothing:
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     classes = logits.shape[-1]

@@ -41,7 +41,7 @@ class Recipe:
     upsample_crop: int | None = None  # pixels: enlarge to this side, then a random crop
     flip: bool = False  # left to right, with probability a half
     cutout: int = 0  # pixels: side of a square set to the mean
-    mixed_precision: bool = False  # float16 arithmetic on a GPU, bfloat16 elsewhere
+    mixed_precision: bool = False  # bfloat16 arithmetic, float32 weights
     xla: bool | str = "auto"  # auto: on a GPU
 
     def __post_init__(self):

@@ -33,13 +33,12 @@ def retrain(
     """
     import keras
 
-    from nas.image import fit, servable
+    from nas.image import build, fit, servable
 
     shape = skeleton(image_shape=data.image_shape, classes=data.classes)
     histories = []
     for seed in seeds:
-        keras.utils.set_random_seed(seed)
-        model = space.build(arch, shape)
+        model = build(space, arch, shape, recipe, seed)
         parameters = sum(int(v.shape.num_elements()) for v in model.trainable_variables)
         histories.append(
             fit(
