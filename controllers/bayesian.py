@@ -153,7 +153,9 @@ class Bayesian:
             archs, process = self.pool, self.process
         else:
             archs = self._draw()
-            process = _Process(self.space.features(archs) / self.scale, *self._kernel())
+            process = _Process(
+                self.space.features(archs) / self.scale, self.length_scale, self.noise
+            )
             for features in self.space.features(self.asked) / self.scale:
                 process.add(features)
         scores = self._scores()
@@ -166,9 +168,6 @@ class Bayesian:
             return None
         self._note(archs[best], float(mean[best]))
         return archs[best]
-
-    def _kernel(self) -> tuple[float, float]:
-        return self.length_scale, self.noise
 
     def _acquire(self, mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
         if self.acquisition == "thompson":

@@ -5,15 +5,20 @@ one row of comparison.db, written when it ends; nas/comparison.py makes tables a
 """
 
 import concurrent.futures
+import contextlib
+import inspect
+import itertools
 import json
 import sqlite3
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -21,12 +26,13 @@ from nas import run as runs
 from nas.config import make, one_line, refuse_other_config, resolved
 from nas.executors import SerialExecutor
 from nas.search import TooManyFailures, best, search
+from nas.search_command import benchmark
 from nas.statistics import incumbents
-from nas.store import Unsaved
+from nas.store import Unsaved, lock, unlock
 from nas.trial import ConfigError, Trial
 
 FILE = "comparison.db"
-FREE = {"controllers", "settings", "seeds", "run_dir", "executor", "logger", "choices"}
+FREE = {"controllers", "settings", "seeds", "run_dir", "executor"}
 
 
 def main(argv: list[str]) -> int:
@@ -46,32 +52,44 @@ def task(config: DictConfig) -> None:
     play = Contest(config, controllers)
     play.check()
     results = Results(run_dir, resolved(config) | {"run_dir": str(run_dir)})
-    todo = [
-        (label, seed)
-        for seed in seeds  # seeds outermost: a comparison that is stopped has whole seeds
-        for label in controllers
-        if not results.has(label, settings_of(controllers[label]), seed)
-    ]
-    show = Progress(len(seeds) * len(controllers), len(seeds) * len(controllers) - len(todo))
-    with make(config.executor, "executor") as executor:
-        running = {executor.submit(play, label, seed): (label, seed) for label, seed in todo}
-        try:
-            for future in concurrent.futures.as_completed(running):
-                label, seed = running.pop(future)
-                results.add(label, settings_of(controllers[label]), seed, future.result())
+    with contextlib.closing(results):
+        todo = [
+            (label, seed)
+            for seed in seeds  # seeds outermost: a comparison that is stopped has whole seeds
+            for label in controllers
+            if not results.has(label, settings_of(controllers[label]), seed)
+        ]
+        show = Progress(len(seeds) * len(controllers), len(seeds) * len(controllers) - len(todo))
+        with make(config.executor, "executor") as executor:
+            for label, seed, result in _played(play, todo, executor):
+                results.add(label, settings_of(controllers[label]), seed, result)
                 show.step(label)
-        except BaseException:
-            for future in running:
-                future.cancel()
-            raise
-    found = {
-        label: [results.get(label, settings_of(node), seed) for seed in seeds]
-        for label, node in controllers.items()
-    }
-    results.close()
+        found = {
+            label: [results.get(label, settings_of(node), seed) for seed in seeds]
+            for label, node in controllers.items()
+        }
     comparison.write(run_dir, resolved(config), found, play.best_possible())
     print(comparison.text(found))
     print(f"{run_dir}/{comparison.PAGE}")
+
+
+def _played(play: "Contest", todo: list[tuple[str, int]], executor) -> Iterator[tuple]:
+    """(label, seed, result) of each, as they end.
+
+    No more is handed out than keeps the workers busy, so that what is done is saved before more is
+    begun.
+    """
+    queue = iter(todo)
+    running: dict[concurrent.futures.Future, tuple[str, int]] = {}
+    limit = executor.workers if executor.workers == 1 else 2 * executor.workers
+    while True:
+        for label, seed in itertools.islice(queue, limit - len(running)):
+            running[executor.submit(play, label, seed)] = label, seed
+        if not running:
+            return
+        done, _ = concurrent.futures.wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield *running.pop(future), future.result()
 
 
 def contestants(config: DictConfig) -> dict[str, DictConfig]:
@@ -191,26 +209,14 @@ class Contest:
 
     def _benchmark(self, seed: int) -> dict[str, Any]:
         """Space, reward and evaluator; made once, or once a seed where the evaluator takes one."""
-        import inspect
-
-        from hydra.utils import get_object
-
-        from nas.evaluators import LoadedOnce
-
         config = cast(DictConfig, OmegaConf.create(self.config))
         if not self._built:
-            built = {name: make(config[name], name) for name in ("space", "reward")}
-            for name in ("skeleton", "recipe"):
-                built[name] = make(config[name], name)
-            if config.get("dataset") is not None:
-                built["dataset"] = LoadedOnce(make(config.dataset, "dataset"))
-            self._built = built
+            self._built = benchmark(config)
         target = get_object(config.evaluator["_target_"])
         seeded = "seed" in inspect.signature(target).parameters
         if "evaluate" not in self._built or (seeded and self._built["seed"] != seed):
-            parts = {k: v for k, v in self._built.items() if k not in ("evaluate", "seed")}
-            self._built["evaluate"] = make(config.evaluator, "evaluator", **parts, seed=seed)
             self._built["seed"] = seed
+            self._built["evaluate"] = make(config.evaluator, "evaluator", **self._built)
         return self._built
 
 
@@ -218,25 +224,12 @@ class Results:
     """comparison.db: one row for each finished (controller, settings, seed)."""
 
     def __init__(self, run_dir: Path, config: dict[str, Any]):
-        path = run_dir / runs.CONFIG
+        self._lock = lock(run_dir)
         try:
-            run_dir.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                refuse_other_config(path, config, free=FREE)
-            runs.write(path, OmegaConf.to_yaml(OmegaConf.create(config)))
-            self.db = sqlite3.connect(run_dir / FILE, isolation_level=None)
-            self.db.execute("PRAGMA journal_mode=WAL")
-            self.db.execute("PRAGMA synchronous=NORMAL")
-            self.db.execute(
-                "CREATE TABLE IF NOT EXISTS runs (label TEXT, settings TEXT, seed INTEGER, "
-                "result TEXT NOT NULL, PRIMARY KEY (label, settings, seed))"
-            )
-        except OSError as error:
-            raise ConfigError(f"run_dir={run_dir} cannot be written: {error.strerror}") from error
-        except sqlite3.DatabaseError as error:
-            raise ConfigError(
-                f"{run_dir / FILE} is damaged ({error}); move it away to run again"
-            ) from error
+            self.db = _opened(run_dir, config)
+        except BaseException:
+            unlock(self._lock)
+            raise
 
     def has(self, label: str, settings: str, seed: int) -> bool:
         return any(True for _ in self._rows(label, settings, seed))
@@ -250,11 +243,33 @@ class Results:
 
     def close(self) -> None:
         self.db.close()
+        unlock(self._lock)
 
     def _rows(self, *key) -> Iterator[tuple[str]]:
         return self.db.execute(
             "SELECT result FROM runs WHERE label = ? AND settings = ? AND seed = ?", key
         )
+
+
+def _opened(run_dir: Path, config: dict[str, Any]) -> sqlite3.Connection:
+    """The database of a new folder, or of one that holds this comparison."""
+    path = run_dir / runs.CONFIG
+    if path.exists():
+        refuse_other_config(path, config, free=FREE)
+    runs.write(path, OmegaConf.to_yaml(OmegaConf.create(config)))
+    try:
+        db = sqlite3.connect(run_dir / FILE, isolation_level=None)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS runs (label TEXT, settings TEXT, seed INTEGER, "
+            "result TEXT NOT NULL, PRIMARY KEY (label, settings, seed))"
+        )
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(
+            f"{run_dir / FILE} is damaged ({error}); move it away to run again"
+        ) from error
+    return db
 
 
 class Progress:

@@ -26,7 +26,11 @@ def task(config: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     run_dir = Path(hydra.runtime.output_dir)
     settings = resolved(config) | {"run_dir": str(run_dir)}
-    choices = {key: str(value) for key, value in hydra.runtime.choices.items() if "/" not in key}
+    choices = {
+        key: str(value)
+        for key, value in hydra.runtime.choices.items()
+        if "/" not in key and value is not None
+    }
     try:
         parts = build(config) | {"executor": make(config.executor, "executor")}
         store = runs.open_run(run_dir, settings | {"choices": choices})
@@ -40,18 +44,12 @@ def task(config: DictConfig) -> float | None:
 
 def build(config: DictConfig) -> dict[str, Any]:
     """Everything the configuration names but the executor: wrong settings are told at once."""
-    from nas.evaluators import LoadedOnce
-
     seed = config.seed
     if not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed must be an integer of at least 0, got {seed}; set seed=0")
     if config.max_trials is None or config.max_trials < 1:
         raise ConfigError(f"max_trials must be at least 1, got {config.max_trials}")
-    parts: dict[str, Any] = {"seed": seed, "space": make(config.space, "space")}
-    parts["skeleton"] = make(config.skeleton, "skeleton")
-    parts["recipe"] = make(config.recipe, "recipe")
-    parts["dataset"] = LoadedOnce(make(config.dataset, "dataset")) if config.dataset else None
-    parts["reward"] = make(config.reward, "reward")
+    parts = {"seed": seed} | benchmark(config)
     parts["controller"] = make(config.controller, "controller", **parts)
     parts["evaluate"] = make(config.evaluator, "evaluator", **parts)
     if config.retrain.seeds:
@@ -59,6 +57,16 @@ def build(config: DictConfig) -> dict[str, Any]:
         parts["retrain_recipe"] = make(config.retrain.recipe, "retrain.recipe")
     if parts["dataset"] is not None:
         parts["dataset"]()  # data that are not there are told now
+    return parts
+
+
+def benchmark(config: DictConfig) -> dict[str, Any]:
+    """Space, skeleton, recipe, reward and the data set, which is not read yet; None without one."""
+    from nas.evaluators import LoadedOnce
+
+    parts = {name: make(config[name], name) for name in ("space", "skeleton", "recipe", "reward")}
+    chosen = config.get("dataset")
+    parts["dataset"] = LoadedOnce(make(chosen, "dataset")) if chosen else None
     return parts
 
 
@@ -70,7 +78,7 @@ def _loggers(config, run_dir: Path, settings, choices, store):
         experiment=choices.get("experiment") or settings["name"],
         space=choices["space"],
         controller=choices["controller"],
-        dataset=choices["dataset"],
+        dataset=choices.get("dataset", ""),
         seed=settings["seed"],
         config=settings,
         max_trials=settings["max_trials"],
@@ -129,7 +137,7 @@ def _summary(config, space, trials: list[Trial], choices) -> dict[str, Any]:
     return {
         "space": choices["space"],
         "controller": choices["controller"],
-        "dataset": choices["dataset"],
+        "dataset": choices.get("dataset", ""),
         "seed": config.seed,
         "trials": len(trials),
         "failed": sum(trial.reward is None for trial in trials),

@@ -38,7 +38,7 @@ class Store:
         self.path = Path(run_dir) / FILE
         self._lock = None
         if not read_only:
-            self._lock = _lock(self.path.parent)
+            self._lock = lock(self.path.parent)
         with _explained(self.path):
             self._db = self._open(read_only)
 
@@ -142,7 +142,7 @@ class Store:
     def close(self) -> None:
         self._db.close()
         if self._lock is not None:
-            os.close(self._lock)
+            unlock(self._lock)
             self._lock = None
 
     def __enter__(self) -> "Store":
@@ -168,7 +168,7 @@ class Unsaved:
         pass
 
 
-def _lock(folder: Path) -> int:
+def lock(folder: Path) -> int:
     """An advisory lock that the kernel drops when its process dies, however it dies."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -185,6 +185,10 @@ def _lock(folder: Path) -> int:
             f"run_dir must not be in use, got {folder}: another process is searching there"
         ) from None
     return handle
+
+
+def unlock(handle: int) -> None:
+    os.close(handle)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import pytest
 
 from nas import comparison
 from nas.cli import main
+from nas.store import Store
 from tests.test_nasbench201_table import small  # noqa: F401  a fixture
 
 
@@ -16,7 +17,7 @@ def compare(small, tmp_path, monkeypatch, capsys):  # noqa: F811
     monkeypatch.setenv("NASBENCH201_NPZ", str(small))
 
     def run(*args, folder="duel", serial=True):
-        executor = ["executor=serial", "~executor.recycle_after"] if serial else []
+        executor = ["executor=serial"] if serial else []
         status = main(["compare", f"run_dir={tmp_path / folder}", *executor, *args])
         return status, capsys.readouterr(), tmp_path / folder
 
@@ -69,6 +70,29 @@ def test_what_is_done_is_not_done_again_and_more_seeds_are_added(compare, monkey
     assert played == [*(("local_search", s) for s in range(3)), ("random", 3), ("local_search", 3)]
 
 
+def test_what_is_done_is_saved_before_the_next_is_begun(compare, monkeypatch):
+    from nas import compare as module
+
+    real, calls = module.Contest.__call__, []
+
+    def dies_in_the_third(self, label, seed):
+        calls.append((label, seed))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, label, seed)
+
+    monkeypatch.setattr(module.Contest, "__call__", dies_in_the_third)
+    assert compare(*FEW)[0] == 130
+    _, told, _ = compare(*FEW)
+    assert "2 of 6 searches were done before" in told.out
+
+
+def test_two_at_once_in_one_folder_are_one_too_many(compare, tmp_path):
+    with Store(tmp_path / "duel"):
+        status, told, _ = compare(*FEW)
+    assert status == 2 and "run_dir must not be in use" in told.err
+
+
 def test_workers_find_what_one_process_finds(compare):
     _, _, alone = compare(*FEW)
     _, _, shared = compare(*FEW, folder="shared", serial=False)
@@ -107,6 +131,15 @@ def test_a_folder_of_another_comparison_is_refused(compare):
     compare(*FEW)
     status, told, _ = compare(*FEW, "max_trials=16")
     assert status == 2 and "holds a run with max_trials=15, got max_trials=16" in told.err
+
+
+def test_a_damaged_database_is_one_line(compare, tmp_path):
+    compare(*FEW)
+    for name in ("comparison.db-wal", "comparison.db-shm"):
+        (tmp_path / "duel" / name).unlink(missing_ok=True)
+    (tmp_path / "duel" / "comparison.db").write_bytes(b"not a database at all " * 100)
+    status, told, _ = compare(*FEW)
+    assert status == 2 and "comparison.db is damaged" in told.err and told.err.count("\n") == 1
 
 
 def test_the_curve_is_the_incumbents():
