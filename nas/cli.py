@@ -1,10 +1,10 @@
 """The `nas` command: which word starts what, and every user's error as one line with status 2."""
 
 import importlib
-import os
 import sys
 from collections.abc import Callable
 
+from nas.quiet import hush
 from nas.trial import ConfigError
 
 # word: (module, what it is for). A module is imported only when its word is called, so that
@@ -54,9 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"nas: no command {word!r}. {hint}`nas --help` lists them.", file=sys.stderr)
         return 2
     if not verbose:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+        hush()
     return _explained(importlib.import_module(COMMANDS[word][0]).main, rest, verbose)
 
 

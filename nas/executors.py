@@ -15,6 +15,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from nas.quiet import hush_as_asked
 from nas.trial import CRASHED, OOM, TIMEOUT, ConfigError, EvaluationError
 
 _THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -185,6 +186,7 @@ def _work(pipe: Connection, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     for name in _THREADS:  # before the first call imports TensorFlow
         os.environ[name] = str(threads)
+    hush_as_asked()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     held: Callable | None = None
     while True:
