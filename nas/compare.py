@@ -10,7 +10,6 @@ import inspect
 import itertools
 import json
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED
@@ -24,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas import run as runs
 from nas.config import make, one_line, refuse_other_config, resolved
+from nas.console import Bar
 from nas.executors import SerialExecutor
 from nas.search import TooManyFailures, best, search
 from nas.search_command import benchmark
@@ -32,7 +32,7 @@ from nas.store import Unsaved, lock, unlock
 from nas.trial import ConfigError, Trial
 
 FILE = "comparison.db"
-FREE = {"controllers", "settings", "seeds", "run_dir", "executor"}
+FREE = {"controllers", "settings", "seeds", "run_dir", "executor", "logger"}
 
 
 def main(argv: list[str]) -> int:
@@ -49,6 +49,7 @@ def task(config: DictConfig) -> None:
 
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     controllers, seeds = contestants(config), seed_list(config)
+    logger = make(config.logger, "logger") if config.logger else None
     play = Contest(config, controllers)
     play.check()
     results = Results(run_dir, resolved(config) | {"run_dir": str(run_dir)})
@@ -59,16 +60,24 @@ def task(config: DictConfig) -> None:
             for label in controllers
             if not results.has(label, settings_of(controllers[label]), seed)
         ]
-        show = Progress(len(seeds) * len(controllers), len(seeds) * len(controllers) - len(todo))
-        with make(config.executor, "executor") as executor:
+        total = len(seeds) * len(controllers)
+        if len(todo) < total:
+            print(f"{total - len(todo)} of {total} searches were done before")
+        with (
+            make(config.executor, "executor") as executor,
+            contextlib.closing(Bar(every=10)) as bar,
+        ):
+            bar.begin(total, total - len(todo))
             for label, seed, result in _played(play, todo, executor):
                 results.add(label, settings_of(controllers[label]), seed, result)
-                show.step(label)
+                bar.step(label)
         found = {
             label: [results.get(label, settings_of(node), seed) for seed in seeds]
             for label, node in controllers.items()
         }
     comparison.write(run_dir, resolved(config), found, play.best_possible())
+    if logger is not None:
+        comparison.log(logger, run_dir, resolved(config), found)
     print(comparison.text(found))
     print(f"{run_dir}/{comparison.PAGE}")
 
@@ -270,25 +279,3 @@ def _opened(run_dir: Path, config: dict[str, Any]) -> sqlite3.Connection:
             f"{run_dir / FILE} is damaged ({error}); move it away to run again"
         ) from error
     return db
-
-
-class Progress:
-    """A bar on a terminal; without one, a line every ten seconds."""
-
-    def __init__(self, total: int, done: int):
-        self.total, self.done, self.before = total, done, done
-        self.began = self.told = time.monotonic()
-        self.bar = sys.stdout.isatty()
-        if done:
-            print(f"{done} of {total} searches were done before")
-
-    def step(self, label: str) -> None:
-        self.done += 1
-        now, last = time.monotonic(), self.done == self.total
-        if not last and now - self.told < (0.2 if self.bar else 10):
-            return
-        self.told = now
-        left = (now - self.began) / (self.done - self.before) * (self.total - self.done)
-        line = f"{self.done}/{self.total} searches, {left:.0f} s left ({label})"
-        print(f"\r{line:60}" if self.bar else line, end="\n" if last or not self.bar else "")
-        sys.stdout.flush()

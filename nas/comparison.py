@@ -39,6 +39,25 @@ def write(run_dir: Path, config: dict[str, Any], found: Found, possible: dict[st
     )
 
 
+def log(logger, run_dir: Path, config: dict[str, Any], found: Found) -> None:
+    """The mean of each controller's incumbent over trials, and every seed's row, to `logger`."""
+    longest = max(len(run["reward"]) for runs in found.values() for run in runs)
+    grid = np.unique(np.geomspace(1, longest, POINTS).round())
+    curves = {}
+    for label, runs in found.items():
+        means = {
+            name: np.stack([_curve(run, name, "trials", grid) for run in runs]).mean(0)
+            for name in metrics_of(found)
+        }
+        curves[label] = [
+            {"trials": int(at)} | {k: float(v[i]) for k, v in means.items() if np.isfinite(v[i])}
+            for i, at in enumerate(grid)
+        ]
+    head, *rows = csv.reader(io.StringIO(_csv(found, _seeds(config))))
+    summary = summarise(found, {})["controllers"]
+    logger.comparison(run_dir, str(config["name"]), config, curves, summary, (head, rows))
+
+
 def summarise(found: Found, possible: dict[str, float]) -> dict[str, Any]:
     """Mean, deviation and n of each metric, mean ranks and paired tests on each."""
     metrics = metrics_of(found)

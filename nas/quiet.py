@@ -1,8 +1,8 @@
 """TensorFlow without the lines it writes when it is imported.
 
 They come from C++ before any log level is read, straight to file descriptor 2. So that descriptor
-leads elsewhere while TensorFlow is imported, wherever that happens; should the import fail, what was
-written is shown after all.
+leads elsewhere while TensorFlow is imported, wherever that happens; should the import fail, what
+was written is shown after all.
 """
 
 import contextlib

@@ -23,7 +23,8 @@ def main(argv: list[str]) -> int:
 
 def task(config: DictConfig) -> float:
     """Trains and tests; writes retrained.json and the model of the first seed. Returns accuracy."""
-    from nas import logs
+    from nas.console import Console
+    from nas.logs import Loggers, RunInfo
     from nas.retrain import retrain
 
     if (config.run is None) == (config.genotype is None):
@@ -34,26 +35,27 @@ def task(config: DictConfig) -> float:
     space = make(config.space, "space")
     arch = _arch(config, space)
     recipe = make(config.recipe, "recipe")
+    extra = [make(config.logger, "logger")] if config.logger else []
     data = make(config.dataset, "dataset")()
     folder = Path(config.run_dir or Path(config.run or "runs") / "retrain" / _now())
     folder.mkdir(parents=True, exist_ok=True)
     runs.write(folder / runs.CONFIG, OmegaConf.to_yaml(OmegaConf.create(resolved(config))))
 
-    info = logs.RunInfo(
+    info = RunInfo(
         run_dir=folder,
-        experiment=folder.name,
-        space=str(config.space["_target_"]),
+        job_type="retrain",
+        experiment=Path(config.run).name if config.run else type(space).__name__,
+        space=type(space).__name__,
         controller="",
         dataset=data.name,
         seed=config.seeds[0],
         config=resolved(config),
-        max_trials=len(config.seeds),
-        max_seconds=None,
-        job_type="retrain",
-        trials_done=0,
     )
-    with logs.Loggers([logs.Console()], info) as loggers:
-        loggers.message(f"retraining {list(arch)}, {recipe.epochs} epochs, seeds {config.seeds}")
+    with Loggers([Console(), *extra], info) as loggers:
+        loggers.retraining(
+            f"retraining {list(arch)}, {recipe.epochs} epochs, seeds {config.seeds}",
+            recipe.epochs * len(config.seeds),
+        )
         result = retrain(
             space,
             arch,
@@ -66,12 +68,7 @@ def task(config: DictConfig) -> float:
         )
         summary = {"arch": list(arch), "dataset": data.name, "retrained": result}
         runs.write_summary(folder, summary)
-        spread = result["test_accuracy_sd"]
-        loggers.message(
-            f"test accuracy {result['test_accuracy']:.4f}"
-            + (f" +- {spread:.4f} (sd)" if spread is not None else "")
-            + f" over {len(config.seeds)} seeds, {result['parameters']:,} parameters; {folder}"
-        )
+        loggers.finish(summary, space)
     return result["test_accuracy"]
 
 

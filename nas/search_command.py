@@ -33,12 +33,13 @@ def task(config: DictConfig) -> float | None:
     }
     try:
         parts = build(config) | {"executor": make(config.executor, "executor")}
+        extra = [make(config.logger, "logger")] if config.logger else []
         store = runs.open_run(run_dir, settings | {"choices": choices})
     except ConfigError:
         with contextlib.suppress(OSError):  # Hydra has made it; leave no empty folder behind
             run_dir.rmdir()
         raise
-    with store, _loggers(config, run_dir, settings, choices, store) as loggers:
+    with store, _loggers(extra, run_dir, settings, choices, store) as loggers:
         return _run(config, parts, store, run_dir, loggers, choices)
 
 
@@ -70,11 +71,13 @@ def benchmark(config: DictConfig) -> dict[str, Any]:
     return parts
 
 
-def _loggers(config, run_dir: Path, settings, choices, store):
-    from nas import logs
+def _loggers(extra: list, run_dir: Path, settings, choices, store):
+    from nas.console import Console
+    from nas.logs import Loggers, RunInfo
 
-    info = logs.RunInfo(
+    info = RunInfo(
         run_dir=run_dir,
+        job_type="search",
         experiment=choices.get("experiment") or settings["name"],
         space=choices["space"],
         controller=choices["controller"],
@@ -83,11 +86,9 @@ def _loggers(config, run_dir: Path, settings, choices, store):
         config=settings,
         max_trials=settings["max_trials"],
         max_seconds=settings["max_seconds"],
-        job_type="search",
-        trials_done=len(store.trials()),
+        trials_before=tuple(store.trials()),
     )
-    extra = [make(config.logger, "logger")] if config.logger else []
-    return logs.Loggers([logs.Console(), *extra], info)
+    return Loggers([Console(), *extra], info)
 
 
 def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
@@ -125,8 +126,9 @@ def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
             summary["retrained"] = _retrain(config, parts, top, run_dir, loggers)
     summary["wall_seconds"] = before.get("wall_seconds", 0.0) + time.perf_counter() - start
     runs.write_summary(run_dir, summary)
-    _report(run_dir, parts["space"], loggers)
-    loggers.finish(summary)
+    page = _report(run_dir, parts["space"])
+    loggers.finish(summary, parts["space"])
+    loggers.message(f"report: {page}")
     if stopped:
         raise ConfigError(f"search stopped: {stopped}")
     return None if top is None else top.reward
@@ -164,8 +166,9 @@ def _retrain(config, parts, top: Trial, run_dir: Path, loggers) -> dict[str, Any
 
     seeds = list(config.retrain.seeds)
     epochs = parts["retrain_recipe"].epochs
-    loggers.message(
-        f"retraining trial {top.id} on train + validation, {epochs} epochs, seeds {seeds}"
+    loggers.retraining(
+        f"retraining trial {top.id} on train + validation, {epochs} epochs, seeds {seeds}",
+        epochs * len(seeds),
     )
     return retrain(
         parts["space"],
@@ -179,7 +182,7 @@ def _retrain(config, parts, top: Trial, run_dir: Path, loggers) -> dict[str, Any
     )
 
 
-def _report(run_dir: Path, space, loggers) -> None:
+def _report(run_dir: Path, space) -> Path:
     from nas.report import write_report
 
-    loggers.message(f"report: {write_report(run_dir, space=space)}")
+    return write_report(run_dir, space=space)
