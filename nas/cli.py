@@ -1,6 +1,7 @@
 """The `nas` command: which word starts what, and every user's error as one line with status 2."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 
@@ -18,6 +19,8 @@ COMMANDS = {
     "list": ("nas.list_command", "what can be chosen: spaces, controllers, data sets ..."),
     "data": ("nas.data_command", "which data sets are here; prepare what can be prepared"),
 }
+
+HYDRA = ("search", "retrain", "compare")  # those that take overrides
 
 HELP = """nas: neural architecture search in TensorFlow 2
 
@@ -45,6 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         rows = "\n".join(f"  {word:9}{text}" for word, (_, text) in COMMANDS.items())
         print(HELP.format(commands=rows))
         return 0
+    if args[0] in ("-sc", "--shell-completion"):
+        args = _completing(args)
+        if not args:
+            return 0
     word, *rest = args
     if word not in COMMANDS:
         import difflib
@@ -58,6 +65,24 @@ def main(argv: list[str] | None = None) -> int:
     return _explained(importlib.import_module(COMMANDS[word][0]).main, rest, verbose)
 
 
+def _completing(args: list[str]) -> list[str]:
+    """A shell asks `nas -sc query=SHELL`, the line so far in COMP_LINE; Hydra knows one program.
+
+    Returns the command that answers, with the line as if it were a program of its own; none where
+    the commands themselves, or nothing, are the answer.
+    """
+    if not any(arg.startswith("query=") for arg in args):
+        return ["search", *args]
+    program, _, line = os.environ.get("COMP_LINE", "").lstrip().partition(" ")
+    word, space, rest = line.lstrip().partition(" ")
+    if not space:
+        print("\n".join(COMMANDS))
+    if not space or word not in HYDRA:
+        return []
+    os.environ["COMP_LINE"] = f"{program} {rest}"
+    return [word, *args]
+
+
 def _explained(command: Callable[[list[str]], int], args: list[str], verbose: bool) -> int:
     try:
         return command(args)
@@ -65,6 +90,14 @@ def _explained(command: Callable[[list[str]], int], args: list[str], verbose: bo
         if verbose:
             raise
         print(f"nas: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of `nas list | head` has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a full disk, a folder that is a file, no permission
+        if verbose:
+            raise
+        print(f"nas: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("nas: interrupted; what was finished is saved", file=sys.stderr)

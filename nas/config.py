@@ -4,10 +4,13 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from nas.trial import ConfigError
 
@@ -48,6 +51,65 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+def read_config(path: Path) -> DictConfig:
+    """A configuration from disk. Raises ConfigError where it is damaged."""
+    try:
+        config = OmegaConf.load(path)
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"{path} must be the configuration of a run, got: {said}") from error
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{path} must be the configuration of a run, got {type(config).__name__}")
+    return config
+
+
+def make_saved(node: DictConfig, where: str) -> Any:
+    """As `make`, of a run folder's configuration, which somebody else may have written."""
+    refuse_foreign_targets(node, where)
+    return make(node, where)
+
+
+def refuse_foreign_targets(node: DictConfig, where: str) -> None:
+    """Raises ConfigError unless every _target_ of `node` is one that a file of conf/ names.
+
+    A run folder must not choose what runs here.
+    """
+    known = known_targets()
+
+    def check(key: Any, value: Any) -> None:
+        if isinstance(value, dict):
+            for each in value.items():
+                check(*each)
+        elif isinstance(value, list):
+            for each in value:
+                check(None, each)
+        elif key == "_target_" and value not in known:
+            raise ConfigError(
+                f"the run's {where} must be one that a file of conf/ names, got _target_={value}; "
+                "a yaml file there makes it known"
+            )
+        elif isinstance(value, str) and "${" in value:  # it could become a _target_
+            raise ConfigError(f"the run's {where} must hold plain values, got {value}")
+
+    check(None, OmegaConf.to_container(node) if isinstance(node, DictConfig) else node)
+
+
+def known_targets() -> set[str]:
+    """Every _target_ of the files of conf/."""
+    texts = (file.read_text() for _, file in conf_files())
+    pattern = re.compile(r"^\s*_target_: *(\S+)", re.MULTILINE)
+    return {target for text in texts for target in pattern.findall(text)}
+
+
+def conf_files() -> Iterator[tuple[str, Any]]:
+    """(group, file) of every group file of conf/."""
+    for group in resources.files("conf").iterdir():
+        if group.is_dir():
+            for file in group.iterdir():
+                if file.name.endswith(".yaml"):
+                    yield group.name, file
+
+
 def refuse_other_config(
     path: Path, config: dict[str, Any], *, free: set[str] = FREE_TO_CHANGE
 ) -> None:
@@ -55,9 +117,7 @@ def refuse_other_config(
 
     free: settings that may differ.
     """
-    saved = OmegaConf.to_container(OmegaConf.load(path))
-    if not isinstance(saved, dict):
-        raise ConfigError(f"{path} must be the configuration of a run, got {type(saved).__name__}")
+    saved = OmegaConf.to_container(read_config(path))
     for name, before, now in _differences(saved, config, ""):
         may = name.split(".")[0] in free or name.startswith("executor.")
         if may and (name != "executor.workers" or "executor" in free):
@@ -80,13 +140,17 @@ def _differences(saved: Any, now: Any, name: str) -> Iterator[tuple[str, Any, An
 # How Hydra and OmegaConf name what they did not find, and how we do.
 _UNKNOWN = (
     (re.compile(r"Could not find '([^']+)'"), "no {}"),
-    (re.compile(r"Could not override '([^']+)'"), "no group {}"),
-    (re.compile(r"full_key: (\S+)"), "no setting {}"),
+    (re.compile(r"Could not override '([^'.]+)'"), "no setting or group {}"),
+    (re.compile(r"Could not override '([^']+)'"), "no setting {}"),
+    (re.compile(r"not in struct\s+full_key: (\S+)"), "no setting {}"),
 )
 
 
-def one_line(error: Exception, names: list[str]) -> str:
-    """Hydra's words for a wrong override as one line, with the nearest of `names`."""
+def one_line(error: Exception, names: dict[str, str]) -> str:
+    """Hydra's words for a wrong override as one line, with the nearest of `names`.
+
+    names: how to show each (nas.hydra_main.names).
+    """
     text = f"{error}\n{error.__cause__ or ''}"
     for pattern, rule in _UNKNOWN:
         found = pattern.search(text)
@@ -98,9 +162,11 @@ def one_line(error: Exception, names: list[str]) -> str:
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 
-def _nearest(wrong: str, names: list[str]) -> list[str]:
+def _nearest(wrong: str, names: dict[str, str]) -> list[str]:
     near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.6)
     if near:
-        return near
+        return [names[name] for name in near]
     last = {name.rsplit(".", 1)[-1]: name for name in names}  # the right name in another group
-    return [last[word] for word in difflib.get_close_matches(wrong.rsplit(".", 1)[-1], last, n=3)]
+    return [
+        names[last[word]] for word in difflib.get_close_matches(wrong.rsplit(".", 1)[-1], last, n=3)
+    ]

@@ -76,7 +76,8 @@ class ProcessExecutor(concurrent.futures.Executor):
         self.threads = threads_per_worker
         self._queue: collections.deque = collections.deque()
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = self._abandoned = False
+        self._workers: set[_Worker] = set()
         self._slots = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for slot in self._slots:
             slot.start()
@@ -100,6 +101,15 @@ class ProcessExecutor(concurrent.futures.Executor):
             for slot in self._slots:
                 slot.join()
 
+    def __exit__(self, kind, error, trace) -> None:
+        """After an error nobody waits for the answers: the workers are ended at once."""
+        if kind is not None:
+            with self._changed:
+                self._abandoned = True
+                for worker in self._workers:
+                    worker.process.kill()
+        self.shutdown(wait=True, cancel_futures=kind is not None)
+
     def _serve(self) -> None:
         """One thread per slot: keeps a worker alive and hands it one call after another."""
         worker: _Worker | None = None
@@ -113,18 +123,33 @@ class ProcessExecutor(concurrent.futures.Executor):
                     future, fn, args, kwargs = self._queue.popleft()
                 if not future.set_running_or_notify_cancel():
                     continue
-                if worker is None:
-                    worker = _Worker(self.threads)
                 try:
+                    worker = worker or self._start()
                     future.set_result(worker.call(fn, args, kwargs, self.timeout))
                 except Exception as error:
                     future.set_exception(classify(error))
-                if not worker.alive or worker.calls >= self.recycle_after:
-                    worker.close()
+                if worker and (not worker.alive or worker.calls >= self.recycle_after):
+                    self._end(worker)
                     worker = None
         finally:
             if worker is not None:
-                worker.close()
+                self._end(worker)
+
+    def _start(self) -> "_Worker":
+        try:
+            worker = _Worker(self.threads)
+        except OSError as error:
+            raise EvaluationError(CRASHED, f"no worker could be started: {error}") from error
+        with self._changed:
+            self._workers.add(worker)
+            if self._abandoned:
+                worker.process.kill()
+        return worker
+
+    def _end(self, worker: "_Worker") -> None:
+        with self._changed:
+            self._workers.discard(worker)
+        worker.close()
 
 
 class _Worker:
@@ -143,7 +168,8 @@ class _Worker:
     def call(self, fn: Callable, args: tuple, kwargs: dict, timeout: float | None) -> Any:
         self.calls += 1
         try:
-            body = pickle.dumps((None if fn is self.sent else fn, args, kwargs))
+            code = None if fn is self.sent else pickle.dumps(fn)
+            body = pickle.dumps((code, args, kwargs))
         except Exception as error:
             raise EvaluationError(CRASHED, f"cannot be sent to a worker: {error}") from error
         try:
@@ -188,6 +214,7 @@ def _work(pipe: Connection, threads: int) -> None:
         os.environ[name] = str(threads)
     hush_as_asked()
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    code: bytes = b""
     held: Callable | None = None
     while True:
         try:
@@ -196,10 +223,11 @@ def _work(pipe: Connection, threads: int) -> None:
             return
         answer: tuple[bool, Any]
         try:
-            fn, args, kwargs = pickle.loads(body)
-            held = held if fn is None else fn
-            if held is None:
-                raise RuntimeError("no function was sent")
+            new, args, kwargs = pickle.loads(body)
+            if new is not None:
+                code, held = new, None
+            if held is None:  # or it could not be made before, and says so again
+                held = pickle.loads(code)
             answer = True, held(*args, **kwargs)
             sent = pickle.dumps(answer)
         except Exception as error:

@@ -5,6 +5,9 @@ as the trained model does is the export said to be done. The test split is not t
 """
 
 import argparse
+import concurrent.futures
+import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -14,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from nas import run as runs
-from nas.config import make
+from nas.config import make_saved
+from nas.export_check import score
 from nas.trial import ConfigError
 
 FORMATS = {"keras": "model.keras", "savedmodel": "saved_model", "tflite": "model.tflite"}
@@ -34,52 +38,73 @@ def main(argv: list[str]) -> int:
             "in its own folder below it"
         )
     folder = args.to or args.run / "export"
-    folder.mkdir(parents=True, exist_ok=True)
     images, labels = _probe(args.run)
-    np.savez(folder / "probe.npz", images=images, labels=labels)
-    reference = _score(model_path, folder / "probe.npz")
-    _write(model_path, folder, args.formats)
-    failed = False
-    for name in args.formats:
-        score = _score(folder / FORMATS[name], folder / "probe.npz")
-        gap = float(np.abs(np.array(score["first"]) - np.array(reference["first"])).max())
-        same = gap <= TOLERANCE and score["accuracy"] == reference["accuracy"]
-        failed |= not same
-        print(
-            f"{name:11}{folder / FORMATS[name]}  validation accuracy {score['accuracy']:.4f} "
-            f"(trained model {reference['accuracy']:.4f}), largest difference {gap:.1e}  "
-            f"{'ok' if same else 'DIFFERS'}"
-        )
-    (folder / "probe.npz").unlink()
-    if failed:
+    folder.mkdir(parents=True, exist_ok=True)
+    model = _load(model_path)
+    reference = score(model.predict(images, verbose=0), labels)
+    _write(model, model_path, folder, args.formats)
+    probe = folder / "probe.npz"
+    np.savez(probe, images=images, labels=labels)
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as pool:  # each waits for a process
+            scores = pool.map(lambda name: _score(folder / FORMATS[name], probe), args.formats)
+            same = [
+                _compare(name, folder / FORMATS[name], found, reference)
+                for name, found in zip(args.formats, scores, strict=True)
+            ]
+    finally:
+        probe.unlink()
+    if not all(same):
         raise ConfigError(f"an exported model answers otherwise than {model_path}: do not use it")
     print("done: every format loads in a fresh process and answers as the trained model")
     return 0
 
 
+def _compare(name: str, path: Path, found: dict, reference: dict) -> bool:
+    """Prints how one format scores; whether it answers as the trained model."""
+    gap = float(np.abs(np.array(found["first"]) - np.array(reference["first"])).max())
+    same = gap <= TOLERANCE and found["accuracy"] == reference["accuracy"]
+    print(
+        f"{name:11}{path}  validation accuracy {found['accuracy']:.4f} "
+        f"(trained model {reference['accuracy']:.4f}), largest difference {gap:.1e}  "
+        f"{'ok' if same else 'DIFFERS'}"
+    )
+    return same
+
+
 def _probe(run: Path) -> tuple[np.ndarray, np.ndarray]:
     """Validation images as raw float32 pixels [n, height, width, channels], and labels [n]."""
     config = runs.read_run(run)
-    data = make(config.dataset, "dataset")()
+    data = make_saved(config.dataset, "dataset")()
     return data.valid_images[:1000].astype(np.float32), data.valid_labels[:1000]
 
 
-def _write(model_path: Path, folder: Path, formats: list[str]) -> None:
+def _load(model_path: Path):
     import keras
+
+    try:
+        return keras.saving.load_model(model_path, safe_mode=True)
+    except Exception as error:  # a damaged file fails in as many ways as there are bytes
+        said = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{model_path} cannot be loaded: {said}") from error
+
+
+def _write(model, model_path: Path, folder: Path, formats: list[str]) -> None:
     import tensorflow as tf
 
-    model = keras.saving.load_model(model_path, safe_mode=True)
     if "keras" in formats:
         shutil.copyfile(model_path, folder / FORMATS["keras"])
     if "savedmodel" in formats:
         model.export(folder / FORMATS["savedmodel"], verbose=False)
     if "tflite" in formats:
         converter = tf.lite.TFLiteConverter.from_keras_model(model)
-        (folder / FORMATS["tflite"]).write_bytes(converter.convert())
+        with contextlib.redirect_stdout(io.StringIO()):  # it lists every variable
+            converted = converter.convert()
+        (folder / FORMATS["tflite"]).write_bytes(converted)
 
 
 def _score(model: Path, probe: Path) -> dict:
-    """Scores a model file in a fresh process: accuracy, and its first 64 answers."""
+    """Scores a model file in a fresh process, as nas.export_check.score."""
     done = subprocess.run(
         [sys.executable, "-m", "nas.export_check", str(model), str(probe)],
         capture_output=True,

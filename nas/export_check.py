@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,16 +25,21 @@ def answers(path: Path, images: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(slot, images)
         interpreter.invoke()
         return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    return np.asarray(tf.saved_model.load(path).serve(images))
+    loaded = tf.saved_model.load(path)  # a name of its own keeps its variables alive
+    return np.asarray(loaded.serve(images))
+
+
+def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy [n, classes] against [n], and the first 64 answers."""
+    accuracy = float(np.mean(probabilities.argmax(-1) == labels))
+    return {"accuracy": accuracy, "first": probabilities[:64].tolist()}
 
 
 def main() -> None:
     model, probe = map(Path, sys.argv[1:])
     with np.load(probe, allow_pickle=False) as arrays:
         images, labels = arrays["images"], arrays["labels"]
-    probabilities = answers(model, images)
-    accuracy = float(np.mean(probabilities.argmax(-1) == labels))
-    print(json.dumps({"accuracy": accuracy, "first": probabilities[:64].tolist()}))
+    print(json.dumps(score(answers(model, images), labels)))
 
 
 if __name__ == "__main__":

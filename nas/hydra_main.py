@@ -2,11 +2,11 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
-from importlib import resources
 
-from nas.config import one_line
+from nas.config import conf_files, one_line
 from nas.trial import ConfigError
 
 
@@ -20,13 +20,18 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here and are told in one line
-    sys.argv = [f"nas {config_name}", *args]
+    completing = any(arg in ("-sc", "--shell-completion") for arg in args)
+    # A shell completes the program's name; its usage says the command as well.
+    sys.argv = ["nas" if completing else f"nas {config_name}", *args]
+    entered = False
     failed: list[ConfigError] = []
     # A single run's error is told by us; a sweep's is its launcher's, perhaps in another process.
     swept = any(arg in ("-m", "--multirun") for arg in args)
 
     @functools.wraps(task)
     def told(config):
+        nonlocal entered
+        entered = True
         try:
             return task(config)
         except ConfigError as error:
@@ -38,17 +43,25 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
         )()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error, names(config_name))) from error
-    except PermissionError as error:
+    except OSError as error:
+        if entered or swept:
+            raise
         raise ConfigError(
-            f"run_dir must be a folder one can write to, got {error.filename}"
+            f"run_dir must be a folder one can write to, got {error.filename}: {error.strerror}"
         ) from error
+    except ValueError as error:  # options that exclude each other
+        if entered or swept:
+            raise
+        raise ConfigError(str(error)) from error
     if failed:
         raise failed[0]
     return 0
 
 
-def names(config_name: str, composing: Callable | None = None) -> list[str]:
-    """Every setting and group of a configuration, dotted, for suggestions.
+def names(config_name: str, composing: Callable | None = None) -> dict[str, str]:
+    """Every setting and group of a configuration, dotted, for suggestions, and how to show it.
+
+    A setting that only another choice of its group has is shown with that choice.
 
     composing: Hydra's `compose`, where Hydra runs already.
     """
@@ -70,12 +83,11 @@ def names(config_name: str, composing: Callable | None = None) -> list[str]:
             if isinstance(value, DictConfig) and not value._is_none():
                 yield from below(value, f"{prefix}{key}.")
 
-    folder = resources.files("conf")
-    choices = [
-        f"{group.name}={file.name.removesuffix('.yaml')}"
-        for group in folder.iterdir()
-        if group.is_dir()
-        for file in group.iterdir()
-        if file.name.endswith(".yaml")
-    ]
-    return [*below(config, ""), *choices]
+    found = {name: name for name in below(config, "")}
+    for group, file in conf_files():
+        choice = f"{group}={file.name.removesuffix('.yaml')}"
+        found[choice] = choice
+        for key in re.findall(r"^(\w+):", file.read_text(), re.MULTILINE):
+            if group in config and not key.startswith("_") and key != "defaults":
+                found.setdefault(f"{group}.{key}", f"{group}.{key} (of {choice})")
+    return found

@@ -55,10 +55,19 @@ class Recipe:
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ConfigError(f"recipe.{name} must be at least 1, got {getattr(self, name)}")
         for name in ("weight_decay", "pad_crop", "cutout", "warmup_epochs", "min_learning_rate"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ConfigError(f"recipe.{name} must not be negative, got {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise ConfigError(f"recipe.learning_rate must be positive, got {self.learning_rate}")
+        for name in ("learning_rate", "epsilon", "clip_norm", "upsample_crop"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"recipe.{name} must be positive, got {value}")
+        for name in ("momentum", "beta_1", "beta_2", "rho"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"recipe.{name} must be in [0, 1), got {getattr(self, name)}")
+        if self.restart_factor < 1:  # periods that shrink end before the training does
+            raise ConfigError(
+                f"recipe.restart_factor must be at least 1, got {self.restart_factor}"
+            )
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(
                 f"recipe.label_smoothing must be in [0, 1), got {self.label_smoothing}"

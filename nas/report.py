@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nas import choices, drawing, findings, page, plots
-from nas.config import make
+from nas.config import make_saved
 from nas.page import Html
 from nas.run import read_run, read_summary, write
 from nas.search import best
@@ -84,7 +84,7 @@ def read(run_dir: Path, *, space=None, random_run: Path | None = None) -> Run:
     if random_run is not None:
         with Store(random_run, read_only=True) as store:
             random = sorted(store.trials(), key=lambda trial: trial.id)
-    space = make(config.get("space"), "space") if space is None else space
+    space = make_saved(config.get("space"), "space") if space is None else space
     wrong = [t for t in trials if len(t.arch) != len(space.decisions)]
     if wrong:
         raise ConfigError(

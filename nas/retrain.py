@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.data import ImageData
 from nas.recipe import Recipe
-from nas.trial import Arch
+from nas.trial import Arch, ConfigError, EvaluationError
 
 
 def retrain(
@@ -30,6 +30,8 @@ def retrain(
 
     Returns: parameters, seeds, test_accuracy (mean), test_accuracy_sd, test_accuracies,
       test_losses, seconds and history (of each seed).
+
+    Raises ConfigError where a training fails.
     """
     import keras
 
@@ -40,8 +42,8 @@ def retrain(
     for seed in seeds:
         model = build(space, arch, shape, recipe, seed)
         parameters = sum(int(v.shape.num_elements()) for v in model.trainable_variables)
-        histories.append(
-            fit(
+        try:
+            history = fit(
                 model,
                 data,
                 recipe,
@@ -50,7 +52,12 @@ def retrain(
                 evaluate_on="test",
                 on_epoch=None if on_epoch is None else _with_seed(on_epoch, seed),
             )
-        )
+        except EvaluationError as error:
+            raise ConfigError(
+                f"retraining from seed {seed} ended as {error.status}: {error.reason}; "
+                "another recipe may help, say a smaller learning_rate or batch_size"
+            ) from error
+        histories.append(history)
         if save_to is not None and seed == seeds[0]:
             servable(model, data).save(save_to)
         keras.backend.clear_session()

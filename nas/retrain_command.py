@@ -3,10 +3,10 @@
 import time
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nas import run as runs
-from nas.config import make, resolved
+from nas.config import make, refuse_foreign_targets, resolved
 from nas.search import best
 from nas.store import Store
 from nas.trial import Arch, ConfigError
@@ -18,19 +18,27 @@ def main(argv: list[str]) -> int:
     # A first word without "=" is the run folder, as in `nas report RUN`.
     if argv and not argv[0].startswith("-") and "=" not in argv[0]:
         argv = [f"run='{argv[0]}'", *argv[1:]]
-    return run(task, "retrain", argv)
+    return run(task, "retrain", [_quoted(arg) for arg in argv])
+
+
+def _quoted(arg: str) -> str:
+    """genotype=3,0,1 as Hydra wants it; unquoted commas would be a sweep."""
+    key, equals, value = arg.partition("=")
+    if key != "genotype" or not equals or value[:1] in ("'", '"', "["):
+        return arg
+    return f"{key}='{value}'"
 
 
 def task(config: DictConfig) -> float:
-    """Trains and tests; writes retrained.json and the model of the first seed. Returns accuracy."""
+    """Trains and tests; writes summary.json and the model of the first seed. Returns accuracy."""
     from nas.console import Console
     from nas.logs import Loggers, RunInfo
     from nas.retrain import retrain
 
     if (config.run is None) == (config.genotype is None):
         raise ConfigError("retrain needs either a run folder (`nas retrain RUN`) or genotype=...")
-    if not config.seeds:
-        raise ConfigError("seeds must name at least one seed, got []; set seeds=[0,1,2]")
+    if not isinstance(config.seeds, ListConfig) or not config.seeds:
+        raise ConfigError(f"seeds must list at least one seed, got {config.seeds}; set seeds=[0]")
     config = _with_run(config)
     space = make(config.space, "space")
     arch = _arch(config, space)
@@ -38,7 +46,7 @@ def task(config: DictConfig) -> float:
     extra = [make(config.logger, "logger")] if config.logger else []
     data = make(config.dataset, "dataset")()
     folder = Path(config.run_dir or Path(config.run or "runs") / "retrain" / _now())
-    folder.mkdir(parents=True, exist_ok=True)
+    runs.make_folder(folder)
     runs.write(folder / runs.CONFIG, OmegaConf.to_yaml(OmegaConf.create(resolved(config))))
 
     info = RunInfo(
@@ -87,8 +95,13 @@ def _with_run(config: DictConfig) -> DictConfig:
         ("recipe", retraining.get("recipe")),
         ("skeleton", retraining.get("skeleton")),
     ):
-        if own is None or any(item.startswith(f"{name}=") for item in given):
+        if any(item.startswith(f"{name}=") for item in given):
             continue  # the command line chose another
+        if own is None and name == "dataset":
+            raise ConfigError(f"{config.run} was searched without a dataset; set dataset=NAME")
+        if own is None:
+            continue  # it was not to be retrained: the defaults of this command
+        refuse_foreign_targets(own, name)
         merged = OmegaConf.create(OmegaConf.to_container(own))
         for item in given:
             key, _, _ = item.partition("=")

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nas.config import refuse_other_config
+from nas.config import read_config, refuse_other_config
 from nas.store import Store
 from nas.trial import ConfigError
 
@@ -32,14 +32,14 @@ def open_run(run_dir: Path, config: dict[str, Any]) -> Store:
 
 
 def read_run(run_dir: Path) -> DictConfig:
-    """The configuration of a run folder. Raises ConfigError where there is none."""
+    """The configuration of a run folder. Raises ConfigError where there is none.
+
+    Objects of it are made by nas.config.make_saved.
+    """
     path = Path(run_dir) / CONFIG
     if not path.is_file():
         raise ConfigError(f"{run_dir} is not a run folder: it has no {CONFIG}")
-    config = OmegaConf.load(path)
-    if not isinstance(config, DictConfig):
-        raise ConfigError(f"{path} must be a mapping of settings")
-    return config
+    return read_config(path)
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:
@@ -51,8 +51,18 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ConfigError(
-            f"{path} is damaged ({error}); continue the run to write it again"
+            f"{path} is damaged ({error}); delete it and continue the run to write it again"
         ) from None
+
+
+def make_folder(run_dir: Path) -> None:
+    """Raises ConfigError where it cannot be made."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"run_dir must be a folder one can write to, got {run_dir}: {error.strerror}"
+        ) from error
 
 
 def write(path: Path, text: str) -> None:

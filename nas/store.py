@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sqlite3
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,12 @@ class Store:
         self._lock = None
         if not read_only:
             self._lock = lock(self.path.parent)
-        with _explained(self.path):
-            self._db = self._open(read_only)
+        try:
+            with _explained(self.path):
+                self._db = self._open(read_only)
+        except BaseException:
+            self._unlock()
+            raise
 
     def _open(self, read_only: bool) -> sqlite3.Connection:
         if read_only:
@@ -69,27 +74,22 @@ class Store:
                 "SELECT id, proposal, reward, metrics, seconds, status, reason "
                 "FROM trials ORDER BY finished"
             ).fetchall()
-        return [
-            Trial(i, _proposal(p), reward, json.loads(metrics), seconds, status, reason)
-            for i, p, reward, metrics, seconds, status, reason in rows
-        ]
+            return [
+                Trial(i, _proposal(p), reward, _json(metrics), seconds, status, reason)
+                for i, p, reward, metrics, seconds, status, reason in rows
+            ]
 
     def pending(self) -> dict[int, Proposal]:
         """Proposals that were handed out and have no trial yet, by trial id."""
         with _explained(self.path):
             rows = self._db.execute("SELECT id, proposal FROM pending ORDER BY id").fetchall()
-        return {i: _proposal(text) for i, text in rows}
+            return {i: _proposal(text) for i, text in rows}
 
     def controller_state(self) -> dict[str, Any] | None:
         """What the controller last gave, or None before the first save."""
         with _explained(self.path):
             row = self._db.execute("SELECT state, arrays FROM controller").fetchone()
-        if row is None:
-            return None
-        arrays: Mapping[str, np.ndarray] = {}
-        if row[1]:
-            arrays = np.load(io.BytesIO(row[1]), allow_pickle=False)
-        return _join(json.loads(row[0]), arrays)
+            return None if row is None else _join(_json(row[0]), _arrays(row[1]))
 
     def save(
         self,
@@ -141,6 +141,9 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock is not None:
             unlock(self._lock)
             self._lock = None
@@ -197,10 +200,16 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        if "full" in str(error):
+        text = str(error)
+        if "full" in text:
             raise ConfigError(
                 f"{path} cannot grow: the disk is full. Everything finished before is saved; "
                 "free some space and run the same command with this run_dir again"
+            ) from error
+        if any(word in text for word in ("I/O error", "readonly", "unable to open", "locked")):
+            raise ConfigError(
+                f"{path} cannot be read or written ({error}). Everything finished before is saved; "
+                "mend that and run the same command with this run_dir again"
             ) from error
         raise ConfigError(
             f"{path} is damaged or not a store of trials ({error}); "
@@ -216,8 +225,25 @@ def _text(proposal: Proposal) -> str:
 
 
 def _proposal(text: str) -> Proposal:
-    arch, parent, epochs, notes = json.loads(text)
+    arch, parent, epochs, notes = _json(text)
     return Proposal(tuple(arch), parent, epochs, notes)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DatabaseError(error) from error
+
+
+def _arrays(blob: bytes | None) -> Mapping[str, np.ndarray]:
+    if not blob:
+        return {}
+    try:
+        with np.load(io.BytesIO(blob), allow_pickle=False) as file:
+            return dict(file)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise sqlite3.DatabaseError(f"the controller's arrays: {error}") from error
 
 
 def _split(state: dict[str, Any]) -> tuple[str, bytes | None]:

@@ -206,7 +206,8 @@ def test_a_space_without_a_drawing_says_so(tmp_path):
     assert "Plain has no drawing." in text(run)
 
 
-def test_the_command_makes_the_space_from_the_configuration(tmp_path, capsys):
+def test_the_command_makes_the_space_from_the_configuration(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("nas.config.known_targets", lambda: {f"{__name__}.Chain"})
     run = folder(tmp_path, trials(3, failing=0))
     assert main([str(run), "--random-run", str(run)]) == 0
     assert capsys.readouterr().out.strip() == str(run / "report.html")
