@@ -77,17 +77,17 @@ def refuse_foreign_targets(node: DictConfig, where: str) -> None:
     known = known_targets()
 
     def check(key: Any, value: Any) -> None:
+        if key == "_target_" and (not isinstance(value, str) or value not in known):
+            raise ConfigError(
+                f"the run's {where} must be one that a file of conf/ names, got _target_={value}; "
+                "a yaml file there makes it known"
+            )
         if isinstance(value, dict):
             for each in value.items():
                 check(*each)
         elif isinstance(value, list):
             for each in value:
                 check(None, each)
-        elif key == "_target_" and value not in known:
-            raise ConfigError(
-                f"the run's {where} must be one that a file of conf/ names, got _target_={value}; "
-                "a yaml file there makes it known"
-            )
         elif isinstance(value, str) and "${" in value:  # it could become a _target_
             raise ConfigError(f"the run's {where} must hold plain values, got {value}")
 
