@@ -65,10 +65,11 @@ def test_samples_are_valid_and_of_python_ints(space):
 
 @every_space
 def test_samples_use_every_choice_and_repeat_with_their_seed(space):
-    drawn = archs(space, 400)
-    assert drawn == archs(space, 400)
+    draws = max(400, 40 * max(len(decision.choices) for decision in space.decisions))
+    drawn = archs(space, draws)
+    assert drawn == archs(space, draws)
     if not space.is_conditional:
-        # A choice of 5 is missed by 400 draws with probability 0.8^400 < 1e-38.
+        # A choice of n is missed by 40n draws with probability (1 - 1/n)^40n < 1e-17.
         for i, decision in enumerate(space.decisions):
             assert {arch[i] for arch in drawn} == set(range(len(decision.choices)))
 
