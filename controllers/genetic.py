@@ -14,7 +14,7 @@ whose members are all as good is drawn from uniformly; a failed child is as the 
 failed the next generation is random.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,17 +128,23 @@ def blocks(space: Space) -> list[list[int]]:
     return list(found.values())
 
 
-def mutated(space: Space, arch: Arch, rate: float, rng: np.random.Generator) -> Arch:
-    """Each decision takes another open value with probability `rate`.
+def mutated(
+    space: Space,
+    arch: Arch,
+    rate: float,
+    rng: np.random.Generator,
+    kept: Collection[int] = frozenset(),
+) -> Arch:
+    """Each decision takes another open value with probability `rate`, except for those `kept`.
 
     What is closed behind an earlier one is drawn again among what is open.
     """
     child: Arch = ()
-    for choice, u in zip(arch, rng.random(len(arch)).tolist(), strict=True):
-        allowed = space.allowed(child)
+    for i, u in enumerate(rng.random(len(arch)).tolist()):
+        allowed, choice = space.allowed(child), arch[i]
         if choice not in allowed:
             choice = allowed[int(rng.random() * len(allowed))]
-        elif u < rate and len(allowed) > 1:
+        elif u < rate and len(allowed) > 1 and i not in kept:
             others = [other for other in allowed if other != choice]
             choice = others[int(rng.random() * len(others))]
         child += (choice,)
