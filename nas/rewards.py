@@ -19,6 +19,9 @@ def accuracy(metrics: dict[str, Any], *, power: float = 1.0, last_epochs: int = 
 
 def metric(metrics: dict[str, Any], *, name: str = "valid_accuracy", sign: float = 1.0) -> float:
     """One metric as it is; sign -1 where smaller is better."""
+    known = [key for key, value in metrics.items() if isinstance(value, int | float)]
+    if name not in known:
+        raise ConfigError(f"reward.name must be one of {', '.join(known)}, got {name}")
     return float(sign * metrics[name])
 
 
