@@ -10,6 +10,8 @@ from nas import cli
 
 # No TensorFlow, nothing to wait for; `executor=serial` runs it in this process.
 QUICK = ("executor=serial", "evaluator._target_=tests.command.Quick")
+# A training of a second on digits.
+TINY = ("recipe.epochs=1", "recipe.batch_size=128", "skeleton.channels=2", "skeleton.cells=1")
 
 
 @dataclasses.dataclass
