@@ -46,6 +46,8 @@ def task(config: DictConfig) -> float:
     extra = [make(config.logger, "logger")] if config.logger else []
     data = make(config.dataset, "dataset")()
     folder = Path(config.run_dir or Path(config.run or "runs") / "retrain" / _now())
+    if (folder / runs.CONFIG).exists():
+        raise ConfigError(f"run_dir must be a new folder, got {folder}, which holds a run already")
     runs.make_folder(folder)
     runs.write(folder / runs.CONFIG, OmegaConf.to_yaml(OmegaConf.create(resolved(config))))
 

@@ -150,6 +150,15 @@ def test_without_run_dir_it_goes_below_the_run(searched, monkeypatch, tmp_path):
     assert (folder / runs.SUMMARY).is_file()
 
 
+def test_what_a_folder_holds_is_not_overwritten(searched, retrained):
+    for folder in (searched, retrained):
+        files = (folder / runs.CONFIG, folder / runs.SUMMARY)
+        before = [file.read_text() for file in files]
+        line = refused("retrain", str(searched), "seeds=[0]", f"run_dir={folder}")
+        assert f"run_dir must be a new folder, got {folder}, which holds a run already" in line
+        assert [file.read_text() for file in files] == before
+
+
 def test_a_training_that_fails_says_what_may_help(monkeypatch, tmp_path):
     faked(monkeypatch)
 
