@@ -30,7 +30,13 @@ def make(node: DictConfig, where: str, **available: Any) -> Any:
     if node is None or "_target_" not in node:
         raise ConfigError(f"{where} must be chosen: set {where}=NAME; `nas list {where}` has them")
     try:
-        names = inspect.signature(get_object(node["_target_"])).parameters
+        target = get_object(node["_target_"])
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"{where}._target_ must be a name that can be imported: {' '.join(str(error).split())}"
+        ) from error
+    try:
+        names = inspect.signature(target).parameters
         # What the file itself says stands: a table's `dataset` is a name, not the data set.
         given = {k: v for k, v in available.items() if k in names and k not in node}
         return hydra.utils.instantiate(node, _convert_="object", **given)

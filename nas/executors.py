@@ -156,6 +156,9 @@ class _Worker:
     """One process and the pipe to it."""
 
     def __init__(self, threads: int):
+        if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+            # joblib's processes have one of their own, which a worker would not find.
+            multiprocessing.set_start_method("spawn", force=True)
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, threads), daemon=True)

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import psutil
 import pytest
 
@@ -193,6 +194,16 @@ def test_no_worker_to_be_had_is_a_failure_not_a_standstill(monkeypatch):
         future = executor.submit(os.getpid)
         with pytest.raises(EvaluationError, match="no worker could be started: Resource"):
             future.result(timeout=10)
+
+
+def has_a_worker():
+    with ProcessExecutor(workers=1) as executor:
+        return executor.submit(os.getppid).result() == os.getpid()
+
+
+def test_a_joblib_process_can_have_workers():
+    """Its way of starting processes is its own, and unknown to them."""
+    assert joblib.Parallel(n_jobs=2)(joblib.delayed(has_a_worker)() for _ in range(2)) == [True] * 2
 
 
 def test_after_an_error_nobody_waits_for_a_worker():
