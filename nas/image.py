@@ -13,7 +13,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nas import devices
+from nas.augment import augment
 from nas.data import ImageData
+from nas.optimizer import Optimizer
 from nas.recipe import Recipe, learning_rates
 from nas.trial import NAN, OOM, TIMEOUT, Arch, EvaluationError
 
@@ -51,6 +54,7 @@ def fit(
 
 
 def _fit(model, data, recipe, seed, train_on, evaluate_on, max_seconds, on_epoch) -> History:
+    devices.prepare()
     images, labels = data.train_images, data.train_labels
     if train_on == "train+valid":
         images = np.concatenate([images, data.valid_images])
@@ -95,7 +99,8 @@ def build(space, arch: Arch, skeleton, recipe: Recipe, seed: int) -> keras.Model
     """The network with weights drawn from `seed`, in the recipe's precision."""
     keras.config.set_dtype_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
     keras.utils.set_random_seed(seed)
-    return space.build(arch, skeleton)
+    with devices.strategy(recipe).scope():
+        return space.build(arch, skeleton)
 
 
 def make_epoch(
@@ -111,19 +116,25 @@ def make_epoch(
     A model with an `in_training` (search_spaces/in_training.py) trains that: dropped paths, and an
     auxiliary head whose loss is added.
     """
+    strategy = devices.strategy(recipe)
+    replicas = strategy.num_replicas_in_sync
     extras: Any = getattr(model, "in_training", None)
     all_steps = float(recipe.epochs * -(-len(images) // recipe.batch_size))
     all_images, all_labels = tf.constant(images), tf.constant(labels)
     variables = (extras.model if extras else model).trainable_variables
     kernels = [len(v.shape) > 1 for v in variables]
-    optimizer = _optimizer(recipe)
-    optimizer.build(variables)
+    with strategy.scope():
+        optimizer = Optimizer(recipe, variables)
     mean, std = tf.constant(data.mean), tf.constant(data.std)
 
     def step(batch, rate, number):
-        x = (tf.cast(tf.gather(all_images, batch), tf.float32) / 255.0 - mean) / std
-        x = augment(x, recipe, tf.stack([seed, number]))
-        y = tf.gather(all_labels, batch)
+        """One device's share of a step. batch: [share] int32."""
+        context = tf.distribute.get_replica_context()
+        share = number * replicas + context.replica_id_in_sync_group
+        with tf.device(all_images.device):  # the data set stays where it is
+            x, y = tf.gather(all_images, batch), tf.gather(all_labels, batch)
+        x = (tf.cast(x, tf.float32) / 255.0 - mean) / std
+        x = augment(x, recipe, tf.stack([seed, share]))
         if extras:
             extras.progress.assign(tf.cast(number, tf.float32) / all_steps)
         with tf.GradientTape() as tape:
@@ -133,6 +144,8 @@ def make_epoch(
                 more = tf.reduce_mean(_cross_entropy(y, other, recipe.label_smoothing))
                 loss += extras.auxiliary_weight * more
         gradients = tape.gradient(loss, variables)
+        if replicas > 1:
+            gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
         if recipe.weight_decay:
             gradients = [
                 g + recipe.weight_decay * v if kernel else g
@@ -140,19 +153,30 @@ def make_epoch(
             ]
         if recipe.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_norm)
-        optimizer.learning_rate.assign(rate)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        optimizer.apply(gradients, rate, number)
         hits = tf.equal(tf.argmax(logits, -1, tf.int32), y)
         return loss, tf.reduce_mean(tf.cast(hits, tf.float32))
 
-    @tf.function(jit_compile=_xla(recipe))
+    def on_every_device(batch, rate, number):
+        def share():
+            mine = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return step(tf.reshape(batch, [replicas, -1])[mine], rate, number)
+
+        mean_of_all = tf.distribute.ReduceOp.MEAN
+        return [strategy.reduce(mean_of_all, value, axis=None) for value in strategy.run(share)]
+
+    run = step if replicas == 1 else on_every_device
+
+    # Autograph would read every function of every layer: a loop that says what it is needs none.
+    @tf.function(jit_compile=_xla(recipe), autograph=False)
     def epoch(order, rates, first):
         steps = tf.shape(order)[0]
-        loss, accuracy = tf.constant(0.0), tf.constant(0.0)
-        for i in tf.range(steps):
-            one_loss, one_accuracy = step(order[i], rates[i], first * steps + i)
-            loss += one_loss
-            accuracy += one_accuracy
+
+        def body(i, loss, accuracy):
+            one_loss, one_accuracy = run(order[i], rates[i], first * steps + i)
+            return i + 1, loss + one_loss, accuracy + one_accuracy
+
+        _, loss, accuracy = tf.while_loop(lambda i, *_: i < steps, body, (0, 0.0, 0.0))
         return loss / tf.cast(steps, tf.float32), accuracy / tf.cast(steps, tf.float32)
 
     def call(order, rates, number: int) -> tuple[float, float]:
@@ -174,18 +198,18 @@ def make_evaluate(
     all_images, all_labels = tf.constant(images), tf.constant(labels)
     mean, std = tf.constant(data.mean), tf.constant(data.std)
 
-    @tf.function(jit_compile=_xla(recipe))
+    def body(i, loss, hits):
+        batch, w = tf.constant(index)[i], tf.constant(weight)[i]
+        x = (tf.cast(tf.gather(all_images, batch), tf.float32) / 255.0 - mean) / std
+        y = tf.gather(all_labels, batch)
+        logits = model(x, training=False)
+        loss += tf.reduce_sum(w * _cross_entropy(y, logits, 0.0))
+        right = tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), y), w.dtype)
+        return i + 1, loss, hits + tf.reduce_sum(w * right)
+
+    @tf.function(jit_compile=_xla(recipe), autograph=False)
     def run():
-        loss, hits = tf.constant(0.0), tf.constant(0.0)
-        for i in tf.range(batches):
-            batch, w = tf.constant(index)[i], tf.constant(weight)[i]
-            x = (tf.cast(tf.gather(all_images, batch), tf.float32) / 255.0 - mean) / std
-            y = tf.gather(all_labels, batch)
-            logits = model(x, training=False)
-            loss += tf.reduce_sum(w * _cross_entropy(y, logits, 0.0))
-            hits += tf.reduce_sum(
-                w * tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), y), w.dtype)
-            )
+        _, loss, hits = tf.while_loop(lambda i, *_: i < batches, body, (0, 0.0, 0.0))
         return loss / count, hits / count
 
     def call() -> tuple[float, float]:
@@ -193,49 +217,6 @@ def make_evaluate(
         return float(loss), float(accuracy)
 
     return call
-
-
-def augment(x: tf.Tensor, recipe: Recipe, seed: tf.Tensor) -> tf.Tensor:
-    """x: [batch, height, width, channels] normalised; seed: [2] int32. What the recipe says."""
-    batch, height, width, channels = x.shape
-    batch = tf.shape(x)[0] if batch is None else batch
-    if recipe.upsample_crop:
-        x = tf.image.resize(x, (recipe.upsample_crop, recipe.upsample_crop))
-    if recipe.pad_crop:
-        p = recipe.pad_crop
-        x = tf.pad(x, [[0, 0], [p, p], [p, p], [0, 0]])
-    if recipe.upsample_crop or recipe.pad_crop:
-        x = _crop(x, height, width, batch, seed + [0, 1])
-    if recipe.flip:
-        flipped = tf.random.stateless_uniform([batch, 1, 1, 1], seed + [0, 2]) < 0.5
-        x = tf.where(flipped, x[:, :, ::-1], x)
-    if recipe.cutout:
-        x = _cutout(x, height, width, batch, recipe.cutout, seed + [0, 3])
-    return x
-
-
-def _crop(x, height: int, width: int, batch, seed):
-    rows = tf.random.stateless_uniform(
-        [batch], seed + [1, 0], 0, x.shape[1] - height + 1, dtype=tf.int32
-    )
-    columns = tf.random.stateless_uniform(
-        [batch], seed + [2, 0], 0, x.shape[2] - width + 1, dtype=tf.int32
-    )
-    x = tf.gather(x, rows[:, None] + tf.range(height), axis=1, batch_dims=1)
-    x = tf.transpose(x, [0, 2, 1, 3])
-    x = tf.gather(x, columns[:, None] + tf.range(width), axis=1, batch_dims=1)
-    return tf.transpose(x, [0, 2, 1, 3])
-
-
-def _cutout(x, height: int, width: int, batch, size: int, seed):
-    """A square of `size`, centred anywhere and clipped at the border, becomes the mean (zero)."""
-    row = tf.random.stateless_uniform([batch, 1], seed + [1, 0], 0, height, dtype=tf.int32)
-    column = tf.random.stateless_uniform([batch, 1], seed + [2, 0], 0, width, dtype=tf.int32)
-    rows, columns = tf.range(height)[None], tf.range(width)[None]
-    in_rows = (rows >= row - size // 2) & (rows < row - size // 2 + size)
-    in_columns = (columns >= column - size // 2) & (columns < column - size // 2 + size)
-    hole = in_rows[:, :, None, None] & in_columns[:, None, :, None]
-    return tf.where(hole, tf.zeros_like(x), x)
 
 
 def servable(model: keras.Model, data: ImageData) -> keras.Model:
@@ -256,21 +237,6 @@ def _cross_entropy(labels, logits, smoothing: float):
     classes = logits.shape[-1]
     target = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
     return tf.nn.softmax_cross_entropy_with_logits(target, logits)
-
-
-def _optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
-    common: dict[str, Any] = {"learning_rate": recipe.learning_rate}
-    if recipe.optimizer == "sgd":
-        return keras.optimizers.SGD(
-            momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0, **common
-        )
-    if recipe.optimizer == "adam":
-        return keras.optimizers.Adam(
-            beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon, **common
-        )
-    return keras.optimizers.RMSprop(
-        rho=recipe.rho, momentum=recipe.momentum, epsilon=recipe.epsilon, **common
-    )
 
 
 def _xla(recipe: Recipe) -> bool:

@@ -43,6 +43,7 @@ class Recipe:
     cutout: int = 0  # pixels: side of a square set to the mean
     mixed_precision: bool = False  # bfloat16 arithmetic, float32 weights
     xla: bool | str = "auto"  # auto: on a GPU
+    several_devices: bool = False  # each batch is shared by all GPUs
 
     def __post_init__(self):
         object.__setattr__(self, "step_at", tuple(self.step_at))

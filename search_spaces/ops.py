@@ -161,8 +161,10 @@ class KerasOps:
         return self._weighted(self.layers.DepthwiseConv2D, name, settings)(x)
 
     def batch_norm(self, x, *, name: str):
+        from search_spaces.batch_norm import BatchNormalization
+
         settings = {"momentum": BN_MOMENTUM, "epsilon": BN_EPSILON}
-        return self._weighted(self.layers.BatchNormalization, name, settings)(x)
+        return self._weighted(BatchNormalization, name, settings)(x)
 
     def relu(self, x):
         return self.layers.ReLU()(x)

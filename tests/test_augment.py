@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nas.image import augment
+from nas.augment import augment
 from nas.recipe import Recipe
 
 SEED = tf.constant([3, 14])

@@ -1,0 +1,75 @@
+"""SGD, Adam and RMSProp by TensorFlow's fused kernels: one operation a variable.
+
+The formulas are those of `keras.optimizers`; the tests work them out by hand. A Keras optimiser makes
+five to fifteen operations a variable instead, which is a third of the time it takes to trace a
+network that is trained for a few seconds.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from nas.recipe import Recipe
+
+_SLOTS = {"sgd": 1, "adam": 2, "rmsprop": 2}
+
+
+class Optimizer:
+    """Moves `variables`; its slots (momenta, second moments) are made beside them, all zero."""
+
+    def __init__(self, recipe: Recipe, variables: Sequence[keras.Variable]):
+        self.recipe = recipe
+        self.variables = [variable.value for variable in variables]
+        self.slots = [
+            [
+                tf.Variable(tf.zeros_like(v), trainable=False)
+                for _ in range(_SLOTS[recipe.optimizer])
+            ]
+            for v in self.variables
+        ]
+
+    def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, step: tf.Tensor) -> None:
+        """One step. rate: [] float32, the learning rate; step: [] int32, counted from 0."""
+        update = getattr(self, f"_{self.recipe.optimizer}")
+        for gradient, variable, slots in zip(gradients, self.variables, self.slots, strict=True):
+            update(gradient, variable.handle, [slot.handle for slot in slots], rate, step)
+
+    def _sgd(self, gradient, variable, slots, rate, step) -> None:
+        momentum = self.recipe.momentum
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable,
+            accum=slots[0],
+            lr=rate,
+            grad=gradient,
+            momentum=momentum,
+            use_nesterov=self.recipe.nesterov and momentum > 0,
+        )
+
+    def _adam(self, gradient, variable, slots, rate, step) -> None:
+        recipe, count = self.recipe, tf.cast(step + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable,
+            m=slots[0],
+            v=slots[1],
+            beta1_power=tf.pow(recipe.beta_1, count),
+            beta2_power=tf.pow(recipe.beta_2, count),
+            lr=rate,
+            beta1=recipe.beta_1,
+            beta2=recipe.beta_2,
+            epsilon=recipe.epsilon,
+            grad=gradient,
+        )
+
+    def _rmsprop(self, gradient, variable, slots, rate, step) -> None:
+        recipe = self.recipe
+        tf.raw_ops.ResourceApplyRMSProp(
+            var=variable,
+            ms=slots[0],
+            mom=slots[1],
+            lr=rate,
+            rho=recipe.rho,
+            momentum=recipe.momentum,
+            epsilon=recipe.epsilon,
+            grad=gradient,
+        )
