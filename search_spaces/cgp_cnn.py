@@ -175,9 +175,11 @@ class CGPCNN(Space):
         names[self.nodes + 1] = "output"
         nodes, edges = [("image", "image", "input")], []
         for node in self.active(arch):
-            label = self._label(arch, node)
-            kind = "classifier" if node == self.nodes else label
-            nodes.append((names[node + 1], label.replace("_", " "), kind))
+            label, kind = "classifier", "classifier"
+            if node != self.nodes:
+                function = self.functions[arch[GENES * node]]
+                label, kind = function.label, str(function)
+            nodes.append((names[node + 1], label, kind))
             sources = dict.fromkeys(self._sources(arch, node))
             edges += [(names[source], names[node + 1]) for source in sources]
         return Graph(tuple(nodes), tuple(edges))

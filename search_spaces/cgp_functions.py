@@ -31,6 +31,13 @@ class Function(NamedTuple):
         return f"{self.kind}{self.filters}_{self.kernel}" if self.filters else self.kind
 
     @property
+    def label(self) -> str:
+        """For a drawing."""
+        if self.filters:
+            return f"{self.kind} {self.kernel}x{self.kernel}, {self.filters}"
+        return self.kind.replace("_", " ")
+
+    @property
     def inputs(self) -> int:
         return 2 if self.kind in TWO_INPUTS else 1
 

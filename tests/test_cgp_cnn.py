@@ -214,9 +214,14 @@ def test_features_count_the_functions_and_who_feeds_whom():
 
 def test_the_graph_by_hand():
     graph = CHAIN.graph(BY_HAND)
-    assert [name for name, _, _ in graph.nodes] == [
-        "image", "node0", "node1", "node2", "node4", "output",
-    ]  # fmt: skip
+    assert graph.nodes == (
+        ("image", "image", "input"),
+        ("node0", "conv 3x3, 8", "conv8_3"),
+        ("node1", "max pool", "max_pool"),
+        ("node2", "sum", "sum"),
+        ("node4", "concat", "concat"),
+        ("output", "classifier", "classifier"),
+    )
     assert set(graph.edges) == {
         ("image", "node0"), ("node0", "node1"), ("node1", "node2"), ("node0", "node2"),
         ("node2", "node4"), ("image", "node4"), ("node4", "output"),
