@@ -43,6 +43,7 @@ class Training:
         )
         self.graph = tf.function(
             self._run,
+            autograph=False,  # it would read this file again at the first call, hours later
             jit_compile=_xla(recipe),
             input_signature=[
                 states,
@@ -86,11 +87,15 @@ class Training:
 
     def _run(self, states, starts, steps, rates, first, noise):
         """states after, and summed loss of, len(starts) sequences; the first is number `first`."""
-        loss = tf.constant(0.0, tf.float64)
-        for i in tf.range(tf.shape(starts)[0]):
+        count = tf.shape(starts)[0]
+
+        def body(i, states, loss):
             seed = tf.random.experimental.stateless_fold_in(noise, first + i)
             states, more = self._step(states, starts[i], steps[i], rates[i], seed)
-            loss += tf.cast(more, tf.float64)
+            return i + 1, states, loss + tf.cast(more, tf.float64)
+
+        start = (tf.constant(0), states, tf.constant(0.0, tf.float64))
+        _, states, loss = tf.while_loop(lambda i, *_: i < count, body, start)
         return states, loss
 
     def _step(self, states, start, steps, rate, seed):
@@ -182,18 +187,19 @@ def make_evaluate(
     padded = [np.pad(a, ((0, 0), (0, spare))) for a in (inputs, targets, weights)]
     turns = padded[0].shape[1] // steps
 
-    @tf.function(jit_compile=_xla(recipe))
+    def body(i, states, loss):
+        x, y, w = (tf.slice(tf.constant(a), [0, i * steps], [streams, steps]) for a in padded)
+        _, outputs, states = model.outputs_of(x, states)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            labels=tf.reshape(tf.transpose(y), [-1]), logits=model.logits(outputs)
+        )
+        losses *= tf.reshape(tf.transpose(w), [-1])
+        return i + 1, states, loss + tf.cast(tf.reduce_sum(losses), tf.float64)
+
+    @tf.function(autograph=False, jit_compile=_xla(recipe))
     def run(states):
-        loss = tf.constant(0.0, tf.float64)
-        for i in tf.range(turns):
-            x, y, w = (tf.slice(tf.constant(a), [0, i * steps], [streams, steps]) for a in padded)
-            _, outputs, states = model.outputs_of(x, states)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels=tf.reshape(tf.transpose(y), [-1]), logits=model.logits(outputs)
-            )
-            losses *= tf.reshape(tf.transpose(w), [-1])
-            loss += tf.cast(tf.reduce_sum(losses), tf.float64)
-        return loss
+        start = (tf.constant(0), states, tf.constant(0.0, tf.float64))
+        return tf.while_loop(lambda i, *_: i < turns, body, start)[-1]
 
     def call() -> float:
         return float(run(model.zero_states(streams))) / (len(tokens) - 1)
