@@ -3,6 +3,7 @@
 Tables (`benchmarks/`) are evaluators too. TensorFlow is imported by the first call, in the worker.
 """
 
+import functools
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -112,24 +113,23 @@ class TrainFromScratch:
         return self._train(arch, skeleton, recipe, seed)
 
     def _train(self, arch, skeleton, recipe, seed: int, on_epoch=None) -> dict[str, list[float]]:
-        import keras
+        try:
+            return self._trained(arch, skeleton, recipe, seed, on_epoch)
+        finally:
+            _forget()
 
+    def _trained(self, arch, skeleton, recipe, seed: int, on_epoch) -> dict[str, list[float]]:
         from nas import image
 
-        try:
-            model = image.build(self.space, arch, skeleton, recipe, seed)
-            return image.fit(
-                model,
-                self.dataset(),
-                recipe,
-                seed=seed,
-                evaluate_on="valid",
-                max_seconds=self.max_seconds,
-                on_epoch=on_epoch,
-            )
-        finally:
-            keras.backend.clear_session()
-            gc.collect()  # models are cycles: without this they outlive many trials
+        return image.fit(
+            image.build(self.space, arch, skeleton, recipe, seed),
+            self.dataset(),
+            recipe,
+            seed=seed,
+            evaluate_on="valid",
+            max_seconds=self.max_seconds,
+            on_epoch=on_epoch,
+        )
 
     def _refuse(self, cost, batch_size: int) -> None:
         """A candidate too large costs nothing: it is refused before a variable is made."""
@@ -144,6 +144,21 @@ class TrainFromScratch:
                 raise EvaluationError(
                     INVALID, f"{name} must be at most evaluator.max_{name}={limit}, got {value:.0f}"
                 )
+
+
+@functools.cache
+def _settle() -> None:
+    """Once a process: what TensorFlow keeps for ever is not looked through again for garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+def _forget() -> None:
+    """Models are cycles: without a collection they outlive many trials. Keras' reset makes one."""
+    import keras
+
+    _settle()
+    keras.backend.clear_session()
 
 
 def _stop_below(least: float) -> Callable[[int, dict[str, float]], None]:

@@ -5,8 +5,8 @@
 Two children: a small one (8x8 images, 4 convolutions of 16 channels) and one for CIFAR-10's images
 (32x32, a NAS-Bench-201 network, random crops and flips). Both sides train the same layers with the
 same optimiser, batches and augmentation; `fit` has Keras' own batch normalisation. It is given
-arrays and a cached tf.data pipeline, each with several `steps_per_execution`; the fastest of them is
-what ours is compared with. First epochs include tracing and are measured on fresh networks. Medians
+arrays and a cached tf.data pipeline, each with several `steps_per_execution`; the fastest of them
+is what ours is compared with. First epochs include tracing, on fresh networks. Medians
 over the repeats, of alternating runs.
 """
 
