@@ -1,6 +1,6 @@
 """What the language loop runs inside a graph: an epoch of training, an evaluation.
 
-A model has `zero_states(batch)`, `outputs_of(tokens, states, seed)` and `logits(outputs)`, as
+A model has `zero_states(batch)`, `outputs_of(tokens, states, seed)`, `losses(outputs, targets)`, as
 search_spaces/language_model.py has them.
 """
 
@@ -106,10 +106,7 @@ class Training:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
             outputs, dropped, states = self.model.outputs_of(inputs, states, seed)
-            logits = self.model.logits(dropped)
-            summed = tf.reduce_sum(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
-            )
+            summed = tf.reduce_sum(self.model.losses(dropped, targets))
             objective = summed / recipe.batch_size
             if not recipe.sum_over_time:
                 objective /= tf.cast(time, tf.float32)
@@ -190,9 +187,7 @@ def make_evaluate(
     def body(i, states, loss):
         x, y, w = (tf.slice(tf.constant(a), [0, i * steps], [streams, steps]) for a in padded)
         _, outputs, states = model.outputs_of(x, states)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            labels=tf.reshape(tf.transpose(y), [-1]), logits=model.logits(outputs)
-        )
+        losses = model.losses(outputs, tf.reshape(tf.transpose(y), [-1]))
         losses *= tf.reshape(tf.transpose(w), [-1])
         return i + 1, states, loss + tf.cast(tf.reduce_sum(losses), tf.float64)
 

@@ -14,7 +14,7 @@ from nas.language_recipe import LanguageRecipe, sequences, starts_averaging
 from nas.language_skeleton import LanguageSkeleton
 from nas.text import TextData
 from nas.trial import NAN, TIMEOUT, ConfigError, EvaluationError
-from search_spaces.language_model import LanguageModel
+from search_spaces.language_model import LanguageModel, softmax_losses
 from search_spaces.recurrent import LSTM
 
 SEED = tf.constant([3, 4])
@@ -57,7 +57,7 @@ def losses_in_numpy(model, tokens, states=None):
             x = np.tanh(c) / (1 + np.exp(-o))
             after.append((x, c))
         states = after
-        scores = x @ softmax + bias
+        scores = softmax @ x + bias
         losses.append(math.log(np.exp(scores).sum()) - scores[following])
     return np.array(losses), states
 
@@ -165,6 +165,26 @@ def test_descent_adds_rows_gathered_twice_and_decays_every_weight():
     expected = 0.95 - scale * np.array([[0, 0], [3, 0], [0, 0], [1, 4]])
     np.testing.assert_allclose(table, expected, rtol=1e-6)
     np.testing.assert_allclose(other, [0.95 - scale * 0.5, 1.9], rtol=1e-6)
+
+
+def test_softmax_losses_and_their_gradients_are_tensorflows():
+    rng = np.random.default_rng(0)
+    inputs = [tf.constant(rng.normal(size=s), tf.float32) for s in ((6, 4), (9, 4), (9,))]
+    targets, upstream = tf.constant([0, 8, 3, 3, 1, 0]), tf.constant(rng.random(6), tf.float32)
+    found = []
+    for tensorflows in (False, True):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            if tensorflows:
+                scores = tf.matmul(inputs[0], inputs[1], transpose_b=True) * 30.0 + inputs[2]
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                    labels=targets, logits=scores
+                )
+            else:  # scores in the hundreds overflow without the largest taken off
+                losses = softmax_losses(inputs[0] * 30.0, inputs[1], inputs[2], targets)
+        found.append([losses, *tape.gradient(losses, inputs, upstream)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_zarembas_learning_rates():
