@@ -97,7 +97,8 @@ def _explained(command: Callable[[list[str]], int], args: list[str], verbose: bo
     except OSError as error:  # a full disk, a folder that is a file, no permission
         if verbose:
             raise
-        print(f"nas: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        where = f" {error.filename}" if error.filename else ""
+        print(f"nas: cannot write or read{where}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("nas: interrupted; what was finished is saved", file=sys.stderr)

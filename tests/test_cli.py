@@ -183,8 +183,16 @@ def test_a_reward_that_nothing_gives_is_told(tmp_path):
 @pytest.mark.parametrize(
     "error, status, told",
     [
-        (OSError(errno.ENOSPC, "No space left on device"), 2, "a file: No space left on device"),
-        (PermissionError(errno.EACCES, "Permission denied", "x/log.txt"), 2, "x/log.txt: Perm"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            2,
+            "cannot write or read: No space left",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "x/log.txt"),
+            2,
+            "cannot write or read x/log.txt: P",
+        ),
         (KeyboardInterrupt(), 130, "interrupted; what was finished is saved"),
     ],
 )
