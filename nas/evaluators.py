@@ -3,9 +3,10 @@
 Tables (`benchmarks/`) are evaluators too. TensorFlow is imported by the first call, in the worker.
 """
 
+import contextlib
 import functools
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,8 @@ class TrainFromScratch:
         data = self.dataset()
         skeleton = self.skeleton(image_shape=data.image_shape, classes=data.classes)
         recipe = self.recipe.replace(epochs=proposal.epochs) if proposal.epochs else self.recipe
-        cost = self.space.cost(proposal.arch, skeleton)
+        with _building():
+            cost = self.space.cost(proposal.arch, skeleton)
         self._refuse(cost, recipe.batch_size)
         history = self._learn(proposal.arch, skeleton, recipe, trial_seed(self.seed, trial_id))
         return {
@@ -121,8 +123,10 @@ class TrainFromScratch:
     def _trained(self, arch, skeleton, recipe, seed: int, on_epoch) -> dict[str, list[float]]:
         from nas import image
 
+        with _building():
+            model = image.build(self.space, arch, skeleton, recipe, seed)
         return image.fit(
-            image.build(self.space, arch, skeleton, recipe, seed),
+            model,
             self.dataset(),
             recipe,
             seed=seed,
@@ -159,6 +163,16 @@ def _forget() -> None:
 
     _settle()
     keras.backend.clear_session()
+
+
+@contextlib.contextmanager
+def _building() -> Iterator[None]:
+    """What does not fit together (Keras: a size below 1, shapes that differ) is `invalid`."""
+    try:
+        yield
+    except ValueError as error:
+        text = " ".join(str(error).split())[:300]
+        raise EvaluationError(INVALID, f"cannot be built: {text}") from error
 
 
 def _stop_below(least: float) -> Callable[[int, dict[str, float]], None]:

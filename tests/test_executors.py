@@ -15,11 +15,25 @@ import psutil
 import pytest
 
 from controllers.random_search import RandomSearch
+from nas.evaluators import TrainFromScratch
 from nas.executors import ProcessExecutor, SerialExecutor, classify
+from nas.recipe import Recipe
 from nas.search import search
+from nas.skeleton import ImageSkeleton
 from nas.store import Unsaved
-from nas.trial import CRASHED, INVALID, NAN, OK, OOM, TIMEOUT, ConfigError, EvaluationError
-from search_spaces.base import Decision, Space
+from nas.trial import (
+    CRASHED,
+    INVALID,
+    NAN,
+    OK,
+    OOM,
+    TIMEOUT,
+    ConfigError,
+    EvaluationError,
+    Proposal,
+)
+from search_spaces.base import Cost, Decision, Space
+from tests import small_images
 
 
 class Bits(Space):
@@ -246,6 +260,40 @@ def test_workers_die_with_their_parent(tmp_path):
     parent.communicate()
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert alive == []
+
+
+class Unbuildable(Bits):
+    """Fails where its first decision says: before, or as Keras builds."""
+
+    def cost(self, arch, skeleton):
+        if arch[0]:
+            raise ValueError("a size of 0\nafter the second pooling")
+        return Cost(1, 1, 1)
+
+    def build(self, arch, skeleton):
+        if arch[1]:
+            raise MemoryError("no room")
+        raise ValueError("Negative dimension size")
+
+
+@pytest.mark.parametrize(
+    "arch, status, reason",
+    [
+        ((1, 0), INVALID, "cannot be built: a size of 0 after the second pooling"),
+        ((0, 0), INVALID, "cannot be built: Negative dimension size"),
+        ((0, 1), OOM, "MemoryError: no room"),
+    ],
+)
+def test_what_cannot_be_built_is_invalid(arch, status, reason):
+    evaluator = TrainFromScratch(
+        space=Unbuildable(),
+        dataset=lambda: small_images.make(*small_images.some()),
+        skeleton=ImageSkeleton,
+        recipe=Recipe(epochs=1),
+        seed=0,
+    )
+    error = SerialExecutor().submit(evaluator, 0, Proposal(arch)).exception()
+    assert (error.status, error.reason) == (status, reason)
 
 
 @pytest.mark.parametrize(
