@@ -1,12 +1,13 @@
 """Trains one recurrent language model, tests it once, and can be stopped and started again.
 
-    python scripts/train_language.py                             Zaremba et al. 2014, small, on PTB
-    python scripts/train_language.py recipe=zaremba_medium       a recipe brings its own skeleton
-    python scripts/train_language.py cell=nascell seed=1         another cell
-    python scripts/train_language.py run_dir=runs/mine           the same again continues it
+    python scripts/train_language.py                                    a grammar, in seconds
+    python scripts/train_language.py recipe=zaremba_small dataset=ptb   Zaremba et al. 2014
+    python scripts/train_language.py recipe=zaremba_small dataset=ptb cell=nascell seed=1
+    python scripts/train_language.py run_dir=runs/mine                  the same again continues it
 
-The run folder gets config.yaml, checkpoint.npz after every epoch, log.jsonl with a line for every
-epoch and one for the test, and summary.json.
+A recipe brings the skeleton of its name; skeleton=NAME chooses another. The run folder gets
+config.yaml, checkpoint.npz after every epoch, log.jsonl with a line for every epoch and one for the
+test, and summary.json.
 """
 
 import json
