@@ -20,6 +20,7 @@ class LanguageSkeleton:
     embedding: int = 200  # numbers a word
     layers: int = 2
     tied: bool = False  # the softmax uses the embedding's weights (Inan et al. 2017)
+    softmax_bias: bool = True
     init: float | None = 0.1  # weights start uniform in +-init; None: +-1/sqrt(units), PyTorch's
     init_embedding: float = 0.1  # the embedding starts uniform in +-init_embedding
     variational: bool = False  # one mask for all steps of a sequence (Gal & Ghahramani 2016)

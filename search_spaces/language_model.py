@@ -35,11 +35,14 @@ class LanguageModel(keras.Model):
         ]
         last = skeleton.sizes[-1]
         limit = skeleton.init or last**-0.5
-        if skeleton.tied:
-            self.softmax = self.embedding
+        self.softmax = (
+            self.embedding if skeleton.tied else self._uniform("softmax", limit, words, last)
+        )
+        # Zeros with tied weights, as in AWD-LSTM and DARTS; else as Zaremba et al. start all.
+        self.bias = tf.zeros([words])
+        if skeleton.softmax_bias and skeleton.tied:
             self.bias = self.add_weight(name="softmax_bias", shape=(words,), initializer="zeros")
-        else:
-            self.softmax = self._uniform("softmax", limit, words, last)
+        elif skeleton.softmax_bias:
             self.bias = self._uniform("softmax_bias", limit, words)
         self.built = True
 

@@ -1,0 +1,170 @@
+"""Published recurrent cells: NASCell, and the graphs of nodes that ENAS and DARTS found.
+
+Zoph & Le 2017 (arXiv:1611.01578, section 4.2; TensorFlow's nas_cell.py), Pham et al. 2018
+(arXiv:1802.03268, section 2.1; the authors' second code, enas_lm), Liu et al. 2019
+(arXiv:1806.09055, section 3; rnn/model.py). The graphs themselves are data, genotypes.json.
+
+ENAS' cell has been published in three forms that are not the same: `enas_lm` is the one of the
+authors' corrected code, `enas_rnn` that of their first, `enas_rnn_darts` the paper's figure as
+DARTS' code has it. They differ in the functions' order and in what is averaged at the end.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from nas.language_skeleton import LanguageSkeleton
+from nas.trial import ConfigError
+from search_spaces.genotypes import read
+from search_spaces.recurrent import Noise, RecurrentCell, States, mask
+
+ACTIVATIONS = {"tanh": tf.tanh, "relu": tf.nn.relu, "sigmoid": tf.sigmoid, "identity": tf.identity}
+ENAS_LM = ("tanh", "relu", "sigmoid", "identity")
+ENAS_FIRST = ("tanh", "relu", "identity", "sigmoid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Nodes:
+    """State 0 is made of input and last output by `first`; node k, from 1, has a function of one.
+
+    nodes[k - 1] is (function, the earlier state it reads); the states in `outputs` are averaged.
+    """
+
+    first: str
+    nodes: tuple[tuple[str, int], ...]
+    outputs: tuple[int, ...]
+
+
+class NASCell(RecurrentCell):
+    """The cell that Zoph & Le's search found; bias as in TensorFlow's, of the state's product."""
+
+    states = 2  # output h, memory c
+
+    def __init__(self, inputs: int, units: int, skeleton: LanguageSkeleton, *, bias: bool = False):
+        super().__init__(inputs, units, skeleton)
+        self.kernel = self.weights_of("kernel", inputs, 8 * units)
+        self.recurrent_kernel = self.weights_of("recurrent_kernel", units, 8 * units)
+        self.bias = self.weights_of("bias", 8 * units) if bias else None
+
+    def project(self, inputs: tf.Tensor, noise: Noise = None) -> tf.Tensor:
+        return tf.tensordot(inputs, self.kernel, 1)
+
+    def step(self, projected: tf.Tensor, states: States, noise: Noise = None):
+        h, c = states
+        product = tf.matmul(h, self.recurrent_kernel)
+        if self.bias is not None:
+            product += self.bias
+        x, y = tf.split(projected, 8, axis=-1), tf.split(product, 8, axis=-1)
+        a0 = tf.tanh(tf.sigmoid(x[0] + y[0]) * tf.nn.relu(x[1] + y[1]))
+        a1 = tf.tanh(tf.sigmoid(x[2] + y[2]) + tf.nn.relu(x[3] * y[3]))
+        a2 = tf.tanh(tf.tanh(x[4] + y[4]) * tf.sigmoid(x[5] + y[5]))
+        a3 = tf.sigmoid(tf.tanh(x[6] + y[6]) + tf.sigmoid(x[7] + y[7]))
+        c = tf.tanh(a0 + c) * a1
+        h = tf.tanh(c * tf.tanh(a2 + a3))
+        return h, (h, c)
+
+
+class NodesCell(RecurrentCell):
+    """A graph of highway nodes: s_k = s_j + sigmoid(t)(f(h) - s_j), [t, h] = s_j W_k.
+
+    Dropout has one mask for what enters the cell and one for all states that a product reads, each
+    kept for a sequence (enas_lm and DARTS alike). genotype: a name of genotypes.json.
+    """
+
+    drops = ("dropout_cell_input", "dropout_cell_state")
+
+    def __init__(
+        self,
+        inputs: int,
+        units: int,
+        skeleton: LanguageSkeleton,
+        *,
+        genotype: str = "darts_rnn_v2",
+    ):
+        super().__init__(inputs, units, skeleton)
+        self.genotype = published(genotype)
+        self.kernel = self.weights_of("kernel", inputs, 2 * units)
+        self.recurrent_kernel = self.weights_of("recurrent_kernel", units, 2 * units)
+        # The nodes that read a state have their weights side by side: one product for all.
+        self.readers: dict[int, list[int]] = {}
+        for k, (_, state) in enumerate(self.genotype.nodes, 1):
+            self.readers.setdefault(state, []).append(k)
+        self.node_kernels = {
+            str(state): self.weights_of(f"kernel_of_state_{state}", units, 2 * units * len(nodes))
+            for state, nodes in self.readers.items()
+        }
+
+    def noise(self, batch: int, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        rates = (self.skeleton.dropout_cell_input, self.skeleton.dropout_cell_state)
+        sizes = {"inputs": self.inputs, "states": self.units}
+        return {
+            name: mask([batch, size], rate, tf.random.experimental.stateless_fold_in(seed, i))
+            for i, ((name, size), rate) in enumerate(zip(sizes.items(), rates, strict=True))
+            if rate
+        }
+
+    def project(self, inputs: tf.Tensor, noise: Noise = None) -> tf.Tensor:
+        return tf.tensordot(_masked(inputs, noise, "inputs"), self.kernel, 1)
+
+    def step(self, projected: tf.Tensor, states: States, noise: Noise = None):
+        (last,) = states
+        gates = projected + tf.matmul(_masked(last, noise, "states"), self.recurrent_kernel)
+        made = {0: _highway(gates, last, self.genotype.first)}
+        waiting: dict[int, tf.Tensor] = {}  # node: its share of a product
+        for k, (function, state) in enumerate(self.genotype.nodes, 1):
+            if k not in waiting:
+                kernel = self.node_kernels[str(state)]
+                product = tf.matmul(_masked(made[state], noise, "states"), kernel)
+                nodes = self.readers[state]
+                shares = tf.split(product, len(nodes), axis=-1)
+                waiting |= dict(zip(nodes, shares, strict=True))
+            made[k] = _highway(waiting[k], made[state], function)
+        output = tf.add_n([made[k] for k in self.genotype.outputs]) / len(self.genotype.outputs)
+        return output, (output,)
+
+
+def _highway(gates: tf.Tensor, state: tf.Tensor, function: str) -> tf.Tensor:
+    gate, new = tf.split(gates, 2, axis=-1)
+    return state + tf.sigmoid(gate) * (ACTIVATIONS[function](new) - state)
+
+
+def _masked(x: tf.Tensor, noise: Noise, name: str) -> tf.Tensor:
+    return x * noise[name] if noise and name in noise else x
+
+
+@functools.cache
+def published(name: str) -> Nodes:
+    """A recurrent cell of genotypes.json. Raises ConfigError where there is none of that name."""
+    known = {n: e for n, e in read().items() if e["encoding"] in DECODERS}
+    if name not in known:
+        raise ConfigError(
+            f"cell.genotype must be one of {', '.join(known)}, got {name}; "
+            "set cell.genotype=darts_rnn_v2"
+        )
+    return DECODERS[known[name]["encoding"]](known[name])
+
+
+def _from_darts(entry: Mapping[str, Any]) -> Nodes:
+    nodes = tuple((function, state) for function, state in entry["recurrent"])
+    return Nodes("tanh", nodes, tuple(entry["concat"]))
+
+
+def _from_enas_lm(entry: Mapping[str, Any]) -> Nodes:
+    """Every node but the first state is averaged."""
+    nodes = tuple((ENAS_LM[function], state) for state, function in entry["pairs"])
+    return Nodes("tanh", nodes, tuple(range(1, len(nodes) + 1)))
+
+
+def _from_enas_first(entry: Mapping[str, Any]) -> Nodes:
+    """What no node reads is averaged."""
+    first, *rest = entry["flat"]
+    pairs = zip(rest[::2], rest[1::2], strict=True)
+    nodes = tuple((ENAS_FIRST[function], state) for state, function in pairs)
+    loose = set(range(len(nodes) + 1)) - {state for _, state in nodes}
+    return Nodes(ENAS_FIRST[first], nodes, tuple(sorted(loose)))
+
+
+DECODERS = {"darts_rnn": _from_darts, "enas_lm": _from_enas_lm, "enas_rnn": _from_enas_first}
