@@ -26,7 +26,7 @@ from nas.config import make, one_line, refuse_other_config, resolved
 from nas.console import Bar
 from nas.executors import SerialExecutor
 from nas.search import TooManyFailures, best, search
-from nas.search_command import benchmark
+from nas.search_command import benchmark, check_limits
 from nas.statistics import incumbents
 from nas.store import Unsaved, lock, unlock
 from nas.trial import ConfigError, Trial
@@ -158,9 +158,7 @@ class Contest:
     def check(self) -> None:
         """Builds everything once, so that a wrong setting is told before any work."""
         config = self.config
-        for name in ("max_trials", "max_failures"):
-            if config[name] is None or config[name] < 1:
-                raise ConfigError(f"{name} must be at least 1, got {config[name]}")
+        check_limits(config)
         for label in self.controllers:
             self._parts(label, 0)
 

@@ -175,17 +175,19 @@ class _Worker:
             body = pickle.dumps((code, args, kwargs))
         except Exception as error:
             raise EvaluationError(CRASHED, f"cannot be sent to a worker: {error}") from error
+        began = time.monotonic()
         try:
             self.pipe.send_bytes(body)
             self.sent = fn
             deadline = None if timeout is None else time.monotonic() + timeout
             if not wait([self.pipe], None if deadline is None else deadline - time.monotonic()):
                 self.alive = False
-                raise EvaluationError(TIMEOUT, f"took longer than executor.timeout={timeout} s")
+                reason = f"took longer than executor.timeout={timeout} s"
+                raise EvaluationError(TIMEOUT, reason, timeout or 0.0)
             worked, value = pickle.loads(self.pipe.recv_bytes())
         except (EOFError, OSError):
             self.alive = False
-            raise EvaluationError(*self._death()) from None
+            raise EvaluationError(*self._death(), time.monotonic() - began) from None
         if not worked:
             raise EvaluationError(*value)
         return value
@@ -235,7 +237,7 @@ def _work(pipe: Connection, threads: int) -> None:
             sent = pickle.dumps(answer)
         except Exception as error:
             known = classify(error)
-            sent = pickle.dumps((False, (known.status, known.reason)))
+            sent = pickle.dumps((False, (known.status, known.reason, known.seconds)))
         pipe.send_bytes(sent)
 
 

@@ -50,7 +50,7 @@ def fit(
     try:
         return _fit(model, data, recipe, seed, train_on, evaluate_on, max_seconds, on_epoch)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise EvaluationError(OOM, str(error).splitlines()[0][:300]) from error
+        raise EvaluationError(OOM, " ".join(str(error).split())[:300] or "no memory") from error
 
 
 def _fit(model, data, recipe, seed, train_on, evaluate_on, max_seconds, on_epoch) -> History:

@@ -1,8 +1,8 @@
 """SGD, Adam and RMSProp by TensorFlow's fused kernels: one operation a variable.
 
-The formulas are those of `keras.optimizers`; the tests work them out by hand. A Keras optimiser makes
-five to fifteen operations a variable instead, which is a third of the time it takes to trace a
-network that is trained for a few seconds.
+The formulas are those of `keras.optimizers`; the tests work them out by hand. A Keras optimiser
+makes five to fifteen operations a variable instead, which is a third of the time it takes to trace
+a network that is trained for a few seconds.
 """
 
 from collections.abc import Sequence

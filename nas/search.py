@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from nas.executors import classify
 from nas.store import Store, Unsaved
-from nas.trial import CRASHED, NAN, OK, EvaluationError, Proposal, Trial
+from nas.trial import CRASHED, INVALID, NAN, OK, EvaluationError, Proposal, Trial
 
 Metrics = dict[str, Any]
 Evaluate = Callable[[int, Proposal], Metrics]
@@ -149,7 +150,13 @@ class _Run:
 def _timed(evaluate: Evaluate, i: int, proposal: Proposal) -> tuple[Metrics, float]:
     """Runs in the worker: its metrics, and the seconds it took or that a table recorded."""
     start = time.perf_counter()
-    metrics = dict(evaluate(i, proposal))
+    try:
+        metrics = dict(evaluate(i, proposal))
+    except Exception as error:
+        known = classify(error)
+        if known.status != INVALID:  # which is refused before it costs anything
+            known.seconds = time.perf_counter() - start
+        raise EvaluationError(known.status, known.reason, known.seconds) from error
     return metrics, metrics.pop("seconds", time.perf_counter() - start)
 
 
@@ -158,7 +165,7 @@ def _trial(i: int, proposal: Proposal, future: concurrent.futures.Future, reward
     try:
         metrics, seconds = future.result()
     except EvaluationError as error:
-        return Trial(i, proposal, None, status=error.status, reason=error.reason)
+        return Trial(i, proposal, None, {}, error.seconds, error.status, error.reason)
     except concurrent.futures.CancelledError:
         return Trial(i, proposal, None, status=CRASHED, reason="cancelled")
     value = float(reward(metrics))

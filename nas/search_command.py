@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,7 @@ def build(config: DictConfig) -> dict[str, Any]:
     seed = config.seed
     if not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed must be an integer of at least 0, got {seed}; set seed=0")
-    if config.max_trials is None or config.max_trials < 1:
-        raise ConfigError(f"max_trials must be at least 1, got {config.max_trials}")
+    check_limits(config)
     parts = {"seed": seed} | benchmark(config)
     parts["controller"] = make(config.controller, "controller", **parts)
     parts["evaluate"] = make(config.evaluator, "evaluator", **parts)
@@ -59,6 +59,17 @@ def build(config: DictConfig) -> dict[str, Any]:
     if parts["dataset"] is not None:
         parts["dataset"]()  # data that are not there are told now
     return parts
+
+
+def check_limits(config: Mapping[str, Any]) -> None:
+    """Raises ConfigError where a limit of a search is not one."""
+    for name in ("max_trials", "max_failures"):
+        value = config[name]
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name} must be a whole number of at least 1, got {value}")
+    seconds = config["max_seconds"]
+    if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+        raise ConfigError(f"max_seconds must be a number above 0, or null, got {seconds}")
 
 
 def benchmark(config: DictConfig) -> dict[str, Any]:
@@ -109,28 +120,23 @@ def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
                 on_trial=loggers.trial,
             )
     except TooManyFailures as error:
-        stopped = str(error)
+        stopped = f"search stopped: {error}"
         trials = sorted(store.trials(), key=lambda trial: trial.id)
     top = best(trials)
     summary = _summary(config, parts["space"], trials, choices) | {"stopped": stopped}
     before = runs.read_summary(run_dir)
     if top is not None and config.retrain.seeds and stopped is None:
-        done = before.get("retrained")
-        if (
-            done
-            and before["best"]["trial"] == top.id
-            and done["seeds"] == list(config.retrain.seeds)
-        ):
-            summary["retrained"] = done
-        else:
-            summary["retrained"] = _retrain(config, parts, top, run_dir, loggers)
+        try:
+            summary["retrained"] = _retrained(config, parts, top, run_dir, before, loggers)
+        except ConfigError as error:  # what the search has found is kept and reported
+            stopped = summary["stopped"] = str(error)
     summary["wall_seconds"] = before.get("wall_seconds", 0.0) + time.perf_counter() - start
     runs.write_summary(run_dir, summary)
     page = _report(run_dir, parts["space"])
     loggers.finish(summary, parts["space"])
     loggers.message(f"report: {page}")
     if stopped:
-        raise ConfigError(f"search stopped: {stopped}")
+        raise ConfigError(stopped)
     return None if top is None else top.reward
 
 
@@ -161,10 +167,13 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 
-def _retrain(config, parts, top: Trial, run_dir: Path, loggers) -> dict[str, Any]:
+def _retrained(config, parts, top: Trial, run_dir: Path, before, loggers) -> dict[str, Any]:
+    """The best, large and anew; what an earlier part of this run has retrained stands."""
     from nas.retrain import retrain
 
-    seeds = list(config.retrain.seeds)
+    seeds, done = list(config.retrain.seeds), before.get("retrained")
+    if done and before["best"]["trial"] == top.id and done["seeds"] == seeds:
+        return done
     epochs = parts["retrain_recipe"].epochs
     loggers.retraining(
         f"retraining trial {top.id} on train + validation, {epochs} epochs, seeds {seeds}",

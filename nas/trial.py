@@ -43,12 +43,16 @@ class Trial:
 
 
 class EvaluationError(Exception):
-    """A candidate failed in a way that has a name; `status` is one of STATUSES."""
+    """A candidate failed in a way that has a name; `status` is one of STATUSES.
 
-    def __init__(self, status: str, reason: str):
-        super().__init__(status, reason)  # both in args, so that it survives pickling
+    seconds: what it cost until then.
+    """
+
+    def __init__(self, status: str, reason: str, seconds: float = 0.0):
+        super().__init__(status, reason, seconds)  # all in args, so that it survives pickling
         self.status = status
         self.reason = reason
+        self.seconds = seconds
 
 
 class ConfigError(ValueError):

@@ -117,7 +117,9 @@ def test_a_misspelled_setting_of_a_sweep_is_told_as_well():
     "args, told",
     [
         (("seed=-1",), "seed must be an integer of at least 0, got -1; set seed=0"),
-        (("max_trials=0",), "max_trials must be at least 1, got 0"),
+        (("max_trials=0",), "max_trials must be a whole number of at least 1, got 0"),
+        (("max_trials=many",), "max_trials must be a whole number of at least 1, got many"),
+        (("max_seconds=-5",), "max_seconds must be a number above 0, or null, got -5"),
         (("recipe.learning_rate=0",), "recipe.learning_rate must be positive, got 0"),
         (("executor.workers=0",), "executor.workers must be at least 1, got 0"),
         (("dataset=npz", "dataset.path=gone.npz"), "dataset.path must be an .npz file that exists"),

@@ -1,5 +1,6 @@
 """nas retrain: of a run, of a trial, of a genotype; several seeds; the test split once each."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from nas.skeleton import ImageSkeleton
 from nas.store import Store
 from nas.trial import NAN, ConfigError, EvaluationError
 from search_spaces.nasbench201 import NASBench201
-from tests.command import TINY, nas, refused
+from tests.command import QUICK, TINY, nas, refused
 from tests.small_images import make, some
 
 TRIVIAL = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
@@ -220,3 +221,15 @@ def test_a_run_without_success_has_nothing_to_retrain(searched, tmp_path):
     with Store(run) as store:
         store._db.execute("UPDATE trials SET reward = NULL, status = 'nan'")
     assert "has no trial that succeeded: nothing to retrain" in refused("retrain", str(run))
+
+
+def test_a_search_whose_retraining_fails_keeps_its_report(tmp_path):
+    told = refused(
+        "search", *QUICK, "controller=random", "space=nasbench201", "max_trials=2",
+        "retrain.seeds=[0]", f"run_dir={tmp_path}", *(f"retrain.{item}" for item in TINY),
+        "retrain.recipe.learning_rate=1e30",
+    )  # fmt: skip
+    assert "retraining from seed 0 ended as nan" in told
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["trials"], summary["retrained"]) == (2, None)
+    assert (tmp_path / "report.html").is_file()

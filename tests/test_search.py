@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import json
+import time
 
 import numpy as np
 import pytest
@@ -185,3 +186,15 @@ def test_a_trial_is_what_was_proposed(tmp_path):
     trials, _ = run(tmp_path, max_trials=3)
     assert all(dataclasses.is_dataclass(trial) and trial.status == "ok" for trial in trials)
     assert all(trial.metrics == {"score": trial.reward} for trial in trials)
+
+
+def test_a_failed_trial_costs_the_time_it_took_and_a_refused_one_nothing(tmp_path):
+    def evaluate(trial_id, proposal):
+        if trial_id:
+            raise EvaluationError(INVALID, "too large")
+        time.sleep(0.05)
+        raise EvaluationError(NAN, "the loss is nan")
+
+    trials, _ = run(tmp_path, evaluate=evaluate, max_trials=2)
+    assert 0.05 <= trials[0].seconds < 5
+    assert trials[1].seconds == 0
