@@ -2,40 +2,17 @@
 
 Zoph & Le 2017 (arXiv:1611.01578, section 4.2; TensorFlow's nas_cell.py), Pham et al. 2018
 (arXiv:1802.03268, section 2.1; the authors' second code, enas_lm), Liu et al. 2019
-(arXiv:1806.09055, section 3; rnn/model.py). The graphs themselves are data, genotypes.json.
-
-ENAS' cell has been published in three forms that are not the same: `enas_lm` is the one of the
-authors' corrected code, `enas_rnn` that of their first, `enas_rnn_darts` the paper's figure as
-DARTS' code has it. They differ in the functions' order and in what is averaged at the end.
+(arXiv:1806.09055, section 3; rnn/model.py). The graphs
+themselves are data: search_spaces/recurrent_genotypes.py.
 """
-
-import dataclasses
-import functools
-from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 
 from nas.language_skeleton import LanguageSkeleton
-from nas.trial import ConfigError
-from search_spaces.genotypes import read
 from search_spaces.recurrent import Noise, RecurrentCell, States, mask
+from search_spaces.recurrent_genotypes import Nodes, published
 
 ACTIVATIONS = {"tanh": tf.tanh, "relu": tf.nn.relu, "sigmoid": tf.sigmoid, "identity": tf.identity}
-ENAS_LM = ("tanh", "relu", "sigmoid", "identity")
-ENAS_FIRST = ("tanh", "relu", "identity", "sigmoid")
-
-
-@dataclasses.dataclass(frozen=True)
-class Nodes:
-    """State 0 is made of input and last output by `first`; node k, from 1, has a function of one.
-
-    nodes[k - 1] is (function, the earlier state it reads); the states in `outputs` are averaged.
-    """
-
-    first: str
-    nodes: tuple[tuple[str, int], ...]
-    outputs: tuple[int, ...]
 
 
 class NASCell(RecurrentCell):
@@ -82,10 +59,10 @@ class NodesCell(RecurrentCell):
         units: int,
         skeleton: LanguageSkeleton,
         *,
-        genotype: str = "darts_rnn_v2",
+        genotype: str | Nodes = "darts_rnn_v2",
     ):
         super().__init__(inputs, units, skeleton)
-        self.genotype = published(genotype)
+        self.genotype = genotype if isinstance(genotype, Nodes) else published(genotype)
         self.kernel = self.weights_of("kernel", inputs, 2 * units)
         self.recurrent_kernel = self.weights_of("recurrent_kernel", units, 2 * units)
         # The nodes that read a state have their weights side by side: one product for all.
@@ -133,38 +110,3 @@ def _highway(gates: tf.Tensor, state: tf.Tensor, function: str) -> tf.Tensor:
 
 def _masked(x: tf.Tensor, noise: Noise, name: str) -> tf.Tensor:
     return x * noise[name] if noise and name in noise else x
-
-
-@functools.cache
-def published(name: str) -> Nodes:
-    """A recurrent cell of genotypes.json. Raises ConfigError where there is none of that name."""
-    known = {n: e for n, e in read().items() if e["encoding"] in DECODERS}
-    if name not in known:
-        raise ConfigError(
-            f"cell.genotype must be one of {', '.join(known)}, got {name}; "
-            "set cell.genotype=darts_rnn_v2"
-        )
-    return DECODERS[known[name]["encoding"]](known[name])
-
-
-def _from_darts(entry: Mapping[str, Any]) -> Nodes:
-    nodes = tuple((function, state) for function, state in entry["recurrent"])
-    return Nodes("tanh", nodes, tuple(entry["concat"]))
-
-
-def _from_enas_lm(entry: Mapping[str, Any]) -> Nodes:
-    """Every node but the first state is averaged."""
-    nodes = tuple((ENAS_LM[function], state) for state, function in entry["pairs"])
-    return Nodes("tanh", nodes, tuple(range(1, len(nodes) + 1)))
-
-
-def _from_enas_first(entry: Mapping[str, Any]) -> Nodes:
-    """What no node reads is averaged."""
-    first, *rest = entry["flat"]
-    pairs = zip(rest[::2], rest[1::2], strict=True)
-    nodes = tuple((ENAS_FIRST[function], state) for state, function in pairs)
-    loose = set(range(len(nodes) + 1)) - {state for _, state in nodes}
-    return Nodes(ENAS_FIRST[first], nodes, tuple(sorted(loose)))
-
-
-DECODERS = {"darts_rnn": _from_darts, "enas_lm": _from_enas_lm, "enas_rnn": _from_enas_first}

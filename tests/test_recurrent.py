@@ -15,7 +15,8 @@ from nas.language_skeleton import LanguageSkeleton
 from nas.trial import ConfigError
 from search_spaces.language_model import LanguageModel
 from search_spaces.recurrent import LSTM, over_time
-from search_spaces.recurrent_cells import NASCell, NodesCell, published
+from search_spaces.recurrent_cells import NASCell, NodesCell
+from search_spaces.recurrent_genotypes import published
 
 CONF = Path(str(resources.files("conf")))
 CELLS = {f.stem: OmegaConf.load(f) for f in sorted(CONF.glob("cell/*.yaml"))}

@@ -1,0 +1,109 @@
+"""The recurrent space of ENAS and DARTS: highway nodes, each of which reads one earlier state.
+
+Pham et al. 2018 (arXiv:1802.03268, section 2.1): 12 functions and 11 predecessors, what no node
+reads is averaged: nodes=11, first=null, average=loose. The authors' corrected code (enas_lm) and
+Liu et al. 2019 (arXiv:1806.09055, section 3): 8 nodes behind a first state of tanh, all averaged.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nas.trial import Arch, ConfigError
+from search_spaces.base import Decision, Graph
+from search_spaces.recurrent_genotypes import Nodes, loose_ends, names, published
+from search_spaces.recurrent_space import RecurrentSpace
+
+if TYPE_CHECKING:
+    from search_spaces.language_model import CellMaker
+
+FUNCTIONS = ("tanh", "relu", "sigmoid", "identity")
+AVERAGES = ("all", "loose")
+
+
+class RecurrentNodes(RecurrentSpace):
+    """`nodes` nodes behind the first state.
+
+    Args:
+      functions: among tanh, relu, sigmoid, identity.
+      first: the first state's function; None: it is chosen too.
+      average: "all" nodes behind the first, or the "loose" ones that no node reads.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 8,
+        functions: Sequence[str] = FUNCTIONS,
+        first: str | None = "tanh",
+        average: str = "all",
+    ):
+        if isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 1:
+            raise ConfigError(f"space.nodes must be a whole number, at least 1, got {nodes}")
+        if not functions or not set(functions) <= set(FUNCTIONS):
+            raise ConfigError(
+                f"space.functions must be among {', '.join(FUNCTIONS)}, got {list(functions)}"
+            )
+        if first is not None and first not in FUNCTIONS:
+            raise ConfigError(
+                f"space.first must be null or one of {', '.join(FUNCTIONS)}, got {first}"
+            )
+        if average not in AVERAGES:
+            raise ConfigError(f"space.average must be one of {', '.join(AVERAGES)}, got {average}")
+        self.nodes, self.functions = nodes, tuple(functions)
+        self.first, self.average = first, average
+        decisions = [] if first else [Decision("node0/function", self.functions, node=0)]
+        for k in range(1, nodes + 1):
+            states = tuple(range(k))
+            decisions.append(Decision(f"node{k}/input", states, node=k, anchors=states))
+            decisions.append(Decision(f"node{k}/function", self.functions, node=k))
+        self.decisions = tuple(decisions)
+
+    def genotype(self, arch: Arch) -> Nodes:
+        chosen = self.decode(arch)
+        nodes = tuple(
+            (chosen[f"node{k}/function"], chosen[f"node{k}/input"])
+            for k in range(1, self.nodes + 1)
+        )
+        every = tuple(range(1, self.nodes + 1))
+        outputs = every if self.average == "all" else loose_ends(nodes)
+        return Nodes(self.first or chosen["node0/function"], nodes, outputs)
+
+    def parse(self, text: str) -> Arch:
+        """Also takes the name of a published cell that lies in the space, such as darts_rnn_v2."""
+        if text.strip() not in names():
+            return super().parse(text)
+        cell = published(text.strip())
+        chosen: dict[str, Any] = {} if self.first else {"node0/function": cell.first}
+        for k, (function, state) in enumerate(cell.nodes, 1):
+            chosen |= {f"node{k}/input": state, f"node{k}/function": function}
+        try:
+            arch = self.encode(chosen)
+        except ValueError as error:
+            raise ConfigError(f"genotype={text} must lie in the space: {error}") from None
+        if self.genotype(arch) != cell:
+            raise ConfigError(
+                f"genotype={text} must lie in the space, but begins with {cell.first} and averages "
+                f"states {list(cell.outputs)}; change space.first or space.average"
+            )
+        return arch
+
+    def maker(self, arch: Arch) -> "CellMaker":
+        from search_spaces.recurrent_cells import NodesCell
+
+        genotype = self.genotype(arch)
+        return lambda inputs, units, skeleton: NodesCell(inputs, units, skeleton, genotype=genotype)
+
+    def cell_weights(self, arch: Arch, inputs: int, units: int) -> int:
+        return 2 * units * (inputs + units) + self.nodes * 2 * units * units
+
+    def graph(self, arch: Arch) -> Graph:
+        cell = self.genotype(arch)
+        nodes = [("x", "input", "input"), ("h", "last output", "input")]
+        nodes.append(("state0", cell.first, cell.first))
+        edges = [("x", "state0"), ("h", "state0")]
+        for k, (function, state) in enumerate(cell.nodes, 1):
+            nodes.append((f"state{k}", function, function))
+            edges.append((f"state{state}", f"state{k}"))
+        nodes.append(("output", "mean", "output"))
+        edges += [(f"state{k}", "output") for k in cell.outputs]
+        return Graph(tuple(nodes), tuple(edges))
