@@ -3,7 +3,9 @@
 Each answer is embedded and is the next step's input. A decision is a softmax over its choices. A
 run of yes/no decisions of one node, each pointing at an earlier node j, is one step: node j is
 chosen with probability sigmoid(v . tanh(W_prev h_j + W_curr h_i)), h_j the LSTM's output at the
-last step of node j. Choices that all point at nodes are a softmax over the same scores.
+last step of node j. Choices that all point at nodes are a softmax over the same scores. A node that
+answers nothing, such as an input of a cell, has a learned vector in place of h_j, so that no two of
+them look alike; the paper has no such nodes.
 """
 
 import dataclasses
@@ -45,6 +47,12 @@ def steps_of(space: Space) -> list[Step]:
     return steps
 
 
+def start_nodes(space: Space) -> list[int]:
+    """The nodes that choices point at but no decision belongs to, such as the inputs of a cell."""
+    pointed = {a for d in space.decisions for a in d.anchors or () if a is not None}
+    return sorted(pointed - {d.node for d in space.decisions})
+
+
 class LSTMPolicy:
     """The distribution over architectures, its samples and its gradient steps."""
 
@@ -63,6 +71,7 @@ class LSTMPolicy:
         self.steps = steps_of(space)
         self.width = max(len(decision.choices) for decision in space.decisions)
         self.nodes = 1 + max((d.node for d in space.decisions if d.node is not None), default=0)
+        self.start_nodes = start_nodes(space)
 
         def weight(*shape):
             start = rng.uniform(-init_scale, init_scale, shape).astype(np.float32)
@@ -87,6 +96,9 @@ class LSTMPolicy:
             self.w_curr,
             self.v,
         ]
+        if self.start_nodes:  # last of all, so that a state saved without them can be told
+            self.node_starts = weight(len(self.start_nodes), units)
+            self.variables.append(self.node_starts)
         self.moments = [tf.Variable(tf.zeros_like(v)) for v in self.variables for _ in range(2)]
         self.updates = tf.Variable(0.0)
         self.learning_rate = learning_rate
@@ -132,6 +144,11 @@ class LSTMPolicy:
         return [np.asarray(v) for v in [*self.variables, *self.moments, self.updates]]
 
     def set_weights(self, weights: list[np.ndarray]) -> None:
+        """Takes what `weights` gave, also before there were learned vectors of start nodes."""
+        if self.start_nodes and len(weights) == 3 * len(self.variables) - 2:
+            zero = np.zeros_like(self.node_starts)  # what such a node was then
+            before = len(self.variables) - 1
+            weights = [*weights[:before], zero, *weights[before:-1], zero, zero, weights[-1]]
         for variable, value in zip(
             [*self.variables, *self.moments, self.updates], weights, strict=True
         ):
@@ -189,10 +206,13 @@ class LSTMPolicy:
 
     def _begin(self, n: int) -> dict:
         zero = tf.zeros([n, self.units])
+        nodes = [zero] * self.nodes
+        for row, node in enumerate(self.start_nodes):
+            nodes[node] = tf.repeat(self.node_starts[row : row + 1], n, 0)
         return {
             "input": tf.repeat(tf.convert_to_tensor(self.start), n, 0),
             "cells": [(zero, zero) for _ in self.kernels],  # (h, c) of each layer
-            "nodes": [zero] * self.nodes,  # h at the last step of each node
+            "nodes": nodes,  # h at the last step of each node
         }
 
     def _ahead(self, state: dict, step: Step) -> tuple[tf.Tensor, dict]:

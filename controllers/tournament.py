@@ -1,0 +1,101 @@
+"""Evolution by tournaments in which nobody dies of age.
+
+Pairs (Real et al. 2017, arXiv:1703.01041, section 3.1): of two random members the worse is killed
+and the better is copied, mutated and trained. A share of the population (Liu et al. 2018,
+arXiv:1711.00436, section 3): the best of them is copied and mutated, and nobody is killed;
+`sample_size=0.05 kill_worst=false population_size=200`.
+
+Not said in the papers and chosen here: members of a sample are different ones, ties are broken at
+random; a child that fails leaves the population as it was, so that the member killed for it lives
+again; a first member that fails is replaced by another random one. Of Real et al. 2017 this is the
+selection alone, their mutations and the inheritance of weights are not in it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.trial import Arch, ConfigError, Proposal, Trial
+from search_spaces.base import Space
+
+
+class Tournament:
+    """Mutates the best of a random sample; the worst of it dies, or nobody.
+
+    Args:
+      population_size: random members to begin with.
+      sample_size: members that compete, at least two; below 1: that share of the living.
+      kill_worst: whether the worst of the sample leaves the population.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        seed: int,
+        population_size: int = 1000,
+        sample_size: float = 2,
+        kill_worst: bool = True,
+    ):
+        if population_size < 2:
+            raise ConfigError(
+                f"controller.population_size must be at least 2, got {population_size}"
+            )
+        is_number = 2 <= sample_size <= population_size and sample_size == int(sample_size)
+        if not is_number and not 0 < sample_size < 1:
+            raise ConfigError(
+                "controller.sample_size must be a whole number in [2, controller.population_size="
+                f"{population_size}] or a share in (0, 1), got {sample_size}"
+            )
+        self.space = space
+        self.sample_size, self.kill_worst = sample_size, kill_worst
+        self.rng = np.random.default_rng(seed)
+        self.population: list[tuple[Arch, float]] = []  # the living
+        self.missing = population_size  # first members still to be drawn
+
+    def ask(self, n: int) -> list[Proposal]:
+        proposals: list[Proposal] = []
+        while len(proposals) < n and (self.missing or len(self.population) >= self._competing()):
+            proposals.append(self._next())
+        return proposals
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            notes = trial.proposal.notes
+            if trial.reward is not None:
+                self.population.append((trial.arch, trial.reward))
+            elif "killed" in notes:
+                arch, reward = notes["killed"]
+                self.population.append((tuple(arch), reward))
+            elif "first" in notes:
+                self.missing += 1
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "rng": self.rng.bit_generator.state,
+            "population": [[list(arch), reward] for arch, reward in self.population],
+            "missing": self.missing,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.rng.bit_generator.state = state["rng"]
+        self.population = [(tuple(arch), reward) for arch, reward in state["population"]]
+        self.missing = state["missing"]
+
+    def _competing(self) -> int:
+        if self.sample_size >= 1:
+            return int(self.sample_size)
+        return max(2, round(self.sample_size * len(self.population)))
+
+    def _next(self) -> Proposal:
+        if self.missing:
+            self.missing -= 1
+            return Proposal(self.space.sample(self.rng), notes={"first": True})
+        members = self.rng.choice(len(self.population), self._competing(), replace=False)
+        worst_first = sorted(members.tolist(), key=lambda i: self.population[i][1])
+        child = self.space.mutate(self.population[worst_first[-1]][0], self.rng)
+        if not self.kill_worst:
+            return Proposal(child)
+        arch, reward = self.population.pop(worst_first[0])
+        return Proposal(child, notes={"killed": [list(arch), reward]})
