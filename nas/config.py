@@ -108,12 +108,22 @@ def known_targets() -> set[str]:
 
 
 def conf_files() -> Iterator[tuple[str, Any]]:
-    """(group, file) of every group file of conf/."""
-    for group in resources.files("conf").iterdir():
-        if group.is_dir():
-            for file in group.iterdir():
-                if file.name.endswith(".yaml"):
-                    yield group.name, file
+    """(group, file) of every group file of conf/, and of --config-dir where Hydra was given one."""
+    for folder in (resources.files("conf"), *_config_dirs()):
+        for group in folder.iterdir():
+            if group.is_dir():
+                for file in sorted(group.iterdir(), key=lambda file: file.name):
+                    if file.name.endswith(".yaml"):
+                        yield group.name, file
+
+
+def _config_dirs() -> list[Path]:
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return []
+    sources = HydraConfig.get().runtime.config_sources
+    return [Path(source.path) for source in sources if source.schema == "file" and source.path]
 
 
 def refuse_other_config(

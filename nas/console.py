@@ -149,6 +149,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     if "trials" in summary:
         wall = clock(summary["wall_seconds"])
         lines.append(f"{summary['trials']} trials, {summary['failed']} failed, {wall}")
+        if summary["best"] is None:
+            lines.append("best: none, for every trial failed")
     if best := summary.get("best"):
         measured = best["metrics"].get("valid_accuracy")
         told = "" if measured is None else f", validation accuracy {measured:.4f}"

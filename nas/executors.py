@@ -11,8 +11,10 @@ import pickle
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from nas.quiet import hush_as_asked
@@ -28,7 +30,14 @@ def classify(error: Exception) -> EvaluationError:
     name = type(error).__name__
     text = " ".join(str(error).split())[:300]
     status = OOM if isinstance(error, MemoryError) or name == "ResourceExhaustedError" else CRASHED
-    return EvaluationError(status, f"{name}: {text}")
+    return EvaluationError(status, f"{name}: {text}{_place(error)}")
+
+
+def _place(error: Exception) -> str:
+    """Where it was raised: the innermost line that is not an installed package's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in frame.filename]
+    return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
 
 
 class SerialExecutor(concurrent.futures.Executor):

@@ -3,6 +3,7 @@
 import ast
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,8 +92,7 @@ def test_an_unknown_command_is_told_the_nearest():
     [
         (
             "controller.sample_sze=3",
-            "no setting controller.sample_sze; nearest: controller.sample_size "
-            "(of controller=regularized_evolution)",
+            "no setting controller.sample_sze; nearest: controller.sample_size (of controller=",
         ),
         ("recipe.epoch=3", "no setting recipe.epoch; nearest: recipe.epochs"),
         ("max_trils=3", "no setting or group max_trils; nearest: max_trials"),
@@ -166,7 +166,9 @@ def test_a_search_of_which_all_trials_fail_stops_with_the_reason(tmp_path):
     line = refused(*args, "evaluator._target_=tests.command.Failing")
     assert "search stopped: the last 2 trials failed, the last one as crashed: Valu" in line
     with Store(tmp_path / "run", read_only=True) as store:
-        assert [trial.reason for trial in store.trials()] == ["ValueError: never"] * 2
+        reasons = [trial.reason for trial in store.trials()]
+        assert len(reasons) == 2
+        assert all(re.fullmatch(r"ValueError: never \(command.py:\d+\)", r) for r in reasons)
 
 
 def test_a_target_that_is_not_there_is_told(tmp_path):

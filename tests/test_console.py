@@ -104,4 +104,7 @@ def test_a_clock(seconds, text):
 
 def test_a_search_without_a_success_has_no_best():
     summary = {"trials": 3, "failed": 3, "wall_seconds": 1.0, "best": None, "retrained": None}
-    assert summary_lines(summary) == ["3 trials, 3 failed, 0:01"]
+    assert summary_lines(summary) == [
+        "3 trials, 3 failed, 0:01",
+        "best: none, for every trial failed",
+    ]

@@ -293,7 +293,7 @@ def test_what_cannot_be_built_is_invalid(arch, status, reason):
         seed=0,
     )
     error = SerialExecutor().submit(evaluator, 0, Proposal(arch)).exception()
-    assert (error.status, error.reason) == (status, reason)
+    assert error.status == status and error.reason.startswith(reason)
 
 
 @pytest.mark.parametrize(
