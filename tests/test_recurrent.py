@@ -24,6 +24,12 @@ SEED = tf.constant([1, 2])
 every_cell = pytest.mark.parametrize("maker", CELLS.values(), ids=CELLS)
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Cells draw their weights from Keras' global generator."""
+    keras.utils.set_random_seed(0)
+
+
 def skeleton(**settings):
     return LanguageSkeleton(**({"vocabulary": 10, "init": 0.9} | settings))
 
@@ -91,7 +97,7 @@ def test_a_forget_bias_is_added_to_the_forget_gates():
     states = (tf.ones([2, 4]), tf.ones([2, 4]))
     x = tf.ones([2, 3])
     for ours, other in zip(cell(x, states)[1], biased(x, states)[1], strict=True):
-        np.testing.assert_allclose(ours, other, rtol=1e-6)
+        np.testing.assert_allclose(ours, other, rtol=1e-5, atol=1e-6)
 
 
 def test_nascells_weights():
@@ -139,8 +145,8 @@ def test_nascell_is_the_published_tree(bias):
     function, how, (left, right) = entry["new_h"]
     expected = functions[function](combine[how](value[left], value[right]))
     output, (_, after) = cell(x, (h, c))
-    np.testing.assert_allclose(after, value[entry["new_c"]], rtol=1e-5)
-    np.testing.assert_allclose(output, expected, rtol=1e-5)
+    np.testing.assert_allclose(after, value[entry["new_c"]], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

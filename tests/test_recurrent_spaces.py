@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,6 +17,12 @@ from search_spaces.zoph2017_rnn import ZophRNN
 
 ENAS = {"nodes": 11, "first": None, "average": "loose"}
 SKELETON = LanguageSkeleton(vocabulary=10, units=4, embedding=3, layers=2, init=0.9)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Cells draw their weights from Keras' global generator."""
+    keras.utils.set_random_seed(0)
 
 
 def states(count, seed=0):
@@ -57,8 +64,8 @@ def test_the_worked_example_of_base_2():
     first = np.maximum(np.tanh(x @ w1 + h @ w2) + c, 0)
     expected = 1 / (1 + np.exp(-(first * np.maximum(memory, 0))))
     output, (again, after) = cell(x, (h, c))
-    np.testing.assert_allclose(after, memory, rtol=1e-5)
-    np.testing.assert_allclose(output, expected, rtol=1e-5)
+    np.testing.assert_allclose(after, memory, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(output, again)
 
 
