@@ -187,7 +187,7 @@ class KerasOps:
     def concatenate(self, inputs: Sequence):
         if len(inputs) == 1:
             return inputs[0]
-        pads = paddings([x.shape[1:3] for x in inputs])
+        pads = paddings([x.shape[1:3] if len(x.shape) == 4 else (1, 1) for x in inputs])
         return self.layers.Concatenate()(
             [
                 self.layers.ZeroPadding2D(pad)(x) if pad else x
