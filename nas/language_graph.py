@@ -4,6 +4,7 @@ A model has `zero_states(batch)`, `outputs_of(tokens, states, seed)`, `losses(ou
 search_spaces/language_model.py has them.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -71,7 +72,7 @@ class Training:
         loss, size = 0.0, recipe.steps_per_call or len(starts)
         for at in range(0, len(starts), size):
             part = slice(at, at + size)
-            states, more = self.graph(
+            states, more = self._traced(
                 states,
                 tf.constant(starts[part], tf.int32),
                 tf.constant(steps[part], tf.int32),
@@ -81,6 +82,11 @@ class Training:
             )
             loss += float(more)
         return loss / (recipe.batch_size * int(steps.sum()))
+
+    @functools.cached_property
+    def _traced(self):
+        # Called as it is: through tf.function TensorFlow warns of many models that train briefly.
+        return self.graph.get_concrete_function()
 
     def start_averaging(self) -> None:
         self.averaged.assign(0)
@@ -196,8 +202,11 @@ def make_evaluate(
         start = (tf.constant(0), states, tf.constant(0.0, tf.float64))
         return tf.while_loop(lambda i, *_: i < turns, body, start)[-1]
 
+    zeros = model.zero_states(streams)
+    traced = run.get_concrete_function(zeros)
+
     def call() -> float:
-        return float(run(model.zero_states(streams))) / (len(tokens) - 1)
+        return float(traced(zeros)) / (len(tokens) - 1)
 
     call.graph = run  # type: ignore[attr-defined]  # for the test that it is traced once
     return call

@@ -25,6 +25,19 @@ def metric(metrics: dict[str, Any], *, name: str = "valid_accuracy", sign: float
     return float(sign * metrics[name])
 
 
+def inverse_perplexity(
+    metrics: dict[str, Any], *, scale: float = 80.0, power: float = 2.0
+) -> float:
+    """scale / valid_perplexity^power: Zoph & Le 2017 (section 4.2) pay 80 over its square."""
+    perplexity = metrics.get("valid_perplexity")
+    if perplexity is None:
+        raise ConfigError(
+            "reward=perplexity must have valid_perplexity among the metrics, got "
+            f"{', '.join(metrics)}; set evaluator=language or another reward"
+        )
+    return float(scale / perplexity**power)
+
+
 class LatencyPenalty:
     """Accuracy x (latency / target) ^ exponent: MnasNet's (Tan et al. 2019, section 3).
 

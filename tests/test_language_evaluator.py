@@ -1,0 +1,67 @@
+"""Searching recurrent cells: what a trial of one comes to, and settings that do not go together."""
+
+import functools
+import pickle
+
+import numpy as np
+import pytest
+
+from benchmarks import digits, grammar
+from nas.language_evaluator import TrainLanguageModel
+from nas.language_recipe import LanguageRecipe
+from nas.language_skeleton import LanguageSkeleton
+from nas.recipe import Recipe
+from nas.rewards import inverse_perplexity
+from nas.trial import INVALID, ConfigError, EvaluationError, Proposal
+from search_spaces.recurrent_nodes import RecurrentNodes
+from search_spaces.zoph2017_rnn import ZophRNN
+
+
+def evaluator(space=None, **settings):
+    return TrainLanguageModel(
+        **{
+            "space": space or ZophRNN(),
+            "dataset": functools.partial(grammar.load, train_size=4000, valid_size=500),
+            "skeleton": functools.partial(LanguageSkeleton, units=8, embedding=8, layers=1),
+            "recipe": LanguageRecipe(epochs=2, decay_after=2),
+            "seed": 0,
+        }
+        | settings
+    )
+
+
+def test_a_trial_has_its_perplexities_and_costs_and_repeats_with_its_seed():
+    space = ZophRNN()
+    proposal = Proposal(space.parse("nascell"))
+    evaluate = pickle.loads(pickle.dumps(evaluator(space)))
+    metrics = evaluate(3, proposal)
+    assert metrics == evaluator(space)(3, proposal)
+    assert metrics["valid_perplexity"] == metrics["valid_perplexities"][-1] < 80
+    assert len(metrics["valid_perplexities"]) == metrics["epochs"] == 2
+    assert metrics["parameters"] == 8 * 8 * (8 + 8) + 2 * 80 * 8 + 80
+    assert evaluate(4, proposal)["valid_perplexity"] != metrics["valid_perplexity"]
+    assert evaluate(3, Proposal(proposal.arch, epochs=1))["epochs"] == 1
+
+
+def test_a_child_too_large_is_refused_unbuilt():
+    space = RecurrentNodes()
+    arch = space.sample(np.random.default_rng(0))
+    with pytest.raises(EvaluationError, match="max_parameters=100, got") as caught:
+        evaluator(space, max_parameters=100)(0, Proposal(arch))
+    assert caught.value.status == INVALID
+
+
+def test_what_does_not_go_together_is_named():
+    with pytest.raises(ConfigError, match="recipe of language models, got Recipe; set recipe="):
+        evaluator(recipe=Recipe())
+    space = ZophRNN()
+    with pytest.raises(ConfigError, match="needs a text, got digits; set dataset=grammar"):
+        evaluator(space, dataset=digits.load)(0, Proposal(space.parse("nascell")))
+
+
+def test_zoph_and_les_reward():
+    """80 over the square of the validation perplexity (Zoph & Le 2017, section 4.2)."""
+    assert inverse_perplexity({"valid_perplexity": 4.0}) == 5.0
+    assert inverse_perplexity({"valid_perplexity": 4.0}, power=1.0) == 20.0
+    with pytest.raises(ConfigError, match="must have valid_perplexity .* got valid_accuracy; set"):
+        inverse_perplexity({"valid_accuracy": 0.5})
