@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
     from nas.skeleton import ImageSkeleton
+    from search_spaces.supernet import Supernet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,6 +218,12 @@ class Space:
         """images [batch, height, width, channels] float32 -> logits [batch, classes] float32."""
         ops = KerasOps(skeleton.image_shape)
         return ops.model(self.network(ops, arch, skeleton))
+
+    def supernet(self, skeleton: "ImageSkeleton") -> "Supernet":
+        """The weights of all architectures in one network. Raises ConfigError where none is."""
+        raise ConfigError(
+            f"space must be one with a supernet, got {type(self).__name__}; set space=nasbench201"
+        )
 
     def graph(self, arch: Arch) -> Graph:
         """A drawing of the architecture for the report."""

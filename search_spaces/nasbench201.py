@@ -14,7 +14,7 @@ Departures: "same" padding, which for a stride of 2 pads the other side than PyT
 as He et al. 2015 say, where PyTorch's default is a narrower uniform.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from search_spaces.ops import CountOps, Ops
 
 if TYPE_CHECKING:
     from nas.skeleton import ImageSkeleton
+    from search_spaces.supernet import Supernet
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
@@ -69,20 +70,17 @@ class NASBench201(Space):
 
     def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
         self.check(arch)
-        channels = skeleton.channels
-        x = ops.conv(ops.image(), channels, (3, 3), name="stem_conv")
-        x = ops.batch_norm(x, name="stem_bn")
-        for stage in range(STAGES):
-            if stage:
-                channels *= 2
-                x = _residual(ops, x, channels, f"residual{stage}")
-            if live_edges(arch):
-                for i in range(skeleton.cells):
-                    x = _cell(ops, x, arch, channels, f"stage{stage}_cell{i}")
-            else:  # zeros stay zeros in all further cells of the stage
-                x = ops.zeros(x)
-        x = ops.relu(ops.batch_norm(x, name="last_bn"))
-        return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
+        dead = not live_edges(arch)  # zeros stay zeros in all further cells of the stage
+
+        def cell(ops: Ops, x, channels: int, name: str):
+            return ops.zeros(x) if dead else _cell(ops, x, arch, channels, name)
+
+        return frame(ops, skeleton, cell)
+
+    def supernet(self, skeleton: "ImageSkeleton") -> "Supernet":
+        from search_spaces.nasbench201_supernet import supernet
+
+        return supernet(self, skeleton)
 
     def official_parameters(self, arch: Arch, skeleton: "ImageSkeleton") -> int:
         """Trainable weights as the benchmark counts them: with the edges that carry nothing."""
@@ -91,7 +89,7 @@ class NASBench201(Space):
             if choice in KERNELS and edge not in live:
                 for stage in range(STAGES):
                     channels = skeleton.channels * 2**stage
-                    _conv(dead, (1, 1, channels), channels, choice, "dead")
+                    conv(dead, (1, 1, channels), channels, choice, "dead")
         return self.cost(arch, skeleton).parameters + skeleton.cells * dead.parameters
 
     def graph(self, arch: Arch) -> Graph:
@@ -171,6 +169,21 @@ def live_edges(arch: Arch) -> tuple[int, ...]:
     return tuple(edge for edge in chosen if EDGES[edge][0] in fed and EDGES[edge][1] in used)
 
 
+def frame(ops: Ops, skeleton: "ImageSkeleton", cell: Callable[[Any, Any, int, str], Any]) -> Any:
+    """What stands round the cells, from the image to the logits. cell(ops, x, channels, name)."""
+    channels = skeleton.channels
+    x = ops.conv(ops.image(), channels, (3, 3), name="stem_conv")
+    x = ops.batch_norm(x, name="stem_bn")
+    for stage in range(STAGES):
+        if stage:
+            channels *= 2
+            x = _residual(ops, x, channels, f"residual{stage}")
+        for i in range(skeleton.cells):
+            x = cell(ops, x, channels, f"stage{stage}_cell{i}")
+    x = ops.relu(ops.batch_norm(x, name="last_bn"))
+    return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
+
+
 def _cell(ops: Ops, x, arch: Arch, channels: int, name: str):
     """x [batch, height, width, channels] -> the same shape; `arch` has a live edge."""
     nodes, rectified = {0: x}, {}  # a node's ReLU is the same for all convolutions that read it
@@ -187,12 +200,12 @@ def _cell(ops: Ops, x, arch: Arch, channels: int, name: str):
         else:
             if a not in rectified:
                 rectified[a] = ops.relu(nodes[a])
-            y = _conv(ops, rectified[a], channels, arch[edge], f"{name}_edge{a}{b}")
+            y = conv(ops, rectified[a], channels, arch[edge], f"{name}_edge{a}{b}")
         sums[b].append(y)
     return ops.add(sums[OUTPUT])
 
 
-def _conv(ops: Ops, rectified, channels: int, choice: int, name: str):
+def conv(ops: Ops, rectified, channels: int, choice: int, name: str):
     x = ops.conv(rectified, channels, KERNELS[choice], name=f"{name}_conv")
     return ops.batch_norm(x, name=f"{name}_bn")
 

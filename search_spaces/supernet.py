@@ -1,0 +1,116 @@
+"""A supernet: the weights of all architectures of a space in one network, which is traced once.
+
+The architecture enters as a tensor. As [decisions] int32 only the branches that it has chosen run,
+forwards and backwards: one path, as in ENAS (Pham et al. 2018, arXiv:1802.03268, section 2) and
+SPOS (Guo et al. 2020, arXiv:1904.00420, section 3.1). As gates [decisions, choices] float32 all
+run and are added up: softmax gates are DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.2),
+one-hot ones with a gradient GDAS (Dong & Yang 2019, arXiv:1910.04465, section 3.2), which
+here pays for all branches where its authors' code runs the drawn one alone.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from nas.trial import Arch
+from search_spaces.ops import KerasOps
+from search_spaces.supernet_ops import Path, SupernetOps
+
+if TYPE_CHECKING:
+    from nas.skeleton import ImageSkeleton
+
+
+class Supernet:
+    """What `space.supernet(skeleton)` gives.
+
+    Args:
+      write: writes the network with a SupernetOps, from its image to the logits.
+      live: arch [..., decisions] int32 -> the same with choices that change nothing as the space's
+        own `build` takes them; None where every choice counts. Gates are taken as they are.
+
+    groups: the trainable variables, by the branches that they lie in; () lie in none.
+    """
+
+    def __init__(
+        self,
+        space,
+        skeleton: "ImageSkeleton",
+        write: Callable[[SupernetOps], Any],
+        live: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    ):
+        self.space, self.skeleton = space, skeleton
+        self.write, self.live = write, live or (lambda arch: arch)
+        self._ops = SupernetOps(skeleton.image_shape)
+        self.write(self._ops)  # makes every layer
+        self.groups: dict[Path, list[keras.Variable]] = {}
+        for name, layer in self._ops.made.items():
+            self.groups.setdefault(self._ops.paths[name], []).extend(layer.trainable_variables)
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        choice: tf.Tensor,
+        *,
+        training: bool,
+        batch_statistics: bool = False,
+        seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """images [batch, height, width, channels] -> logits [batch, classes] float32.
+
+        Args:
+          choice: an architecture [decisions] int32, or gates [decisions, choices] float32.
+          batch_statistics: outside of training, normalise by the batch's own moments and not by the
+            moving averages, which mix all architectures.
+          seed: [2] int32, of dropout in training.
+        """
+        choice = self._read(choice)
+        self._ops.begin(
+            images, choice, training=training, batch_statistics=batch_statistics, seed=seed
+        )
+        return self.write(self._ops)
+
+    def active(self, choice: tf.Tensor) -> list[tf.Tensor | bool]:
+        """Of each of `groups`, whether the choice uses it: [] bool, or True where all do."""
+        choice = self._read(choice)
+        if choice.shape.rank == 1:
+            return [_all(choice[d] == k for d, k in path) for path in self.groups]
+        return [_all(choice[d, k] != 0 for d, k in path) for path in self.groups]
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All, the moving averages of normalizations included, in an order that does not change."""
+        return [v for layer in self._ops.made.values() for v in layer.variables]
+
+    def layers(self, arch: Arch) -> dict[str, keras.layers.Layer]:
+        """The layers of an architecture, by the names that they have in `space.build(arch)`."""
+        live = self.live(tf.constant(arch, tf.int32)).numpy()
+        ops = self._ops
+        return {
+            ops.static_names[name]: layer
+            for name, layer in ops.made.items()
+            if all(live[d] == k for d, k in ops.paths[name])
+        }
+
+    def static(self, arch: Arch) -> keras.Model:
+        """The network of one architecture, over the supernet's own layers."""
+        ops = KerasOps(self.skeleton.image_shape, reuse=self.layers(arch))
+        return ops.model(self.space.network(ops, arch, self.skeleton))
+
+    def _read(self, choice: tf.Tensor) -> tf.Tensor:
+        choice = tf.convert_to_tensor(choice)
+        decisions = len(self.space.decisions)
+        if choice.shape.rank not in (1, 2) or choice.shape[0] != decisions:
+            raise ValueError(
+                f"a choice must be an architecture [{decisions}] int32 or gates [{decisions}, "
+                f"choices] float32, got {choice.shape} {choice.dtype.name}"
+            )
+        return self.live(choice) if choice.shape.rank == 1 else choice
+
+
+def _all(conditions) -> tf.Tensor | bool:
+    result: tf.Tensor | bool = True
+    for condition in conditions:
+        result = condition if result is True else tf.logical_and(result, condition)
+    return result
