@@ -45,7 +45,7 @@ def fit(
       max_seconds: checked after every epoch.
 
     Returns: train_perplexity (of the training itself, dropouts and all), valid_perplexity and
-      seconds of every epoch; test_perplexity of the last.
+      seconds (of the training alone) of every epoch; test_perplexity of the last.
 
     Raises EvaluationError: NAN, TIMEOUT or OOM.
     """
@@ -63,30 +63,19 @@ def _fit(model, data, recipe, seed, test, checkpoint, max_seconds, on_epoch) -> 
         progress = Progress.load(checkpoint, progress.now)
         progress.now.restore(training)
     while progress.epochs < recipe.epochs:
-        began, number = time.perf_counter(), progress.epochs
-        loss = training.epoch(number, progress.rolled_back)
-        seconds = time.perf_counter() - began
-        if not math.isfinite(loss):
-            _roll_back(progress, training, recipe, loss)
+        number = progress.epochs
+        values = _train_and_validate(training, evaluate, progress)
+        if values is None:
             continue
-        now = Snapshot.of(training)
-        now.restore_tested(training)
-        valid_loss = evaluate()
-        now.restore(training)
-        values = {
-            "train_perplexity": math.exp(loss),
-            "valid_perplexity": perplexity(valid_loss),
-            "seconds": seconds,
-        }
         earlier = progress.history.get("valid_perplexity", [])
         if (
             recipe.nonmonotone
-            and now.averaged < 0
+            and int(training.averaged) < 0
             and starts_averaging(earlier, values["valid_perplexity"], recipe.nonmonotone)
         ):
             training.start_averaging()
-            now = Snapshot.of(training)
-        progress.add(now, values, keep_best=recipe.keep_best or recipe.rollbacks > 0)
+        keep_best = recipe.keep_best or recipe.rollbacks > 0
+        progress.add(Snapshot.of(training), values, keep_best=keep_best)
         if checkpoint is not None:
             progress.save(checkpoint)
         if on_epoch is not None:
@@ -100,9 +89,29 @@ def _fit(model, data, recipe, seed, test, checkpoint, max_seconds, on_epoch) -> 
     return progress.history
 
 
+def _train_and_validate(training, evaluate, progress) -> dict[str, float] | None:
+    """One epoch; None where it failed and was rolled back."""
+    began = time.perf_counter()
+    loss = training.epoch(progress.epochs, progress.rolled_back)
+    seconds = time.perf_counter() - began
+    now = Snapshot.of(training)
+    now.restore_tested(training)
+    valid_loss = evaluate()
+    now.restore(training)
+    for name, value in (("loss", loss), ("validation loss", valid_loss)):
+        if not math.isfinite(value):
+            _roll_back(progress, training, name, value)
+            return None
+    return {
+        "train_perplexity": perplexity(loss),
+        "valid_perplexity": perplexity(valid_loss),
+        "seconds": seconds,
+    }
+
+
 def perplexity(loss: float) -> float:
-    """exp(loss), infinite where that overflows. loss: nats a token."""
-    return math.exp(loss) if loss < 700 else math.inf
+    """exp(loss), at most 1e300. loss: nats a token."""
+    return min(math.exp(min(loss, 700.0)), 1e300)
 
 
 def build(maker: Callable[[], keras.Model], seed: int) -> keras.Model:
@@ -111,10 +120,10 @@ def build(maker: Callable[[], keras.Model], seed: int) -> keras.Model:
     return maker()
 
 
-def _roll_back(progress, training, recipe, loss: float) -> None:
+def _roll_back(progress, training, name: str, value: float) -> None:
     """Goes back to the best weights; the epoch is tried again with other random numbers."""
-    if progress.rolled_back >= recipe.rollbacks:
-        raise EvaluationError(NAN, f"the loss is {loss} after epoch {progress.epochs + 1}")
+    if progress.rolled_back >= training.recipe.rollbacks:
+        raise EvaluationError(NAN, f"the {name} is {value} after epoch {progress.epochs + 1}")
     progress.rolled_back += 1
     (progress.best or progress.now).restore(training)
 

@@ -410,6 +410,13 @@ def test_a_loss_that_is_not_finite_ends_or_rolls_back(monkeypatch):
     assert caught.value.status == NAN
 
 
+def test_a_validation_loss_that_is_not_finite_is_a_failure_as_well(monkeypatch):
+    monkeypatch.setattr(language, "make_evaluate", lambda *_: lambda: math.inf)
+    with pytest.raises(EvaluationError, match="the validation loss is inf after epoch 1") as caught:
+        language.fit(network(), small_text(), recipe(), seed=0)
+    assert caught.value.status == NAN
+
+
 def test_time_runs_out():
     with pytest.raises(EvaluationError, match="1 of 2 epochs took") as caught:
         language.fit(network(), small_text(), recipe(), seed=0, max_seconds=0.0)
