@@ -90,7 +90,7 @@ class TrainFromScratch:
         data = self.dataset()
         skeleton = self.skeleton(image_shape=data.image_shape, classes=data.classes)
         recipe = self.recipe.replace(epochs=proposal.epochs) if proposal.epochs else self.recipe
-        with _building():
+        with building():
             cost = self.space.cost(proposal.arch, skeleton)
         self._refuse(cost, recipe.batch_size)
         history = self._learn(proposal.arch, skeleton, recipe, trial_seed(self.seed, trial_id))
@@ -118,12 +118,12 @@ class TrainFromScratch:
         try:
             return self._trained(arch, skeleton, recipe, seed, on_epoch)
         finally:
-            _forget()
+            forget()
 
     def _trained(self, arch, skeleton, recipe, seed: int, on_epoch) -> dict[str, list[float]]:
         from nas import image
 
-        with _building():
+        with building():
             model = image.build(self.space, arch, skeleton, recipe, seed)
         return image.fit(
             model,
@@ -157,7 +157,7 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _forget() -> None:
+def forget() -> None:
     """Models are cycles: without a collection they outlive many trials. Keras' reset makes one."""
     import keras
 
@@ -166,7 +166,7 @@ def _forget() -> None:
 
 
 @contextlib.contextmanager
-def _building() -> Iterator[None]:
+def building() -> Iterator[None]:
     """What does not fit together (Keras: a size below 1, shapes that differ) is `invalid`."""
     try:
         yield

@@ -1,15 +1,11 @@
 """Function-preserving transforms: a network becomes a larger one that computes the same.
 
 Wider and deeper as Net2Net (Chen, Goodfellow & Shlens 2016, arXiv:1511.05641), through batch
-normalization, sums and concatenations as EAS (Cai et al. 2018, arXiv:1707.04873; code han-cai/EAS);
-skips as Auto-Keras (Jin, Song & Hu 2019, arXiv:1806.10282; code 0.3.7): an added skip is a 1x1
-convolution of zeros, a concatenated one is followed by a 1x1 convolution that is the identity.
+normalization, sums and concatenations as EAS (Cai et al. 2018, arXiv:1707.04873; code han-cai/EAS).
 
 Each transform takes a Network and its weights and gives both anew; what it was given stays as it
-is. A transform that cannot preserve the function raises ValueError and says why.
-
-Departures: a skip's convolution has no batch normalization behind it, and noise is not added to its
-zeros, which have a gradient without it.
+is. A transform that cannot preserve the function raises ValueError and says why. Those that add
+skips are in `nas/morphism_skips.py`, what carries weights to a larger network in `nas/carry.py`.
 """
 
 import numpy as np
@@ -129,48 +125,6 @@ def deeper(
     return network.insert(after, layers, after, readers), new
 
 
-def add_skip(
-    network: Network, weights: Weights, source: str, target: str, name: str
-) -> tuple[Network, Weights]:
-    """Adds to what `target` gives a 1x1 convolution `name` of `source`, which is zero.
-
-    Its stride makes the source as small as the target. Raises ValueError where the source is not
-    an earlier layer, is smaller, or cannot be divided so.
-    """
-    strides = _ratio(network, source, target)
-    channels_in, channels = network.shapes[source][2], network.shapes[target][2]
-    layers = [
-        conv_layer(name, source, channels, (1, 1), strides=strides),
-        make_layer(f"{name}_add", "add", [target, name]),
-    ]
-    zeros = np.zeros((1, 1, channels_in, channels), np.float32)
-    return network.insert(target, layers, target), weights | {f"{name}/kernel": zeros}
-
-
-def concat_skip(
-    network: Network, weights: Weights, source: str, target: str, name: str
-) -> tuple[Network, Weights]:
-    """Behind `target`: itself and `source`, concatenated, then a 1x1 convolution `name` back.
-
-    The convolution copies the target's channels and ignores the source's. A larger source is max
-    pooled. Raises ValueError as `add_skip`.
-    """
-    down, across = _ratio(network, source, target)
-    if down != across:
-        raise ValueError(f"{source} must be as many times higher than {target} as it is wider")
-    channels_in, channels = network.shapes[source][2], network.shapes[target][2]
-    layers, read = [], source
-    if down > 1:
-        read = f"{name}_pool"
-        settings = {"size": down, "strides": down, "padding": "same"}
-        layers.append(make_layer(read, "max_pool", [source], **settings))
-    layers.append(make_layer(f"{name}_concat", "concatenate", [target, read]))
-    layers.append(conv_layer(name, f"{name}_concat", channels, (1, 1)))
-    kernel = np.concatenate([np.eye(channels), np.zeros((channels_in, channels))])
-    new = weights | {f"{name}/kernel": kernel[None, None].astype(np.float32)}
-    return network.insert(target, layers, target), new
-
-
 def _spread(network: Network, name: str, chosen: np.ndarray):
     """Which layers are widened by what, and the map of every layer's channels, None: unchanged."""
     made = {name: chosen}
@@ -263,21 +217,3 @@ def _identity_norm(name: str, channels: int, moments: Moments | None) -> Weights
         f"{name}/{weight}": np.asarray(value, np.float32)
         for weight, value in zip(_MOMENTS, values, strict=True)
     }
-
-
-def _ratio(network: Network, source: str, target: str) -> tuple[int, int]:
-    """How many times the source is larger than the target: the strides of a skip."""
-    if network.position(source) >= network.position(target):
-        raise ValueError(f"a skip must start before {target}, got {source}")
-    if network.is_flat(source) or network.is_flat(target):
-        raise ValueError(f"a skip must join images, got {source} and {target}")
-    ratios = []
-    for big, small in zip(network.shapes[source][:2], network.shapes[target][:2], strict=True):
-        ratio = max(1, round(big / small))
-        if -(-big // ratio) != small:
-            raise ValueError(
-                f"{source} must be a whole number of times as large as {target}, "
-                f"got {network.shapes[source][:2]} and {network.shapes[target][:2]}"
-            )
-        ratios.append(ratio)
-    return ratios[0], ratios[1]

@@ -1,9 +1,8 @@
 """A network as plain data: layers with their inputs, which transforms of `nas/morphism.py` change.
 
-A Recorder is an `ops` (search_spaces/ops.py) that writes down what a space asks it for, so every
-space that writes its network with ops can be described; `Network.write` gives the description to
-another ops, which builds or counts it. Weights are kept apart, a dict of arrays by "layer/weight",
-named as Keras names them. Nothing here imports TensorFlow.
+A Recorder (`nas/morphism_record.py`) describes the network of a space; `Network.write` gives the
+description to another `ops` (search_spaces/ops.py), which builds or counts it. Weights are kept
+apart, a dict of arrays by "layer/weight", named as Keras names them. No TensorFlow is imported.
 """
 
 import dataclasses
@@ -93,7 +92,7 @@ class Network:
         for layer in self.layers:
             inputs = [made[name] for name in layer.inputs]
             settings = dict(layer.settings)
-            if _is_named(layer.kind):
+            if is_named(layer.kind):
                 settings["name"] = layer.name
             given = [inputs] if layer.kind in _SEVERAL else inputs
             made[layer.name] = getattr(ops, layer.kind)(*given, **settings)
@@ -135,7 +134,9 @@ class Network:
         """The height, width and channels of what each layer gives."""
         shapes: dict[str, Shape] = {}
         for layer in self.layers:
-            shapes[layer.name] = _shape(layer, [shapes[i] for i in layer.inputs], self.image_shape)
+            shapes[layer.name] = shape_of(
+                layer, [shapes[i] for i in layer.inputs], self.image_shape
+            )
         return shapes
 
     def is_flat(self, name: str) -> bool:
@@ -164,99 +165,19 @@ class Network:
         for layer in self.layers:
             left_out = {"initializer"} | (set() if widths else {WIDTHS.get(layer.kind)})
             settings = tuple((k, v) for k, v in layer.settings if k not in left_out)
-            name = layer.name if _is_named(layer.kind) else None
+            name = layer.name if is_named(layer.kind) else None
             inputs = tuple(keys[i] for i in layer.inputs)
             # A hash in place of nested tuples, whose comparison would visit every path.
             keys[layer.name] = hash((layer.kind, name, settings, inputs))
         return keys
 
 
-class Recorder:
-    """An ops whose tensors are names of layers."""
-
-    def __init__(self, image_shape: Sequence[int]):
-        height, width, channels = image_shape
-        self.image_shape = height, width, channels
-        self.layers: list[Layer] = []
-        self._shapes: dict[str, Shape] = {}
-
-    def network(self, output: str) -> Network:
-        return Network(self.image_shape, tuple(self.layers), output)
-
-    def image(self) -> str:
-        return self._add(make_layer("image", "image", []))
-
-    def shape(self, x: str) -> Shape:
-        return self._shapes[x]
-
-    def conv(self, x: str, filters: int, kernel, *, name: str, **settings: Any) -> str:
-        return self._add(conv_layer(name, x, filters, kernel, **settings))
-
-    def depthwise(self, x: str, kernel, *, strides: int = 1, dilation: int = 1, name: str) -> str:
-        settings = {"kernel": tuple(kernel), "strides": strides, "dilation": dilation}
-        return self._add(make_layer(name, "depthwise", [x], **settings))
-
-    def batch_norm(self, x: str, *, name: str) -> str:
-        return self._add(make_layer(name, "batch_norm", [x]))
-
-    def dense(self, x: str, units: int, *, name: str, dtype: str | None = None) -> str:
-        return self._add(make_layer(name, "dense", [x], units=units, dtype=dtype))
-
-    def classifier(
-        self, x: str, classes: int, *, dropout: float, bias: bool = True, name: str = "logits"
-    ) -> str:
-        settings = {"classes": classes, "dropout": dropout, "bias": bias}
-        return self._add(make_layer(name, "classifier", [x], **settings))
-
-    def relu(self, x: str) -> str:
-        return self._unnamed("relu", [x])
-
-    def max_pool(self, x: str, size: int, *, strides: int, padding: str = "same") -> str:
-        return self._unnamed("max_pool", [x], size=size, strides=strides, padding=padding)
-
-    def avg_pool(self, x: str, size: int, *, strides: int, padding: str = "same") -> str:
-        return self._unnamed("avg_pool", [x], size=size, strides=strides, padding=padding)
-
-    def shift(self, x: str) -> str:
-        return self._unnamed("shift", [x])
-
-    def first(self, x: str, channels: int) -> str:
-        return self._unnamed("first", [x], channels=channels)
-
-    def zeros(self, x: str) -> str:
-        return self._unnamed("zeros", [x])
-
-    def drop_path(self, x: str, rate: float) -> str:
-        return self._unnamed("drop_path", [x], rate=rate)
-
-    def dropout(self, x: str, rate: float) -> str:
-        return self._unnamed("dropout", [x], rate=rate)
-
-    def add(self, inputs: Sequence[str]) -> str:
-        return self._unnamed("add", inputs) if len(inputs) > 1 else inputs[0]
-
-    def concatenate(self, inputs: Sequence[str]) -> str:
-        return self._unnamed("concatenate", inputs) if len(inputs) > 1 else inputs[0]
-
-    def auxiliary(self, head) -> None:
-        pass
-
-    def _unnamed(self, kind: str, inputs: Sequence[str], **settings: Any) -> str:
-        return self._add(make_layer(f"{kind}{len(self.layers)}", kind, inputs, **settings))
-
-    def _add(self, layer: Layer) -> str:
-        inputs = [self._shapes[i] for i in layer.inputs]
-        self._shapes[layer.name] = _shape(layer, inputs, self.image_shape)
-        self.layers.append(layer)
-        return layer.name
-
-
-def _is_named(kind: str) -> bool:
+def is_named(kind: str) -> bool:
     """Layers with weights have names that the space gives them."""
     return kind in WIDTHS or kind in ("batch_norm", "depthwise")
 
 
-def _shape(layer: Layer, inputs: list[Shape], image_shape: Shape) -> Shape:
+def shape_of(layer: Layer, inputs: list[Shape], image_shape: Shape) -> Shape:
     if layer.kind == "image":
         return image_shape
     height, width, channels = inputs[0]

@@ -33,7 +33,7 @@ def task(config: DictConfig) -> float | None:
         if "/" not in key and value is not None
     }
     try:
-        parts = build(config) | {"executor": make(config.executor, "executor")}
+        parts = build(config, run_dir) | {"executor": make(config.executor, "executor")}
         extra = [make(config.logger, "logger")] if config.logger else []
         store = runs.open_run(run_dir, settings | {"choices": choices})
     except ConfigError:
@@ -44,13 +44,13 @@ def task(config: DictConfig) -> float | None:
         return _run(config, parts, store, run_dir, loggers, choices)
 
 
-def build(config: DictConfig) -> dict[str, Any]:
+def build(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     """Everything the configuration names but the executor: wrong settings are told at once."""
     seed = config.seed
     if not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed must be an integer of at least 0, got {seed}; set seed=0")
     check_limits(config)
-    parts = {"seed": seed} | benchmark(config)
+    parts: dict[str, Any] = {"seed": seed, "run_dir": run_dir} | benchmark(config)
     parts["controller"] = make(config.controller, "controller", **parts)
     parts["evaluate"] = make(config.evaluator, "evaluator", **parts)
     if config.retrain.seeds:

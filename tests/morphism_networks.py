@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from nas.morphism_graph import WIDTHS, Network, Recorder, Weights
+from nas.morphism_graph import WIDTHS, Network, Weights
+from nas.morphism_record import Recorder
 from search_spaces.ops import KerasOps
 
 IMAGE = (6, 5, 2)

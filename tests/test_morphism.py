@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from nas import morphism
-from nas.morphism import add_skip, concat_skip, deeper, replication, wider
-from nas.morphism_graph import Recorder
+from nas.morphism import deeper, replication, wider
+from nas.morphism_record import Recorder, describe
+from nas.morphism_skips import add_skip, concat_skip
 from nas.morphism_values import moments, outputs
 from nas.skeleton import ImageSkeleton
 from search_spaces.nasbench201 import NASBench201
@@ -198,12 +199,12 @@ def test_skips_preserve_also_across_sizes_and_can_be_widened():
     network, weights, x = described(write)
     source = network.readers("a")[0].name  # the relu
     for skip in (add_skip, concat_skip):
-        grown = skip(network, weights, source, "bn", "skip")
+        grown = skip(network, weights, source, "bn", "skip", shrink=2)
         same((network, weights), grown, x)
         for name in ("a", "b"):
             wide = wider(*grown, name, 7, RNG(0))
             same((network, weights), wide, x)
-    assert add_skip(network, weights, source, "bn", "skip")[0]["skip"]["strides"] == (2, 2)
+        assert ("skip_pool" in grown[0]) == (skip is concat_skip)
 
 
 # Refusals.
@@ -258,22 +259,16 @@ def test_channels_that_reach_what_cannot_widen_are_refused():
         refuse(match, wider, network, weights, "a", 5, RNG(0))
 
 
-def test_skips_of_sizes_that_do_not_divide_are_refused():
+def test_skips_of_other_sizes_are_refused():
     def write(ops, x):
         a = ops.conv(x, 2, (1, 1), name="a")
-        b = ops.conv(a, 2, (3, 3), padding="valid", name="b")  # 6x5 -> 4x3
-        return ops.classifier(b, 3, dropout=0.0)
+        return ops.classifier(ops.max_pool(a, 2, strides=2), 3, dropout=0.0)
 
     network, weights, _ = described(write)
-    refuse("whole number of times as large as b", add_skip, network, weights, "a", "b", "s")
-
-    def tall(ops, x):
-        a = ops.conv(x, 2, (1, 1), name="a")
-        b = ops.conv(a, 2, (1, 1), strides=(2, 1), name="b")
-        return ops.classifier(b, 3, dropout=0.0)
-
-    network, weights, _ = described(tall)
-    refuse("as many times higher", concat_skip, network, weights, "a", "b", "s")
+    target = network["logits"].inputs[0]
+    told = r"a must be as large as max_pool2, \(3, 3\), got \(6, 5\) with shrink=1"
+    for skip in (add_skip, concat_skip):
+        refuse(told, skip, network, weights, "a", target, "s")
 
 
 # Descriptions.
@@ -284,8 +279,7 @@ def test_a_description_is_the_network_that_keras_and_the_counter_get():
     skeleton = ImageSkeleton(image_shape=(8, 8, 1), classes=7, channels=4)
     for seed in range(3):
         arch = space.sample(RNG(seed))
-        ops = Recorder(skeleton.image_shape)
-        network = ops.network(space.network(ops, arch, skeleton))
+        network = describe(space, arch, skeleton)
         count = CountOps(skeleton.image_shape)
         network.write(count)
         assert count.parameters == space.cost(arch, skeleton).parameters
@@ -341,7 +335,8 @@ def random_transform(network, weights, rng, name, x):
                     continue
                 return *deeper(network, weights, one, name, rng, **settings), kind
             skip = add_skip if kind == "add_skip" else concat_skip
-            return *skip(network, weights, one, two, name), kind
+            shrink = int(rng.integers(1, 4))
+            return *skip(network, weights, one, two, name, shrink=shrink), kind
         except ValueError:
             continue
     raise AssertionError("no transform applies")

@@ -1,0 +1,278 @@
+"""Networks that grow: a row of slots, each empty or a convolution, with skips between them.
+
+A layer keeps its slot, and so its name, in all networks that have it: what an insertion, a wider
+layer or a new skip leaves as it was can be inherited (`nas/carry.py`). A slot is a convolution,
+batch normalization, the skip that ends there, ReLU. An added skip is a 1x1 convolution of an
+earlier slot's output, added; a concatenated one is concatenated, and a 1x1 convolution brings the
+channels back to their number (Jin, Song & Hu 2019, arXiv:1806.10282, whose code 0.3.7 adds skips
+so). A layer of "0" filters has as many as its input.
+
+`mutate` draws the kind of a change first, uniformly among those that apply (Real et al. 2017,
+arXiv:1703.01041, section 3.2): insert or remove a convolution, alter its filters, its stride or
+its size, add or remove a skip, alter the learning rate, or nothing.
+
+Departures from Real et al. 2017: depth is bounded by the slots, a slot has one skip at most, all
+numbers come from lists, kernels are square, every convolution has normalization and ReLU, and
+skips of other sizes are shrunk by strides or max pooling, not interpolated. The mutation that
+resets weights is the controller's.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.trial import Arch, ConfigError
+from search_spaces.base import Decision, Graph, Space
+from search_spaces.ops import Ops
+
+if TYPE_CHECKING:
+    from nas.skeleton import ImageSkeleton
+
+HEADS = ("pool", "flatten")
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """What was chosen for a slot that is not empty."""
+
+    kernel: int  # pixels, square
+    filters: int  # before the skeleton's width; 0: as many as come in
+    stride: int
+    skip: tuple[str, int] | None  # add or concat, and the slot whose output it brings
+
+
+class MorphismSpace(Space):
+    """At most `slots` convolutions in a row, with skips.
+
+    Args:
+      slots: places for a convolution.
+      kernels: pixels, square.
+      filters: 0 is as many as come in; others are multiplied by the skeleton's width.
+      strides: of a convolution, both axes.
+      skips: whether slots may have one.
+      pool_after: behind these many slots stands a 2x2 max pooling.
+      head: pool (global average) or flatten, before the dense layer to the logits.
+      learning_rates: choices of the recipe's learning rate; empty: the recipe's own.
+      filled: the share of slots that `sample` fills; 0: it gives the linear model alone.
+      identity_share: of the mutations, those that change nothing and keep on training.
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int = 12,
+        kernels: Sequence[int] = (1, 3, 5),
+        filters: Sequence[int] = (0, 16, 32, 64, 128),
+        strides: Sequence[int] = (1,),
+        skips: bool = True,
+        pool_after: Sequence[int] = (4, 8),
+        head: str = "pool",
+        learning_rates: Sequence[float] = (),
+        filled: float = 0.5,
+        identity_share: float = 0.0,
+    ):
+        _check(slots, kernels, filters, strides, pool_after, head, learning_rates)
+        for name, share in (("filled", filled), ("identity_share", identity_share)):
+            if not 0 <= share <= 1:
+                raise ConfigError(
+                    f"space.{name} must be in [0, 1], got {share}; set space.{name}=0.5"
+                )
+        self.slots, self.head, self.filled = slots, head, filled
+        self.pool_after, self.identity_share = tuple(pool_after), identity_share
+        self._rates = bool(learning_rates)
+        rates = [Decision("learning_rate", tuple(learning_rates))] if learning_rates else []
+        parts = {"kernel": (0, *kernels), "filters": tuple(filters), "stride": tuple(strides)}
+        self._parts = (*parts, *(["skip"] if skips else []))
+        for i in range(slots):
+            rates += [Decision(f"slot{i}/{name}", values, i) for name, values in parts.items()]
+            if skips:
+                rates.append(_skip_decision(i))
+        self.decisions = tuple(rates)
+
+    def allowed(self, prefix: Arch) -> tuple[int, ...]:
+        """Of an empty slot nothing is asked; a skip starts at a slot that is not empty."""
+        at = len(prefix) - self._rates
+        slot, part = divmod(at, len(self._parts))
+        decision = self.decisions[len(prefix)]
+        if at < 0 or part == 0:
+            return tuple(range(len(decision.choices)))
+        if not prefix[-part]:
+            return (0,)
+        if self._parts[part] != "skip":
+            return tuple(range(len(decision.choices)))
+        filled = [prefix[self._rates + j * len(self._parts)] for j in range(slot)]
+        return (0, *(c for c in range(1, len(decision.choices)) if filled[(c - 1) // 2]))
+
+    @property
+    def size(self) -> int:
+        """Counted by how many slots before are filled."""
+        counts = {d.name.split("/")[-1]: len(d.choices) for d in self.decisions}
+        one = (counts["kernel"] - 1) * counts["filters"] * counts["stride"]
+        ways = {0: counts.get("learning_rate", 1)}
+        for _ in range(self.slots):
+            more: dict[int, int] = {}
+            for filled, count in ways.items():
+                skips = 1 + 2 * filled if "skip" in self._parts else 1
+                more[filled] = more.get(filled, 0) + count
+                more[filled + 1] = more.get(filled + 1, 0) + count * one * skips
+            ways = more
+        return sum(ways.values())
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Fills each slot with probability `filled`; half of the filled ones have no skip."""
+        arch: Arch = ()
+        for decision in self.decisions:
+            allowed, part = self.allowed(arch), decision.name.split("/")[-1]
+            if part == "kernel":
+                allowed = allowed[1:] if rng.random() < self.filled else (0,)
+            elif part == "skip" and rng.random() < 0.5:
+                allowed = (0,)
+            arch += (allowed[int(rng.random() * len(allowed))],)
+        return arch
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """A kind of change, uniformly among those that apply, then one of that kind."""
+        if rng.random() < self.identity_share:
+            return arch
+        kinds: dict[str, list[tuple[int, int]]] = {}
+        for at, decision in enumerate(self.decisions):
+            part = decision.name.split("/")[-1]
+            for choice in self.allowed(arch[:at]):
+                if choice != arch[at]:
+                    kind = part
+                    if part in ("kernel", "skip"):  # to come, to go, or to change
+                        kind += " added" if not arch[at] else " removed" if not choice else ""
+                    kinds.setdefault(kind, []).append((at, choice))
+        changes = list(kinds.values())[int(rng.random() * len(kinds))]
+        at, choice = changes[int(rng.random() * len(changes))]
+        child = (*arch[:at], choice)
+        for old in arch[at + 1 :]:  # a skip from a slot that has gone is none
+            child += (old if old in self.allowed(child) else 0,)
+        return child
+
+    def key(self, arch: Arch) -> Arch:
+        """Slots between the same two poolings are numbered anew: empty ones change nothing."""
+        edges = (0, *self.pool_after, self.slots)
+        places: dict[int, int] = {}
+        for start, end in zip(edges, edges[1:], strict=False):
+            filled = [i for i in range(start, end) if self.slot(arch, i)]
+            places |= {i: start + n for n, i in enumerate(filled)}
+        key = list(arch[: self._rates])
+        for i, place in places.items():
+            slot = self.slot(arch, i)
+            if slot:
+                kind, source = slot.skip or ("", i)
+                key += [place, slot.kernel, slot.filters, slot.stride]
+                key += [("", "add", "concat").index(kind), places[source]]
+        return tuple(key)
+
+    def learning_rate(self, arch: Arch) -> float | None:
+        """The chosen one; None where the recipe's stands."""
+        return self.decisions[0].choices[arch[0]] if self._rates else None
+
+    def slot(self, arch: Arch, i: int) -> Slot | None:
+        """What `arch` has in slot i; None: nothing."""
+        first = self._rates + i * len(self._parts)
+        if not arch[first]:
+            return None
+        decisions = self.decisions[first : first + len(self._parts)]
+        chosen = arch[first : first + len(self._parts)]
+        kernel, filters, stride, *skip = (
+            decision.choices[choice] for decision, choice in zip(decisions, chosen, strict=True)
+        )
+        return Slot(kernel, filters, stride, skip[0] if skip else None)
+
+    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        self.check(arch)
+        x, shrunk = ops.image(), 1
+        made: dict[int, tuple[Any, int]] = {}  # a slot's output, and how often it was divided
+        for i in range(self.slots):
+            if i in self.pool_after:
+                x, shrunk = ops.max_pool(x, 2, strides=2), shrunk * 2
+            slot = self.slot(arch, i)
+            if slot is None:
+                continue
+            filters = skeleton.filters(slot.filters) if slot.filters else ops.shape(x)[2]
+            kernel, strides = (slot.kernel, slot.kernel), (slot.stride, slot.stride)
+            x = ops.conv(x, filters, kernel, strides=strides, name=f"slot{i}_conv")
+            x, shrunk = ops.batch_norm(x, name=f"slot{i}_bn"), shrunk * slot.stride
+            if slot.skip:
+                kind, j = slot.skip
+                source, before = made[j]
+                x = _joined(ops, x, kind, source, shrunk // before, f"slot{i}_skip")
+            x = ops.relu(x)
+            made[i] = x, shrunk
+        if self.head == "pool":
+            return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
+        x = ops.dropout(x, skeleton.dropout)
+        return ops.dense(x, skeleton.classes, name="logits", dtype="float32")
+
+    def graph(self, arch: Arch) -> Graph:
+        nodes, edges, last = [("image", "image", "input")], [], "image"
+        for i in range(self.slots):
+            new = []
+            if i in self.pool_after:
+                new.append((f"pool{i}", "2x2 max pool", "max_pool"))
+            slot = self.slot(arch, i)
+            if slot:
+                size = f"{slot.kernel}x{slot.kernel}"
+                stride = f", stride {slot.stride}" if slot.stride > 1 else ""
+                skip = f", {slot.skip[0]}" if slot.skip else ""
+                label = f"{size}, {slot.filters or 'same'}{stride}{skip}"
+                new.append((f"slot{i}", label, size))
+            for node in new:
+                nodes.append(node)
+                edges.append((last, node[0]))
+                last = node[0]
+            if slot and slot.skip and (f"slot{slot.skip[1]}", last) not in edges:
+                edges.append((f"slot{slot.skip[1]}", last))
+        nodes.append(("classifier", "classifier", "classifier"))
+        return Graph(tuple(nodes), (*edges, (last, "classifier")))
+
+
+def _joined(ops: Ops, x: Any, kind: str, source: Any, shrink: int, name: str) -> Any:
+    filters = ops.shape(x)[2]
+    if kind == "add":
+        skip = ops.conv(source, filters, (1, 1), strides=(shrink, shrink), name=name)
+        return ops.add([x, skip])
+    if shrink > 1:
+        source = ops.max_pool(source, shrink, strides=shrink)
+    return ops.conv(ops.concatenate([x, source]), filters, (1, 1), name=name)
+
+
+def _skip_decision(i: int) -> Decision:
+    choices: list[Any] = [None]
+    for j in range(i):
+        choices += [("add", j), ("concat", j)]
+    return Decision(f"slot{i}/skip", tuple(choices), i, tuple(c and c[1] for c in choices))
+
+
+def _check(slots, kernels, filters, strides, pool_after, head, learning_rates) -> None:
+    if slots < 1:
+        raise ConfigError(f"space.slots must be at least 1, got {slots}; set space.slots=12")
+    for name, values, least in (
+        ("kernels", kernels, 1),
+        ("filters", filters, 0),
+        ("strides", strides, 1),
+    ):
+        if not values or min(values) < least or len(set(values)) < len(values):
+            raise ConfigError(
+                f"space.{name} must be different whole numbers from {least}, got {list(values)}; "
+                f"set space.{name}=[1,3]"
+            )
+    if list(pool_after) != sorted({p for p in pool_after if 0 < p < slots}):
+        raise ConfigError(
+            f"space.pool_after must rise within [1, space.slots={slots}), got {list(pool_after)}; "
+            "set space.pool_after=[]"
+        )
+    if head not in HEADS:
+        raise ConfigError(f"space.head must be one of {', '.join(HEADS)}, got {head}")
+    if any(not rate > 0 for rate in learning_rates) or len(set(learning_rates)) < len(
+        learning_rates
+    ):
+        raise ConfigError(
+            f"space.learning_rates must be different and positive, got {list(learning_rates)}; "
+            "set space.learning_rates=[]"
+        )
