@@ -1,0 +1,184 @@
+"""Net2Net (Chen, Goodfellow & Shlens 2016, arXiv:1511.05641) on CIFAR-10, at a CPU's scale.
+
+    python scripts/reproduce_net2net.py                  about ten minutes on two cores
+    python scripts/reproduce_net2net.py --dataset digits --epochs 2     seconds: does it run
+
+A teacher is trained. A student of twice its filters and one with a layer more in each stage start
+from what it knows, and once more from random weights. Printed and plotted: validation accuracy
+against the seconds that each student was trained. Of the paper stand here the two operations and
+the question that its figures ask, how much sooner a student is good; network, data, numbers of
+epochs and learning rates are ours.
+
+Needs CIFAR-10 (`nas data prepare cifar10`). Writes net2net.png and net2net.json.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import digits, tfds_images
+from nas import image, morphism_values
+from nas.carry import carry
+from nas.evaluators import forget
+from nas.inherit import give, take
+from nas.morphism_record import describe
+from nas.plots import new_figure, save_png, style
+from nas.recipe import Recipe
+from nas.skeleton import ImageSkeleton
+from search_spaces.morphism_space import MorphismSpace
+
+SPACE = MorphismSpace(
+    slots=6, kernels=(3,), filters=(0, 16, 32, 64, 128), pool_after=(2, 4), skips=False
+)
+STAGES = (0, 16), (2, 32), (4, 64)  # slot and filters of the teacher's layers
+NOISE = 0.01  # on copies, in standard deviations of a kernel (EAS' code): they must not stay equal
+
+
+def architecture(*, times: int = 1, deeper: bool = False):
+    """The teacher, or with so many times the filters, or with a second layer in each stage."""
+    chosen = {decision.name: decision.choices[0] for decision in SPACE.decisions}
+    for slot, filters in STAGES:
+        chosen |= {f"slot{slot}/kernel": 3, f"slot{slot}/filters": filters * times}
+        chosen[f"slot{slot + 1}/kernel"] = 3 if deeper else 0
+    return SPACE.encode(chosen)
+
+
+class Trainer:
+    """Trains architectures on one data set; every curve begins before the first step."""
+
+    def __init__(self, data, recipe: Recipe, seed: int):
+        self.data, self.recipe, self.seed = data, recipe, seed
+        self.skeleton = ImageSkeleton(image_shape=data.image_shape, classes=data.classes)
+
+    def __call__(self, arch, epochs: int, start=None, rate: float = 1.0):
+        """Returns the curve [(seconds, accuracy)] and the weights. start: None is random."""
+        recipe = self.recipe.replace(epochs=epochs, learning_rate=self.recipe.learning_rate * rate)
+        model = image.build(SPACE, arch, self.skeleton, recipe, self.seed)
+        give(model, start or {})
+        curve = [(0.0, self.accuracy(model))]
+        history = image.fit(model, self.data, recipe, seed=self.seed)
+        seconds = np.cumsum(history["seconds"])
+        curve += list(zip(seconds.tolist(), history["valid_accuracy"], strict=True))
+        weights = take(model)
+        forget()
+        return curve, weights
+
+    def accuracy(self, model) -> float:
+        data = self.data
+        return image.make_evaluate(
+            model, data.valid_images, data.valid_labels, data, self.recipe
+        )()[1]
+
+    def student(self, teacher, weights, arch, noise: float):
+        """The weights a student starts with, and whether they preserve the teacher's function."""
+        images = self.data.train_images[:512].astype(np.float32) / 255
+        images = (images - self.data.mean) / self.data.std
+        return carry(
+            describe(SPACE, teacher, self.skeleton),
+            weights,
+            describe(SPACE, arch, self.skeleton),
+            np.random.default_rng(self.seed),
+            noise=noise,
+            moments=lambda network, known, name: morphism_values.moments(
+                network, known, images, name
+            ),
+        )
+
+    def step_zero(self, arch, start) -> float:
+        model = image.build(SPACE, arch, self.skeleton, self.recipe, self.seed + 1)
+        give(model, start)
+        return self.accuracy(model)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", choices=("cifar10", "digits"), default="cifar10")
+    parser.add_argument("--train-size", type=int, default=10_000, help="images, of CIFAR-10")
+    parser.add_argument("--epochs", type=int, default=8, help="of the teacher and each student")
+    parser.add_argument(
+        "--student-rate", type=float, default=1.0, help="of the learning rate of random weights"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/reproduce_net2net"))
+    args = parser.parse_args()
+    if args.dataset == "digits":
+        data = digits.load()
+    else:
+        data = tfds_images.load(name="cifar10", valid_size=5000, train_size=args.train_size)
+    crop = {"pad_crop": 4, "flip": True} if args.dataset == "cifar10" else {}
+    recipe = Recipe(learning_rate=0.05, weight_decay=5e-4, **crop)
+    found = run(Trainer(data, recipe, args.seed), args.epochs, args.student_rate)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "net2net.json").write_text(json.dumps(found, indent=2) + "\n")
+    plot(found, args.out / "net2net.png")
+    show(found)
+    print(f"\n{args.out / 'net2net.png'}, {args.out / 'net2net.json'}")
+    return 0
+
+
+def run(train: Trainer, epochs: int, student_rate: float) -> dict:
+    start = time.perf_counter()
+    teacher = architecture()
+    curve, weights = train(teacher, epochs)
+    found = {"curves": {"teacher": curve}, "step_zero": {}, "preserved": {}}
+    for name, arch in (
+        ("wider", architecture(times=2)),
+        ("deeper", architecture(deeper=True)),
+    ):
+        exact, preserved = train.student(teacher, weights, arch, 0.0)
+        found["step_zero"][name] = train.step_zero(arch, exact)
+        found["preserved"][name] = preserved
+        noisy, _ = train.student(teacher, weights, arch, NOISE)
+        found["curves"][name], _ = train(arch, epochs, noisy, student_rate)
+        found["curves"][f"{name}, random start"], _ = train(arch, epochs)
+        print(f"{name}: {time.perf_counter() - start:.0f} s so far", flush=True)
+    found["seconds"] = time.perf_counter() - start
+    return found
+
+
+def show(found: dict) -> None:
+    curves = found["curves"]
+    reached = curves["teacher"][-1][1]
+    print(f"\nteacher: validation accuracy {reached:.4f} after {curves['teacher'][-1][0]:.0f} s")
+    for name in found["step_zero"]:
+        print(
+            f"{name}: step 0 without noise {found['step_zero'][name]:.4f}, "
+            f"function preserved: {found['preserved'][name]}"
+        )
+    print(f"\n{'':24}{'step 0':>8}{'epoch 1':>9}{'last':>8}{'seconds':>9}  past the teacher after")
+    for name, curve in curves.items():
+        if name != "teacher":
+            past = next((s for s, accuracy in curve if accuracy > reached), None)
+            told = "never" if past is None else f"{past:.0f} s"
+            print(
+                f"{name:24}{curve[0][1]:8.4f}{curve[1][1]:9.4f}{curve[-1][1]:8.4f}"
+                f"{curve[-1][0]:9.0f}  {told}"
+            )
+    print(f"\n{found['seconds']:.0f} s in all")
+
+
+def plot(found: dict, path: Path) -> None:
+    curves = found["curves"]
+    with style():
+        figure = new_figure(9, 3.6)
+        left = None
+        for place, name in enumerate(("wider", "deeper"), 1):
+            axes = figure.add_subplot(1, 2, place, sharey=left)
+            left = left or axes
+            for label, line in ((name, "-o"), (f"{name}, random start", "--s")):
+                seconds, accuracies = zip(*curves[label], strict=True)
+                axes.plot(seconds, accuracies, line, label=label, markersize=4)
+            last = curves["teacher"][-1][1]
+            axes.axhline(last, color="grey", linestyle=":", label="teacher, trained")
+            axes.set_xlabel("training, seconds")
+            axes.set_ylabel("validation accuracy")
+            axes.legend()
+        save_png(figure, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
