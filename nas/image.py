@@ -139,9 +139,9 @@ def make_epoch(
             extras.progress.assign(tf.cast(number, tf.float32) / all_steps)
         with tf.GradientTape() as tape:
             logits, *auxiliary = extras(x) if extras else [model(x, training=True)]
-            loss = tf.reduce_mean(_cross_entropy(y, logits, recipe.label_smoothing))
+            loss = tf.reduce_mean(cross_entropy(y, logits, recipe.label_smoothing))
             for other in auxiliary:
-                more = tf.reduce_mean(_cross_entropy(y, other, recipe.label_smoothing))
+                more = tf.reduce_mean(cross_entropy(y, other, recipe.label_smoothing))
                 loss += extras.auxiliary_weight * more
         gradients = tape.gradient(loss, variables)
         if replicas > 1:
@@ -168,7 +168,7 @@ def make_epoch(
     run = step if replicas == 1 else on_every_device
 
     # Autograph would read every function of every layer: a loop that says what it is needs none.
-    @tf.function(jit_compile=_xla(recipe), autograph=False)
+    @tf.function(jit_compile=uses_xla(recipe), autograph=False)
     def epoch(order, rates, first):
         steps = tf.shape(order)[0]
 
@@ -203,11 +203,11 @@ def make_evaluate(
         x = (tf.cast(tf.gather(all_images, batch), tf.float32) / 255.0 - mean) / std
         y = tf.gather(all_labels, batch)
         logits = model(x, training=False)
-        loss += tf.reduce_sum(w * _cross_entropy(y, logits, 0.0))
+        loss += tf.reduce_sum(w * cross_entropy(y, logits, 0.0))
         right = tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), y), w.dtype)
         return i + 1, loss, hits + tf.reduce_sum(w * right)
 
-    @tf.function(jit_compile=_xla(recipe), autograph=False)
+    @tf.function(jit_compile=uses_xla(recipe), autograph=False)
     def run():
         _, loss, hits = tf.while_loop(lambda i, *_: i < batches, body, (0, 0.0, 0.0))
         return loss / count, hits / count
@@ -229,7 +229,7 @@ def servable(model: keras.Model, data: ImageData) -> keras.Model:
     return keras.Model(raw, keras.layers.Softmax(dtype="float32")(model(x)))
 
 
-def _cross_entropy(labels, logits, smoothing: float):
+def cross_entropy(labels, logits, smoothing: float):
     """labels [batch] int32, logits [batch, classes] -> [batch] float32."""
     logits = tf.cast(logits, tf.float32)
     if not smoothing:
@@ -239,7 +239,8 @@ def _cross_entropy(labels, logits, smoothing: float):
     return tf.nn.softmax_cross_entropy_with_logits(target, logits)
 
 
-def _xla(recipe: Recipe) -> bool:
+def uses_xla(recipe: Recipe) -> bool:
+    """Whether graphs are compiled: as the recipe says, or wherever there is a GPU."""
     if recipe.xla == "auto":
         return bool(tf.config.list_physical_devices("GPU"))
     return bool(recipe.xla)

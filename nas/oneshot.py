@@ -1,0 +1,159 @@
+"""The one-shot loop: epochs on shared weights, a checkpoint after each, then the derivation.
+
+A method (oneshot_paths.py, oneshot_gates.py) says what an epoch does. Every random draw of an epoch
+is a function of the seed and the epoch, or of the state that is saved with it; so a run that was
+killed and continued ends as one that was not.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nas.oneshot_graph import SharedWeights, even_batches
+from nas.oneshot_paths import order_of
+from nas.recipe import learning_rates
+from nas.run import write
+from nas.store import Store
+from nas.trial import Arch, ConfigError, Proposal
+
+EPOCHS = "epochs.json"  # in the run folder: what came out of each epoch
+CHECKPOINTS = "checkpoints"  # in the run folder: the weights after the last epoch
+
+Values = dict[str, float]
+
+
+def train(
+    shared: SharedWeights,
+    method,
+    store: Store,
+    run_dir: Path,
+    *,
+    on_epoch: Callable[[int, Values], None] = lambda epoch, values: None,
+) -> list[Values]:
+    """Trains the shared weights, or goes on after the last epoch that is saved.
+
+    on_epoch: called with each new epoch once it is saved.
+
+    Returns: what came out of every epoch: loss, accuracy, seconds and what the method adds.
+
+    Raises ConfigError where the loss is not finite, or a checkpoint cannot be written or read.
+    """
+    method.start(shared)
+    checkpoint = tf.train.Checkpoint(tensors=[*shared.tensors, *method.tensors])
+    epochs, steps = shared.recipe.epochs, shared.steps
+    saved = store.controller_state()
+    done = 0
+    if saved is not None:  # from the derivation on, what is saved is the derivation's own
+        done = saved.get("epochs", epochs)
+        if "epochs" in saved:
+            method.load_state(saved["controller"])
+        _read(checkpoint, _path(run_dir, done))
+    history = _history(run_dir)[:done]
+    rates = learning_rates(shared.recipe, steps).reshape(epochs, steps)
+    for epoch in range(done, epochs):
+        began = time.perf_counter()
+        images = len(shared.data.train_images)
+        order = order_of(shared.seed, epoch, images, shared.recipe.batch_size)
+        values = method.epoch(epoch, order, rates[epoch])
+        values["seconds"] = time.perf_counter() - began
+        if not np.isfinite(values["loss"]):
+            raise ConfigError(
+                f"the loss is {values['loss']} after epoch {epoch + 1}; a smaller "
+                "recipe.learning_rate or recipe.clip_norm=5 may help"
+            )
+        history.append(values)
+        _write(checkpoint, _path(run_dir, epoch + 1))
+        write(run_dir / EPOCHS, json.dumps(history, indent=1) + "\n")
+        last = epoch + 1 == epochs
+        state = method.deriver().state() if last else method.state()
+        # From here on the epoch counts; before, it would be run again.
+        store.save(state={"told": 0, "controller": state, "epochs": epoch + 1})
+        _forget(run_dir, epoch)
+        on_epoch(epoch, values)
+    return history
+
+
+class SharedWeightsScore:
+    """An evaluator: an architecture's accuracy on validation images, with the shared weights.
+
+    images: so many of the validation images, the first ones; None for all.
+    """
+
+    def __init__(self, shared: SharedWeights, skeleton, *, images: int | None = None):
+        self.shared, self.skeleton = shared, skeleton
+        found = len(shared.data.valid_images)
+        if images is not None and not 1 <= images <= found:
+            raise ConfigError(
+                f"valid_images must be in [1, {found}], the validation images there are, "
+                f"got {images}"
+            )
+        self.batches = even_batches(images or found, shared.recipe.eval_batch_size)
+
+    def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
+        """valid_accuracy, valid_loss and costs."""
+        accuracy, loss = self.shared.scores([proposal.arch], self.batches[None])
+        cost = self.shared.space.cost(proposal.arch, self.skeleton)
+        return {
+            "valid_accuracy": float(accuracy[0]),
+            "valid_loss": float(loss[0]),
+            "parameters": cost.parameters,
+            "flops": cost.flops,
+        }
+
+    def all(self, archs: list[Arch], on_done: Callable[[int], None] = lambda n: None) -> np.ndarray:
+        """The accuracy of each: [archs] float32. on_done: called with how many are done."""
+        found, many = [], 64
+        for first in range(0, len(archs), many):
+            part = archs[first : first + many]
+            batches = np.broadcast_to(self.batches, (len(part), *self.batches.shape))
+            found.append(self.shared.scores(part, batches)[0])
+            on_done(first + len(part))
+        return np.concatenate(found)
+
+
+def _path(run_dir: Path, epoch: int) -> Path:
+    return run_dir / CHECKPOINTS / f"epoch-{epoch}"
+
+
+def _write(checkpoint: tf.train.Checkpoint, path: Path) -> None:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        checkpoint.write(str(path))
+    except (OSError, tf.errors.OpError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"{path} cannot be written: {said}. Earlier epochs are saved; mend that and run the "
+            "same command with this run_dir again"
+        ) from error
+
+
+def _read(checkpoint: tf.train.Checkpoint, path: Path) -> None:
+    try:
+        checkpoint.read(str(path)).assert_consumed()
+    except (OSError, AssertionError, ValueError, tf.errors.OpError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"{path} is missing or damaged ({said}); name a new run_dir to start again"
+        ) from error
+
+
+def _forget(run_dir: Path, epoch: int) -> None:
+    for file in (run_dir / CHECKPOINTS).glob(f"epoch-{epoch}.*"):
+        file.unlink()
+
+
+def _history(run_dir: Path) -> list[Values]:
+    path = run_dir / EPOCHS
+    if not path.is_file():
+        return []
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"{path} is damaged ({error}); name a new run_dir to start again"
+        ) from None

@@ -1,0 +1,203 @@
+"""One-shot search by gradients: a weight for each choice, learnt on the validation images.
+
+kind=softmax is first-order DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.3 with xi = 0; code,
+cnn/architect.py): all branches run, weighted by a softmax. kind=gumbel is GDAS (Dong & Yang 2019,
+arXiv:1910.04465, section 3.2): one branch drawn by Gumbel-softmax counts, with the gradient of
+the soft weights. Each step moves the choices' weights on a validation batch, then the network's on
+a training batch.
+
+Departures: GDAS' code lets the gradient of a branch that was not drawn be the sum of the node's
+gradient; here it is that of the branch's own output, which is computed for it. Decisions are
+derived by their largest weight, `none` included, as NAS-Bench-201's code does.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nas.image import uses_xla
+from nas.oneshot_paths import order_of
+from nas.optimizer import Optimizer
+from nas.recipe import Recipe
+from nas.trial import Arch, ConfigError, Proposal, Trial
+
+SOFTMAX, GUMBEL = "softmax", "gumbel"
+_NOISE = 1 << 21  # sets the seeds of Gumbel noise apart from those of augmentation
+
+
+class Gates:
+    """Learns the gates of a supernet.
+
+    Args:
+      kind: softmax or gumbel.
+      learning_rate, beta_1, beta_2, weight_decay: Adam's, of the choices' weights; the decay is
+        added to the gradient.
+      init_scale: the weights start as normal draws of this deviation.
+      first_temperature, last_temperature: of gumbel, in the first and the last epoch, linear.
+    """
+
+    def __init__(
+        self,
+        *,
+        space,
+        seed: int,
+        kind: str = SOFTMAX,
+        learning_rate: float = 0.0003,
+        beta_1: float = 0.5,
+        beta_2: float = 0.999,
+        weight_decay: float = 0.001,
+        init_scale: float = 0.001,
+        first_temperature: float = 10.0,
+        last_temperature: float = 0.1,
+    ):
+        if kind not in (SOFTMAX, GUMBEL):
+            raise ConfigError(f"method.kind must be {SOFTMAX} or {GUMBEL}, got {kind}")
+        for name, value in (("first", first_temperature), ("last", last_temperature)):
+            if not value > 0:
+                raise ConfigError(f"method.{name}_temperature must be above 0, got {value}")
+        if not weight_decay >= 0:
+            raise ConfigError(f"method.weight_decay must not be negative, got {weight_decay}")
+        if space.is_conditional:
+            raise ConfigError(
+                "method must draw paths where choices depend on earlier ones, as those of "
+                f"{type(space).__name__} do, got gates; set method=uniform"
+            )
+        self.space, self.seed, self.kind = space, seed, kind
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.temperatures = first_temperature, last_temperature
+        self.adam = Recipe(  # PyTorch's epsilon
+            optimizer="adam", learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2,
+            epsilon=1e-8,
+        )  # fmt: skip
+        counts = [len(decision.choices) for decision in space.decisions]
+        self.closed = np.arange(max(counts)) >= np.array(counts)[:, None]  # [decisions, width]
+        start = init_scale * np.random.default_rng(seed).standard_normal(self.closed.shape)
+        self.weights = tf.Variable(start.astype(np.float32))
+        self.optimizer = Optimizer(self.adam, [_Held(self.weights)])
+        self.tensors = [self.weights, *self.optimizer.slots[0]]
+
+    def start(self, shared) -> None:
+        """shared: the SharedWeights that the epochs train."""
+        self.shared = shared
+        self.epoch_graph = tf.function(
+            self._epoch, autograph=False, jit_compile=uses_xla(shared.recipe)
+        )
+
+    def epoch(self, epoch: int, order: np.ndarray, rates: np.ndarray) -> dict[str, float]:
+        """One epoch of steps of both kinds. Returns what came out, by name.
+
+        order: [steps, batch] int, positions of training images; rates: [steps] float32.
+        """
+        loss, accuracy, valid_loss, valid_accuracy = self.epoch_graph(
+            tf.constant(order, tf.int32),
+            tf.constant(self._validation(epoch, *order.shape), tf.int32),
+            tf.constant(rates),
+            tf.constant(self.temperature(epoch), tf.float32),
+            tf.constant(epoch * len(order)),
+        )
+        return {
+            "loss": float(loss),
+            "accuracy": float(accuracy),
+            "valid_loss": float(valid_loss),
+            "valid_accuracy": float(valid_accuracy),
+            "gate_entropy": self.entropy(),
+        }
+
+    def temperature(self, epoch: int) -> float:
+        """Of Gumbel-softmax in an epoch, counted from 0."""
+        first, last = self.temperatures
+        return first + (last - first) * epoch / max(1, self.shared.recipe.epochs - 1)
+
+    def gates(self, weights: tf.Tensor, temperature: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """weights [decisions, width] -> gates of the same shape; each row sums to 1.
+
+        seed: [2] int32, of the noise.
+        """
+        logits = tf.where(self.closed, -1e9, weights)
+        if self.kind == SOFTMAX:
+            return tf.nn.softmax(logits)
+        uniform = tf.random.stateless_uniform(tf.shape(logits), seed, minval=1e-20)
+        noisy = tf.nn.log_softmax(logits) - tf.math.log(-tf.math.log(uniform))
+        soft = tf.nn.softmax(noisy / temperature)
+        hard = tf.one_hot(tf.argmax(soft, -1), soft.shape[-1])
+        return hard + (soft - tf.stop_gradient(soft))  # exact zeros where nothing was drawn
+
+    def entropy(self) -> float:
+        """Of the softmax of the weights, over that of equal ones; the mean of the decisions."""
+        logits = np.where(self.closed, -np.inf, self.weights.numpy())
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        each = -(p * np.log(np.where(p > 0, p, 1.0))).sum(1)
+        counts = (~self.closed).sum(1)
+        return float(np.mean(each[counts > 1] / np.log(counts[counts > 1])))
+
+    def state(self) -> dict[str, Any]:
+        return {}  # all of it are tensors of the checkpoint
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        pass
+
+    def deriver(self) -> "Fixed":
+        """Proposes the choices of the largest weights."""
+        return Fixed(self.derived())
+
+    def derived(self) -> Arch:
+        return tuple(np.where(self.closed, -np.inf, self.weights.numpy()).argmax(1).tolist())
+
+    def _validation(self, epoch: int, steps: int, batch: int) -> np.ndarray:
+        """Validation images in random order, again and again: [steps, batch] int."""
+        images = len(self.shared.data.valid_images)
+        order = order_of(self.seed + 1, epoch, images, min(batch, images))
+        return np.resize(order, (steps, order.shape[1]))
+
+    def _epoch(self, order, valid_order, rates, temperature, first):
+        shared, steps = self.shared, tf.shape(order)[0]
+
+        def body(i, *sums):
+            number = first + i
+            seed = tf.random.fold_in(tf.stack([self.seed, number]), _NOISE)
+            seeds = tf.unstack(tf.random.split(seed, 2))
+            with tf.GradientTape() as tape:
+                gates = self.gates(self.weights, temperature, seeds[0])
+                valid = shared.loss("valid", valid_order[i], gates, number)
+            gradient = tape.gradient(valid[0], self.weights) + self.weight_decay * self.weights
+            gradient = tf.where(self.closed, 0.0, gradient)
+            self.optimizer.apply([gradient], tf.constant(self.learning_rate), number)
+            gates = self.gates(self.weights, temperature, seeds[1])
+            train = shared.step(order[i], gates, rates[i], number)
+            return i + 1, *(a + b for a, b in zip(sums, (*train, *valid), strict=True))
+
+        start = (0, *[0.0] * 4)
+        _, *sums = tf.while_loop(lambda i, *_: i < steps, body, start)
+        return [total / tf.cast(steps, tf.float32) for total in sums]
+
+
+class Fixed:
+    """A controller that proposes one architecture, once."""
+
+    def __init__(self, arch: Arch):
+        self.arch, self.asked = arch, False
+
+    def ask(self, n: int) -> list[Proposal]:
+        if self.asked or n < 1:
+            return []
+        self.asked = True
+        return [Proposal(self.arch)]
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        pass
+
+    def state(self) -> dict[str, Any]:
+        return {"arch": list(self.arch), "asked": self.asked}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.arch, self.asked = tuple(state["arch"]), state["asked"]
+
+
+class _Held:
+    """What nas.optimizer asks of a Keras variable."""
+
+    def __init__(self, value: tf.Variable):
+        self.value = value

@@ -1,0 +1,185 @@
+"""What one-shot methods do to shared weights, each a call of one graph: train paths, score them.
+
+The images lie on the device; an epoch of weight steps is one call, and so are the scores of many
+architectures. Neither is traced again for another architecture.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nas import devices
+from nas.augment import augment
+from nas.data import ImageData
+from nas.grouped_optimizer import GroupedOptimizer
+from nas.image import cross_entropy, uses_xla
+from nas.recipe import Recipe
+from nas.trial import Arch, ConfigError
+
+_DROPOUT = 1 << 20  # sets the seeds of dropout apart from those of augmentation
+
+
+class SharedWeights:
+    """A supernet, its optimiser and the images it learns from.
+
+    Args:
+      seed: of the first weights and of augmentation and dropout.
+      batch_statistics: scores normalise by each batch's own moments.
+
+    Raises ConfigError where the space has no supernet.
+    """
+
+    def __init__(
+        self, space, skeleton, data: ImageData, recipe: Recipe, *, seed: int, batch_statistics: bool
+    ):
+        if recipe.several_devices:
+            raise ConfigError(
+                "recipe.several_devices must be false for shared weights, got true; "
+                "set recipe.several_devices=false"
+            )
+        devices.prepare()
+        keras.config.set_dtype_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
+        keras.utils.set_random_seed(seed)
+        self.space, self.data, self.recipe, self.seed = space, data, recipe, seed
+        self.supernet = space.supernet(skeleton)
+        self.batch_statistics = batch_statistics
+        self.optimizer = GroupedOptimizer(recipe, list(self.supernet.groups.values()))
+        self.steps = -(-len(data.train_images) // recipe.batch_size)  # of an epoch
+        self._parts = {
+            part: tuple(
+                tf.constant(getattr(data, f"{part}_{what}")) for what in ("images", "labels")
+            )
+            for part in ("train", "valid")
+        }
+        self._mean, self._std = tf.constant(data.mean), tf.constant(data.std)
+        decisions = len(space.decisions)
+        self.epoch_graph = tf.function(self._epoch, autograph=False, jit_compile=uses_xla(recipe))
+        self.scores_graph = tf.function(
+            self._scores,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec([None, decisions], tf.int32),
+                tf.TensorSpec([None, None, None], tf.int32),
+            ],
+        )
+
+    @property
+    def tensors(self) -> list[tf.Variable]:
+        """What a checkpoint holds: weights, moving averages and the optimiser's slots."""
+        return [*(v.value for v in self.supernet.variables), *self.optimizer.slots]
+
+    def train(
+        self, order: np.ndarray, rates: np.ndarray, archs: Sequence[Arch], epoch: int
+    ) -> tuple[float, float]:
+        """A step for each row of `order`, on the path of its architecture.
+
+        Args:
+          order: [steps, batch] int, positions of training images.
+          rates: [steps] float32, learning rates.
+          archs: [steps], one each.
+
+        Returns: mean loss and mean accuracy.
+        """
+        loss, accuracy = self.epoch_graph(
+            tf.constant(order, tf.int32),
+            tf.constant(rates),
+            tf.constant(np.array(archs), tf.int32),
+            tf.constant(epoch * self.steps),
+        )
+        return float(loss), float(accuracy)
+
+    def scores(self, archs: Sequence[Arch], batches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracy and loss of each path on validation images: [archs] float32 each.
+
+        batches: [archs, batches, batch] int, positions of validation images.
+        """
+        accuracy, loss = self.scores_graph(
+            tf.constant(np.array(archs), tf.int32), tf.constant(batches, tf.int32)
+        )
+        return accuracy.numpy(), loss.numpy()
+
+    def batch(self, part: str, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Normalised images and labels of "train" or "valid" at `index` [batch] int32."""
+        images, labels = self._parts[part]
+        with tf.device(images.device):
+            x, y = tf.gather(images, index), tf.gather(labels, index)
+        return (tf.cast(x, tf.float32) / 255.0 - self._mean) / self._std, y
+
+    def step(
+        self, index: tf.Tensor, choice: tf.Tensor, rate: tf.Tensor, number: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """One step of the weights inside a graph: loss and accuracy.
+
+        Args:
+          index: [batch] int32, positions of training images.
+          choice: an architecture or gates.
+          number: [] int32, the step since the start of the training.
+        """
+        with tf.GradientTape() as tape:
+            loss, accuracy = self.loss("train", index, choice, number)
+        gradients = tape.gradient(loss, self.optimizer.variables)
+        self.optimizer.apply(gradients, self.supernet.active(choice), rate, number)
+        return loss, accuracy
+
+    def loss(
+        self, part: str, index: tf.Tensor, choice: tf.Tensor, number: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Loss and accuracy in training, of images of "train", augmented, or "valid", not."""
+        x, y = self.batch(part, index)
+        seed = tf.stack([self.seed, number])
+        if part == "train":
+            x = augment(x, self.recipe, seed)
+        dropout = tf.random.fold_in(seed, _DROPOUT)
+        logits = self.supernet(x, choice, training=True, seed=dropout)
+        loss = tf.reduce_mean(cross_entropy(y, logits, self.recipe.label_smoothing))
+        return loss, tf.reduce_mean(_hits(y, logits))
+
+    def _epoch(self, order, rates, archs, first):
+        def body(i, loss, accuracy):
+            one_loss, one_accuracy = self.step(order[i], archs[i], rates[i], first + i)
+            return i + 1, loss + one_loss, accuracy + one_accuracy
+
+        steps = tf.shape(order)[0]
+        _, loss, accuracy = tf.while_loop(lambda i, *_: i < steps, body, (0, 0.0, 0.0))
+        return loss / tf.cast(steps, tf.float32), accuracy / tf.cast(steps, tf.float32)
+
+    def _scores(self, archs, batches):
+        count = tf.shape(batches)[1]
+
+        def one_batch(i, k, accuracy, loss):
+            x, y = self.batch("valid", batches[i, k])
+            logits = self.supernet(
+                x, archs[i], training=False, batch_statistics=self.batch_statistics
+            )
+            accuracy += tf.reduce_mean(_hits(y, logits))
+            return i, k + 1, accuracy, loss + tf.reduce_mean(cross_entropy(y, logits, 0.0))
+
+        def one_arch(i):
+            _, _, accuracy, loss = tf.while_loop(
+                lambda i, k, *_: k < count, one_batch, (i, 0, 0.0, 0.0)
+            )
+            share = 1.0 / tf.cast(count, tf.float32)
+            return accuracy * share, loss * share
+
+        return tf.map_fn(
+            one_arch,
+            tf.range(tf.shape(archs)[0]),
+            fn_output_signature=(tf.float32, tf.float32),
+            parallel_iterations=1,
+        )
+
+
+def _hits(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), labels), tf.float32)
+
+
+def even_batches(count: int, size: int) -> np.ndarray:
+    """Positions 0 .. count-1 in batches of one size, at most `size`: [batches, batch] int32.
+
+    A remainder smaller than the number of batches is left out.
+    """
+    batches = -(-count // size)
+    each = count // batches
+    return np.arange(batches * each, dtype=np.int32).reshape(batches, each)
