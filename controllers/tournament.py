@@ -8,7 +8,8 @@ arXiv:1711.00436, section 3): the best of them is copied and mutated, and nobody
 Not said in the papers and chosen here: members of a sample are different ones, ties are broken at
 random; a child that fails leaves the population as it was, so that the member killed for it lives
 again; a first member that fails is replaced by another random one. Of Real et al. 2017 this is the
-selection alone, their mutations and the inheritance of weights are not in it.
+selection, and of their mutations the one that resets weights; the others are the space's. A child
+names its parent, whose weights an evaluator may hand on.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ class Tournament:
       population_size: random members to begin with.
       sample_size: members that compete, at least two; below 1: that share of the living.
       kill_worst: whether the worst of the sample leaves the population.
+      reset_share: of the children, those that are their parent with weights of their own.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Tournament:
         population_size: int = 1000,
         sample_size: float = 2,
         kill_worst: bool = True,
+        reset_share: float = 0.0,
     ):
         if population_size < 2:
             raise ConfigError(
@@ -48,10 +51,14 @@ class Tournament:
                 "controller.sample_size must be a whole number in [2, controller.population_size="
                 f"{population_size}] or a share in (0, 1), got {sample_size}"
             )
+        if not 0 <= reset_share <= 1:
+            raise ConfigError(f"controller.reset_share must be in [0, 1], got {reset_share}")
         self.space = space
         self.sample_size, self.kill_worst = sample_size, kill_worst
+        self.reset_share = reset_share
         self.rng = np.random.default_rng(seed)
         self.population: list[tuple[Arch, float]] = []  # the living
+        self.ids: list[int] = []  # their trials
         self.missing = population_size  # first members still to be drawn
 
     def ask(self, n: int) -> list[Proposal]:
@@ -65,9 +72,11 @@ class Tournament:
             notes = trial.proposal.notes
             if trial.reward is not None:
                 self.population.append((trial.arch, trial.reward))
+                self.ids.append(trial.id)
             elif "killed" in notes:
-                arch, reward = notes["killed"]
+                arch, reward, killed = notes["killed"]
                 self.population.append((tuple(arch), reward))
+                self.ids.append(killed)
             elif "first" in notes:
                 self.missing += 1
 
@@ -75,12 +84,14 @@ class Tournament:
         return {
             "rng": self.rng.bit_generator.state,
             "population": [[list(arch), reward] for arch, reward in self.population],
+            "ids": list(self.ids),
             "missing": self.missing,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.rng.bit_generator.state = state["rng"]
         self.population = [(tuple(arch), reward) for arch, reward in state["population"]]
+        self.ids = list(state["ids"])
         self.missing = state["missing"]
 
     def _competing(self) -> int:
@@ -94,8 +105,14 @@ class Tournament:
             return Proposal(self.space.sample(self.rng), notes={"first": True})
         members = self.rng.choice(len(self.population), self._competing(), replace=False)
         worst_first = sorted(members.tolist(), key=lambda i: self.population[i][1])
-        child = self.space.mutate(self.population[worst_first[-1]][0], self.rng)
+        best, worst = worst_first[-1], worst_first[0]
+        parent, origin = self.population[best][0], self.ids[best]
+        if self.reset_share and self.rng.random() < self.reset_share:
+            child, inherits = parent, None
+        else:
+            child, inherits = self.space.mutate(parent, self.rng), origin
         if not self.kill_worst:
-            return Proposal(child)
-        arch, reward = self.population.pop(worst_first[0])
-        return Proposal(child, notes={"killed": [list(arch), reward]})
+            return Proposal(child, parent=inherits)
+        arch, reward = self.population.pop(worst)
+        notes = {"killed": [list(arch), reward, self.ids.pop(worst)]}
+        return Proposal(child, parent=inherits, notes=notes)

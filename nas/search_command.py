@@ -44,13 +44,17 @@ def task(config: DictConfig) -> float | None:
         return _run(config, parts, store, run_dir, loggers, choices)
 
 
-def build(config: DictConfig, run_dir: Path) -> dict[str, Any]:
-    """Everything the configuration names but the executor: wrong settings are told at once."""
+def build(config: DictConfig, run_dir: Path | None = None) -> dict[str, Any]:
+    """Everything the configuration names but the executor: wrong settings are told at once.
+
+    run_dir: where evaluators may keep files; None: the configuration's.
+    """
     seed = config.seed
     if not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed must be an integer of at least 0, got {seed}; set seed=0")
     check_limits(config)
-    parts: dict[str, Any] = {"seed": seed, "run_dir": run_dir} | benchmark(config)
+    parts: dict[str, Any] = {"seed": seed, "run_dir": run_dir or Path(config.run_dir)}
+    parts |= benchmark(config)
     parts["controller"] = make(config.controller, "controller", **parts)
     parts["evaluate"] = make(config.evaluator, "evaluator", **parts)
     if config.retrain.seeds:

@@ -46,7 +46,8 @@ def test_the_better_of_two_lives_and_is_mutated_the_worse_dies():
     (proposal,) = controller.ask(1)
     assert controller.population == [(better, 0.7)]  # the worse dies at once
     assert distance(proposal.arch, better) == 1
-    assert proposal.notes == {"killed": [list(worse), 0.3]}
+    assert proposal.notes == {"killed": [list(worse), 0.3, 0]}
+    assert proposal.parent == 1
     controller.tell([Trial(2, proposal, 0.1)])
     assert [reward for _, reward in controller.population] == [0.7, 0.1]
 
@@ -150,6 +151,23 @@ def test_it_climbs_where_random_search_does_not():
     assert np.mean(best) > 66 + 4 * 1.8 / np.sqrt(3)  # four deviations
 
 
+def test_children_name_their_parents_and_some_are_reset():
+    controller = Tournament(Bits(20), seed=0, population_size=10, reset_share=0.3)
+    history = play(controller, 600)
+    by_id = {trial.id: trial for trial in history}
+    children = history[10:]
+    reset = [trial for trial in children if trial.proposal.parent is None]
+    # 590 children: five deviations of 0.019.
+    assert abs(len(reset) / len(children) - 0.3) < 5 * 0.019
+    for trial in children:
+        if trial.proposal.parent is not None:
+            assert distance(trial.arch, by_id[trial.proposal.parent].arch) == 1
+    archs = {trial.arch for trial in history}
+    assert all(trial.arch in archs for trial in reset)
+    for (arch, _), trial_id in zip(controller.population, controller.ids, strict=True):
+        assert by_id[trial_id].arch == arch
+
+
 @pytest.mark.parametrize("settings", [{"population_size": 10}, SHARE | {"population_size": 20}])
 def test_equal_seeds_are_equal_and_a_restored_one_goes_on(settings):
     history = play(Tournament(Bits(12), seed=3, **settings), 60)
@@ -171,6 +189,7 @@ def test_equal_seeds_are_equal_and_a_restored_one_goes_on(settings):
         ({"sample_size": 1}, r"controller.sample_size must be a whole number in \[2, .* got 1"),
         ({"sample_size": 2.5}, r"or a share in \(0, 1\), got 2.5"),
         ({"sample_size": 0}, r"or a share in \(0, 1\), got 0"),
+        ({"reset_share": 2}, r"controller.reset_share must be in \[0, 1\], got 2"),
     ],
 )
 def test_wrong_settings_are_refused(settings, words):
