@@ -154,9 +154,10 @@ def _timed(evaluate: Evaluate, i: int, proposal: Proposal) -> tuple[Metrics, flo
         metrics = dict(evaluate(i, proposal))
     except Exception as error:
         known = classify(error)
-        if known.status != INVALID:  # which is refused before it costs anything
-            known.seconds = time.perf_counter() - start
-        raise EvaluationError(known.status, known.reason, known.seconds) from error
+        seconds = known.seconds
+        if seconds is None:  # what is invalid is refused before it costs anything
+            seconds = 0.0 if known.status == INVALID else time.perf_counter() - start
+        raise EvaluationError(known.status, known.reason, seconds) from error
     return metrics, metrics.pop("seconds", time.perf_counter() - start)
 
 
@@ -165,7 +166,7 @@ def _trial(i: int, proposal: Proposal, future: concurrent.futures.Future, reward
     try:
         metrics, seconds = future.result()
     except EvaluationError as error:
-        return Trial(i, proposal, None, {}, error.seconds, error.status, error.reason)
+        return Trial(i, proposal, None, {}, error.seconds or 0.0, error.status, error.reason)
     except concurrent.futures.CancelledError:
         return Trial(i, proposal, None, status=CRASHED, reason="cancelled")
     value = float(reward(metrics))

@@ -45,10 +45,10 @@ class Trial:
 class EvaluationError(Exception):
     """A candidate failed in a way that has a name; `status` is one of STATUSES.
 
-    seconds: what it cost until then.
+    seconds: what it cost until then; None where whoever raises it does not know.
     """
 
-    def __init__(self, status: str, reason: str, seconds: float = 0.0):
+    def __init__(self, status: str, reason: str, seconds: float | None = None):
         super().__init__(status, reason, seconds)  # all in args, so that it survives pickling
         self.status = status
         self.reason = reason

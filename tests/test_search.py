@@ -99,7 +99,7 @@ def test_a_finished_search_is_not_searched_again(tmp_path):
 def test_every_failure_is_one_trial_of_its_status(tmp_path):
     outcomes = {
         1: EvaluationError(INVALID, "too large"),
-        3: EvaluationError(CRASHED, "TypeError: no"),
+        3: EvaluationError(CRASHED, "TypeError: no", 1.0),
     }
 
     def evaluate(trial_id, proposal):
@@ -115,7 +115,7 @@ def test_every_failure_is_one_trial_of_its_status(tmp_path):
 
 def test_failures_in_a_row_stop_the_search_with_the_reason(tmp_path):
     def evaluate(trial_id, proposal):
-        raise EvaluationError(CRASHED, "no such op")
+        raise EvaluationError(CRASHED, "no such op", 1.0)
 
     with pytest.raises(TooManyFailures, match="last 3 trials failed, the last one as crashed: no"):
         run(tmp_path, evaluate=evaluate, max_failures=3)
