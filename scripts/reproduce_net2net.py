@@ -152,7 +152,7 @@ def show(found: dict) -> None:
     print(f"\n{'':24}{'step 0':>8}{'epoch 1':>9}{'last':>8}{'seconds':>9}  past the teacher after")
     for name, curve in curves.items():
         if name != "teacher":
-            past = next((s for s, accuracy in curve if accuracy > reached), None)
+            past = next((s for s, accuracy in curve[1:] if accuracy > reached), None)
             told = "never" if past is None else f"{past:.0f} s"
             print(
                 f"{name:24}{curve[0][1]:8.4f}{curve[1][1]:9.4f}{curve[-1][1]:8.4f}"

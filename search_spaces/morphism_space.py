@@ -55,7 +55,8 @@ class MorphismSpace(Space):
       pool_after: behind these many slots stands a 2x2 max pooling.
       head: pool (global average) or flatten, before the dense layer to the logits.
       learning_rates: choices of the recipe's learning rate; empty: the recipe's own.
-      filled: the share of slots that `sample` fills; 0: it gives the linear model alone.
+      filled: the share of slots that `sample` fills; 0: it gives the linear model alone, with the
+        first learning rate.
       identity_share: of the mutations, those that change nothing and keep on training.
     """
 
@@ -122,6 +123,8 @@ class MorphismSpace(Space):
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Fills each slot with probability `filled`; half of the filled ones have no skip."""
+        if not self.filled:
+            return (0,) * len(self.decisions)
         arch: Arch = ()
         for decision in self.decisions:
             allowed, part = self.allowed(arch), decision.name.split("/")[-1]
@@ -131,6 +134,19 @@ class MorphismSpace(Space):
                 allowed = (0,)
             arch += (allowed[int(rng.random() * len(allowed))],)
         return arch
+
+    def start(self) -> Arch:
+        """A small network to grow from: two layers between poolings, the filters rising."""
+        chosen = {decision.name: decision.choices[0] for decision in self.decisions}
+        kernels = self.decisions[self._rates].choices
+        filters = self.decisions[self._rates + 1].choices
+        rising = sorted(f for f in filters if f) or [0]
+        for stage, first in enumerate((0, *self.pool_after)):
+            end = (*self.pool_after, self.slots)[stage]
+            for i in range(first, min(first + 2, end)):
+                chosen[f"slot{i}/kernel"] = 3 if 3 in kernels else kernels[1]
+                chosen[f"slot{i}/filters"] = rising[min(stage, len(rising) - 1)]
+        return self.encode(chosen)
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """A kind of change, uniformly among those that apply, then one of that kind."""

@@ -1,0 +1,63 @@
+"""Hill climbing for networks that inherit their weights: a child of the best, one after another.
+
+In the manner of Elsken, Metzen & Hutter 2017 (arXiv:1711.04528), who climb by network morphisms.
+Not theirs: a child is proposed at a time, not a generation of them, and names its parent alone, so
+that any space and any evaluator will do; the changes are the space's mutations.
+
+The first proposal is the space's `start()`, if it has one, otherwise a random architecture; the
+first ones that fail are followed by random ones.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.trial import Arch, ConfigError, Proposal, Trial
+from search_spaces.base import Space
+
+
+class Climb:
+    """Mutates the best so far.
+
+    Args:
+      mutations: a child differs from its parent by one to so many of them, as likely each.
+    """
+
+    def __init__(self, space: Space, *, seed: int, mutations: int = 1):
+        if not isinstance(mutations, int) or mutations < 1:
+            raise ConfigError(
+                f"controller.mutations must be a whole number of at least 1, got {mutations}; "
+                "set controller.mutations=1"
+            )
+        self.space, self.mutations = space, mutations
+        self.rng = np.random.default_rng(seed)
+        self.started = False
+        self.best: tuple[Arch, float, int] | None = None  # with its reward and its trial
+
+    def ask(self, n: int) -> list[Proposal]:
+        return [self._next() for _ in range(n)]
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            if trial.reward is not None and (self.best is None or trial.reward >= self.best[1]):
+                self.best = trial.arch, trial.reward, trial.id  # of equals the longest trained
+
+    def state(self) -> dict[str, Any]:
+        best = self.best and [list(self.best[0]), *self.best[1:]]
+        return {"rng": self.rng.bit_generator.state, "started": self.started, "best": best}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.rng.bit_generator.state = state["rng"]
+        self.started, best = state["started"], state["best"]
+        self.best = best and (tuple(best[0]), best[1], best[2])
+
+    def _next(self) -> Proposal:
+        if self.best is None:
+            first, self.started = not self.started, True
+            start = getattr(self.space, "start", None)
+            return Proposal(start() if first and start else self.space.sample(self.rng))
+        arch, _, parent = self.best
+        for _ in range(1 + int(self.rng.random() * self.mutations)):
+            arch = self.space.mutate(arch, self.rng)
+        return Proposal(arch, parent=parent)

@@ -1,0 +1,101 @@
+"""Training for so many seconds: the learning rate follows the clock and not the steps.
+
+A training that is told when to end cannot know how many steps it has. It goes in small chunks, each
+one call of the image loop's graph, and looks at the clock between two; the cosine is that of the
+share of the time which has passed.
+"""
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from nas import devices, image
+from nas.data import ImageData
+from nas.morphism_graph import Weights
+from nas.recipe import Recipe
+from nas.trial import NAN, EvaluationError
+
+CHUNK = 8  # steps between two looks at the clock; of images larger than SMALL one
+SMALL = 40 * 40  # pixels
+LOOKS = 12  # validations of a training, at most one an epoch
+
+
+def train_until(
+    model, data: ImageData, recipe: Recipe, end: float, *, seed: int
+) -> tuple[dict[str, list[float]], Weights]:
+    """Trains until `end` of time.monotonic(), one chunk at least, validation included.
+
+    Returns: seconds, accuracy (of the training since the last entry, NaN in the first), and
+    valid_accuracy and valid_loss, before the first step and at every look; and the weights at the
+    best of them. Raises EvaluationError: NAN.
+    """
+    from nas.inherit import take
+
+    devices.prepare()
+    began = time.monotonic()
+    validate = image.make_evaluate(model, data.valid_images, data.valid_labels, data, recipe)
+    history: dict[str, list[float]] = {}
+    validate()  # traces
+    best, look_seconds = _look(validate, history, 0.0, math.nan)
+    kept = take(model)
+    batches = _Batches(data, recipe, seed)
+    train = image.make_epoch(model, data.train_images, data.train_labels, data, recipe, seed)
+    start = looked = time.monotonic()
+    every = max((end - start) / LOOKS, 0.0)
+    number, hits, longest = 0, [], 0.0
+    while True:
+        now = time.monotonic()
+        rate = recipe.learning_rate * _cosine((now - start) / max(end - start, 1e-9))
+        rates = np.full(batches.steps, rate, np.float32)
+        loss, accuracy = train(batches.next(), rates, number)
+        if not math.isfinite(loss):
+            raise EvaluationError(NAN, f"the loss is {loss} after {number + 1} chunks")
+        hits.append(accuracy)
+        taken = time.monotonic() - now
+        longest = taken if number < 2 else max(longest, taken)  # the first one traces
+        number += 1
+        over = time.monotonic() + longest + look_seconds > end
+        if over or (time.monotonic() - looked > every and number >= batches.chunks):
+            seconds = time.monotonic() - began
+            value, look_seconds = _look(validate, history, seconds, float(np.mean(hits)))
+            looked, hits = time.monotonic(), []
+            if value > best:
+                best, kept = value, take(model)
+        if over:
+            return history, kept
+
+
+class _Batches:
+    """Chunks of shuffled indices, [steps, batch], epoch after epoch."""
+
+    def __init__(self, data: ImageData, recipe: Recipe, seed: int):
+        height, width, _ = data.image_shape
+        self.steps = CHUNK if height * width <= SMALL else 1
+        self.batch = recipe.batch_size
+        self.count = len(data.train_images)
+        self.chunks = max(1, self.count // (self.steps * self.batch))  # of an epoch
+        self.rng = np.random.default_rng(seed)
+        self.order = np.empty(0, np.int32)
+
+    def next(self) -> np.ndarray:
+        wanted = self.steps * self.batch
+        while len(self.order) < wanted:
+            self.order = np.append(self.order, self.rng.permutation(self.count).astype(np.int32))
+        chunk, self.order = self.order[:wanted], self.order[wanted:]
+        return chunk.reshape(self.steps, self.batch)
+
+
+def _cosine(share: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0)))
+
+
+def _look(validate: Any, history: dict[str, list[float]], seconds: float, accuracy: float):
+    """Adds one entry to the history. Returns its valid_accuracy and the seconds that it took."""
+    start = time.monotonic()
+    loss, valid = validate()
+    values = {"seconds": seconds, "accuracy": accuracy, "valid_accuracy": valid, "valid_loss": loss}
+    for name, value in values.items():
+        history.setdefault(name, []).append(value)
+    return valid, time.monotonic() - start

@@ -1,0 +1,207 @@
+"""nas.fit: arrays in, the best model of the time out."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import nas
+from nas import fit_command, fitting, timed
+from nas.fit_data import prepare
+from nas.trial import ConfigError, EvaluationError
+
+SECONDS = 14
+
+
+@pytest.fixture(scope="module")
+def digits():
+    bunch = load_digits()
+    order = np.random.default_rng(0).permutation(len(bunch.target))
+    return bunch.images[order].astype(np.float32), bunch.target[order]
+
+
+@pytest.fixture(scope="module")
+def found(digits):
+    import tensorflow  # noqa: F401  its import is not what is measured
+
+    x, y = digits
+    start = time.monotonic()
+    seen = []
+    fitted = nas.fit(x[:1400], y[:1400], minutes=SECONDS / 60, on_trial=seen.append)
+    return fitted, time.monotonic() - start, seen
+
+
+def test_it_keeps_the_time_and_knows_the_digits(found, digits):
+    fitted, seconds, _ = found
+    x, y = digits
+    assert seconds < SECONDS + 5
+    assert fitted.seconds <= seconds
+    assert np.mean(fitted.predict(x[1400:]) == y[1400:]) > 0.85
+
+
+def test_the_model_takes_what_it_was_given_and_can_be_saved(found, digits, tmp_path):
+    import keras
+
+    fitted, x = found[0], digits[0]
+    probabilities = fitted.model.predict(x[:5], verbose=0)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    fitted.model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_allclose(again.predict(x[:5], verbose=0), probabilities, atol=1e-6)
+
+
+def test_its_history_and_trials_say_what_happened(found):
+    fitted, _, seen = found
+    assert list(fitted.trials) == seen and len(seen) >= 2
+    history = fitted.history
+    assert max(history["valid_accuracy"]) == fitted.valid_accuracy
+    assert fitted.valid_accuracy == max(trial.reward for trial in seen)
+    assert history["seconds"] == sorted(history["seconds"])
+    assert {len(values) for values in history.values()} == {len(history["seconds"])}
+    children = [trial.metrics["parent"] for trial in seen[1:]]
+    assert None not in children
+
+
+def test_importing_nas_imports_no_tensorflow():
+    code = "import sys, nas; nas.fit; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with pytest.raises(AttributeError, match="module nas has no attribute unknown"):
+        nas.unknown  # noqa: B018
+
+
+# Data.
+
+
+def vectors(n=200, features=5):
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, [1, 10, 100, 1, 0], (n, features))
+    return x, np.where(x[:, 0] > 3, "yes", "no")
+
+
+def test_vectors_are_images_of_a_pixel_standardised_by_feature():
+    x, y = vectors()
+    data = prepare(x, y, valid_share=0.25)
+    assert data.image_shape == (1, 1, 5)
+    assert (len(data.train_labels), len(data.valid_labels)) == (150, 50)
+    assert data.labels.tolist() == ["no", "yes"] and data.class_names == ("no", "yes")
+    standard = (data.train_images / 255 - data.mean) / data.std
+    np.testing.assert_allclose(standard[..., :4].mean((0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(standard[..., :4].std((0, 1, 2)), 1, atol=1e-4)
+    assert np.isfinite(standard).all()
+    truth = {row.astype(np.float32).tobytes(): label for row, label in zip(x, y, strict=True)}
+    for row, label in zip(data.valid_images, data.valid_labels, strict=True):
+        assert truth[row.tobytes()] == data.labels[label]
+
+
+def test_vectors_are_learned():
+    x, y = vectors(600, 5)
+    fitted = nas.fit(x[:500], y[:500], minutes=8 / 60)
+    assert fitted.model.input_shape == (None, 5)
+    assert np.mean(fitted.predict(x[500:]) == y[500:]) > 0.85
+
+
+def test_bytes_stay_bytes_and_channels_may_be_left_out():
+    images = np.zeros((20, 6, 6), np.uint8)
+    images[:] = np.arange(20)[:, None, None]
+    data = prepare(images, np.arange(20)[:, None] % 2, valid_share=0.2)
+    assert data.image_shape == (6, 6, 1) and data.train_images.dtype == np.uint8
+    assert not data.is_vectors
+
+
+@pytest.mark.parametrize(
+    "x, y, told",
+    [
+        (np.zeros(5), np.zeros(5), r"x must be \[n, features\], .* got \[5\]"),
+        (np.zeros((4, 2)), [0, 1, 0], r"y must be \[4\], one class per example, got \[3\]"),
+        (np.zeros((4, 2)), [0, 0, 0, 0], r"y must have at least 2 classes, got \[0\]"),
+        (np.zeros((4, 2)), [0, 1, 0.5, 1], "y must be classes, whole numbers or texts"),
+        (np.full((4, 2), np.nan), [0, 1, 0, 1], "x must be finite numbers"),
+        (np.full((4, 2), "a"), [0, 1, 0, 1], "x must be numbers, got <U1"),
+        (np.zeros((2, 2)), [0, 1], "x must have enough examples to split, got 2"),
+    ],
+)
+def test_wrong_arrays_are_told(x, y, told):
+    with pytest.raises(ConfigError, match=told):
+        nas.fit(x, y, minutes=1)
+
+
+def test_wrong_settings_are_told():
+    x, y = vectors()
+    with pytest.raises(ConfigError, match="minutes must be above 0, got 0"):
+        nas.fit(x, y, minutes=0)
+    with pytest.raises(ConfigError, match=r"valid_share must be in \(0, 1\), got 1"):
+        nas.fit(x, y, valid_share=1)
+
+
+def test_networks_and_augmentation_are_of_the_size_of_the_examples():
+    def data(*shape):
+        x = np.random.default_rng(0).integers(0, 256, (20, *shape)).astype(np.uint8)
+        return prepare(x, np.arange(20) % 2, valid_share=0.2)
+
+    assert fitting.make_space(data(8, 8, 1)).pool_after == (4,)
+    assert fitting.make_space(data(32, 32, 3)).pool_after == (4, 8, 12)
+    assert fitting.make_space(data(7)).pool_after == ()
+    assert fitting.make_space(data(7)).start().count(1) > 0
+    digit, photo, row = (fitting.make_recipe(data(*s)) for s in ((8, 8, 1), (32, 32, 3), (7,)))
+    assert (digit.flip, photo.flip, row.flip) == (False, True, False)
+    assert (digit.pad_crop, photo.pad_crop, row.pad_crop) == (1, 4, 0)
+    assert row.optimizer == "adam"
+
+
+# The clock.
+
+
+def test_a_training_that_has_no_time_takes_one_chunk_and_one_that_fails_says_so():
+    x, y = vectors()
+    data = prepare(x, y, valid_share=0.2)
+    recipe = fitting.make_recipe(data)
+    space = fitting.make_space(data)
+    from nas import image
+    from nas.skeleton import ImageSkeleton
+
+    skeleton = ImageSkeleton(image_shape=data.image_shape, classes=2)
+    model = image.build(space, space.start(), skeleton, recipe, 0)
+    history, weights = timed.train_until(model, data, recipe, time.monotonic(), seed=0)
+    assert len(history["seconds"]) == 2 and np.isnan(history["accuracy"][0])
+    assert set(weights) >= {"slot0_conv/kernel", "logits/bias"}
+    broken = recipe.replace(learning_rate=1e30, optimizer="sgd")
+    with pytest.raises(EvaluationError, match="the loss is"):
+        timed.train_until(model, data, broken, time.monotonic() + 5, seed=0)
+
+
+# The command.
+
+
+def test_the_command_writes_the_model_and_what_it_is_worth(tmp_path, capsys):
+    x, y = vectors(300)
+    file, to = tmp_path / "data.npz", tmp_path / "mine.keras"
+    np.savez(file, x_train=x[:250], y_train=y[:250], x_test=x[250:], y_test=y[250:])
+    assert fit_command.main([str(file), "--minutes", "0.05", "--to", str(to)]) == 0
+    said = capsys.readouterr().out
+    report = json.loads(to.with_suffix(".json").read_text())
+    assert f"test accuracy {report['test_accuracy']:.4f}" in said and "trial   0  ok" in said
+    assert report["labels"] == ["no", "yes"] and report["history"]["accuracy"][0] is None
+    assert to.is_file()
+    with pytest.raises(ConfigError, match="--to must be a new file NAME.keras, got"):
+        fit_command.main([str(file), "--to", str(to)])
+
+
+def test_files_that_are_no_data_are_told(tmp_path):
+    text, odd, pickled = (tmp_path / name for name in ("a.txt", "b.npz", "c.npz"))
+    text.write_text("x")
+    np.savez(odd, z=np.zeros(3))
+    np.savez(pickled, x=np.array([{}, {}], dtype=object), y=np.zeros(2))
+    to = ["--to", str(tmp_path / "m.keras")]
+    for path in (text, tmp_path / "gone.npz"):
+        with pytest.raises(ConfigError, match="DATA must be an .npz file that exists"):
+            fit_command.main([str(path), *to])
+    with pytest.raises(ConfigError, match="x and y, or x_train and y_train; .* has z"):
+        fit_command.main([str(odd), *to])
+    with pytest.raises(ConfigError, match="DATA must hold plain arrays"):
+        fit_command.main([str(pickled), *to])
+    with pytest.raises(ConfigError, match="in a folder that exists"):
+        fit_command.main([str(odd), "--to", str(tmp_path / "no" / "m.keras")])
