@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": ("nas.compare", "controllers x seeds on one benchmark, with statistics"),
     "report": ("nas.report", "write report.html and its pictures for a run folder"),
     "export": ("nas.export", "write .keras, SavedModel and TFLite, each loaded again and scored"),
+    "fit": ("nas.fit_command", "the best Keras model for your arrays in so many minutes"),
     "list": ("nas.list_command", "what can be chosen: spaces, controllers, data sets ..."),
     "data": ("nas.data_command", "which data sets are here; prepare what can be prepared"),
 }
