@@ -58,6 +58,8 @@ class MorphismSpace(Space):
       filled: the share of slots that `sample` fills; 0: it gives the linear model alone, with the
         first learning rate.
       identity_share: of the mutations, those that change nothing and keep on training.
+      growing: mutations only add a layer with as many filters as come in, more filters or a skip,
+        which preserves what the network computes; one that cannot grow stays as it is.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class MorphismSpace(Space):
         learning_rates: Sequence[float] = (),
         filled: float = 0.5,
         identity_share: float = 0.0,
+        growing: bool = False,
     ):
         _check(slots, kernels, filters, strides, pool_after, head, learning_rates)
         for name, share in (("filled", filled), ("identity_share", identity_share)):
@@ -80,7 +83,7 @@ class MorphismSpace(Space):
                 raise ConfigError(
                     f"space.{name} must be in [0, 1], got {share}; set space.{name}=0.5"
                 )
-        self.slots, self.head, self.filled = slots, head, filled
+        self.slots, self.head, self.filled, self.growing = slots, head, filled, growing
         self.pool_after, self.identity_share = tuple(pool_after), identity_share
         self._rates = bool(learning_rates)
         rates = [Decision("learning_rate", tuple(learning_rates))] if learning_rates else []
@@ -156,17 +159,27 @@ class MorphismSpace(Space):
         for at, decision in enumerate(self.decisions):
             part = decision.name.split("/")[-1]
             for choice in self.allowed(arch[:at]):
-                if choice != arch[at]:
+                if choice != arch[at] and (not self.growing or self._grows(at, arch[at], choice)):
                     kind = part
                     if part in ("kernel", "skip"):  # to come, to go, or to change
                         kind += " added" if not arch[at] else " removed" if not choice else ""
                     kinds.setdefault(kind, []).append((at, choice))
+        if not kinds:
+            return arch
         changes = list(kinds.values())[int(rng.random() * len(kinds))]
         at, choice = changes[int(rng.random() * len(changes))]
         child = (*arch[:at], choice)
         for old in arch[at + 1 :]:  # a skip from a slot that has gone is none
             child += (old if old in self.allowed(child) else 0,)
         return child
+
+    def _grows(self, at: int, old: int, new: int) -> bool:
+        """Whether the new choice of a decision makes a network larger that computes the same."""
+        decision = self.decisions[at]
+        part = decision.name.split("/")[-1]
+        if part == "filters":
+            return decision.choices[new] > decision.choices[old] > 0
+        return part in ("kernel", "skip") and not old
 
     def key(self, arch: Arch) -> Arch:
         """Slots between the same two poolings are numbered anew: empty ones change nothing."""

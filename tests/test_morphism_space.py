@@ -261,6 +261,17 @@ def test_the_linear_model_grows_by_its_first_convolutions():
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
+def test_growing_mutations_always_preserve_until_nothing_can_grow():
+    space = MorphismSpace(slots=4, filters=(0, 16, 64), pool_after=(2,), growing=True)
+    rng, parent, steps = RNG(0), space.start(), 0
+    while (child := space.mutate(parent, rng)) != parent:
+        before, after, same, _ = inherited(space, parent, child)
+        assert same, (space.decode(parent), space.decode(child))
+        np.testing.assert_allclose(after, before, atol=1e-5)
+        parent, steps = child, steps + 1
+    assert 4 <= steps <= 12  # 4 slots: a layer, more filters, a skip
+
+
 def test_after_any_mutation_what_is_said_to_be_preserved_is():
     space, preserved = MorphismSpace(slots=6, pool_after=(3,), strides=(1, 2)), []
     for seed in range(60):
