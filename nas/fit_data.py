@@ -83,7 +83,10 @@ def _classes(y: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         raise ConfigError(f"y must be [{count}], one class per example, got {list(y.shape)}")
     if y.dtype.kind == "f":
         if not np.array_equal(y, np.rint(y)):
-            raise ConfigError(f"y must be classes, whole numbers or texts, got {y.dtype} values")
+            raise ConfigError(
+                "y must be classes, whole numbers or texts (regression is not offered), got "
+                f"{y[y != np.rint(y)][0]}"
+            )
         y = y.astype(np.int64)
     if y.dtype.kind == "O":
         y = y.astype(str)

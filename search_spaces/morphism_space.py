@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.trial import Arch, ConfigError
+from nas.trial import Arch
 from search_spaces.base import Decision, Graph, Space
+from search_spaces.morphism_changes import changes, check_rest, check_slots
 from search_spaces.ops import Ops
 
 if TYPE_CHECKING:
     from nas.skeleton import ImageSkeleton
-
-HEADS = ("pool", "flatten")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +76,8 @@ class MorphismSpace(Space):
         identity_share: float = 0.0,
         growing: bool = False,
     ):
-        _check(slots, kernels, filters, strides, pool_after, head, learning_rates)
-        for name, share in (("filled", filled), ("identity_share", identity_share)):
-            if not 0 <= share <= 1:
-                raise ConfigError(
-                    f"space.{name} must be in [0, 1], got {share}; set space.{name}=0.5"
-                )
+        check_slots(slots, kernels, filters, strides, pool_after)
+        check_rest(head, learning_rates, filled, identity_share)
         self.slots, self.head, self.filled, self.growing = slots, head, filled, growing
         self.pool_after, self.identity_share = tuple(pool_after), identity_share
         self._rates = bool(learning_rates)
@@ -155,31 +150,15 @@ class MorphismSpace(Space):
         """A kind of change, uniformly among those that apply, then one of that kind."""
         if rng.random() < self.identity_share:
             return arch
-        kinds: dict[str, list[tuple[int, int]]] = {}
-        for at, decision in enumerate(self.decisions):
-            part = decision.name.split("/")[-1]
-            for choice in self.allowed(arch[:at]):
-                if choice != arch[at] and (not self.growing or self._grows(at, arch[at], choice)):
-                    kind = part
-                    if part in ("kernel", "skip"):  # to come, to go, or to change
-                        kind += " added" if not arch[at] else " removed" if not choice else ""
-                    kinds.setdefault(kind, []).append((at, choice))
+        kinds = changes(self, arch, growing=self.growing)
         if not kinds:
             return arch
-        changes = list(kinds.values())[int(rng.random() * len(kinds))]
-        at, choice = changes[int(rng.random() * len(changes))]
+        alike = list(kinds.values())[int(rng.random() * len(kinds))]
+        at, choice = alike[int(rng.random() * len(alike))]
         child = (*arch[:at], choice)
         for old in arch[at + 1 :]:  # a skip from a slot that has gone is none
             child += (old if old in self.allowed(child) else 0,)
         return child
-
-    def _grows(self, at: int, old: int, new: int) -> bool:
-        """Whether the new choice of a decision makes a network larger that computes the same."""
-        decision = self.decisions[at]
-        part = decision.name.split("/")[-1]
-        if part == "filters":
-            return decision.choices[new] > decision.choices[old] > 0
-        return part in ("kernel", "skip") and not old
 
     def key(self, arch: Arch) -> Arch:
         """Slots between the same two poolings are numbered anew: empty ones change nothing."""
@@ -276,32 +255,3 @@ def _skip_decision(i: int) -> Decision:
     for j in range(i):
         choices += [("add", j), ("concat", j)]
     return Decision(f"slot{i}/skip", tuple(choices), i, tuple(c and c[1] for c in choices))
-
-
-def _check(slots, kernels, filters, strides, pool_after, head, learning_rates) -> None:
-    if slots < 1:
-        raise ConfigError(f"space.slots must be at least 1, got {slots}; set space.slots=12")
-    for name, values, least in (
-        ("kernels", kernels, 1),
-        ("filters", filters, 0),
-        ("strides", strides, 1),
-    ):
-        if not values or min(values) < least or len(set(values)) < len(values):
-            raise ConfigError(
-                f"space.{name} must be different whole numbers from {least}, got {list(values)}; "
-                f"set space.{name}=[1,3]"
-            )
-    if list(pool_after) != sorted({p for p in pool_after if 0 < p < slots}):
-        raise ConfigError(
-            f"space.pool_after must rise within [1, space.slots={slots}), got {list(pool_after)}; "
-            "set space.pool_after=[]"
-        )
-    if head not in HEADS:
-        raise ConfigError(f"space.head must be one of {', '.join(HEADS)}, got {head}")
-    if any(not rate > 0 for rate in learning_rates) or len(set(learning_rates)) < len(
-        learning_rates
-    ):
-        raise ConfigError(
-            f"space.learning_rates must be different and positive, got {list(learning_rates)}; "
-            "set space.learning_rates=[]"
-        )

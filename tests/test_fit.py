@@ -118,7 +118,11 @@ def test_bytes_stay_bytes_and_channels_may_be_left_out():
         (np.zeros(5), np.zeros(5), r"x must be \[n, features\], .* got \[5\]"),
         (np.zeros((4, 2)), [0, 1, 0], r"y must be \[4\], one class per example, got \[3\]"),
         (np.zeros((4, 2)), [0, 0, 0, 0], r"y must have at least 2 classes, got \[0\]"),
-        (np.zeros((4, 2)), [0, 1, 0.5, 1], "y must be classes, whole numbers or texts"),
+        (
+            np.zeros((4, 2)),
+            [0, 1, 0.5, 1],
+            r"whole numbers or texts \(regression is not offered\), got 0.5",
+        ),
         (np.full((4, 2), np.nan), [0, 1, 0, 1], "x must be finite numbers"),
         (np.full((4, 2), "a"), [0, 1, 0, 1], "x must be numbers, got <U1"),
         (np.zeros((2, 2)), [0, 1], "x must have enough examples to split, got 2"),
