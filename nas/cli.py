@@ -12,6 +12,7 @@ from nas.trial import ConfigError
 # --help and list answer at once; TensorFlow is imported only by what trains.
 COMMANDS = {
     "search": ("nas.search_command", "search for an architecture, retrain the best, report"),
+    "oneshot": ("nas.oneshot_command", "weights shared by all architectures, then a search"),
     "retrain": ("nas.retrain_command", "train a found architecture at full size, n seeds"),
     "compare": ("nas.compare", "controllers x seeds on one benchmark, with statistics"),
     "report": ("nas.report", "write report.html and its pictures for a run folder"),
@@ -21,7 +22,7 @@ COMMANDS = {
     "data": ("nas.data_command", "which data sets are here; prepare what can be prepared"),
 }
 
-HYDRA = ("search", "retrain", "compare")  # those that take overrides
+HYDRA = ("search", "oneshot", "retrain", "compare")  # those that take overrides
 
 HELP = """nas: neural architecture search in TensorFlow 2
 

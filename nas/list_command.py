@@ -10,6 +10,8 @@ GROUPS = {
     "scale": "how large: smoke, cpu, paper",
     "space": "what is searched",
     "controller": "who searches",
+    "method": "how shared weights are trained, of nas oneshot",
+    "probe": "networks trained alone, which shared weights are held against",
     "dataset": "what the networks learn",
     "evaluator": "how an architecture becomes a number",
     "reward": "what the controller is paid for",

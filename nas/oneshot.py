@@ -7,7 +7,7 @@ killed and continued ends as one that was not.
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,9 @@ def train(
     method.start(shared)
     checkpoint = tf.train.Checkpoint(tensors=[*shared.tensors, *method.tensors])
     epochs, steps = shared.recipe.epochs, shared.steps
-    saved = store.controller_state()
-    done = 0
-    if saved is not None:  # from the derivation on, what is saved is the derivation's own
-        done = saved.get("epochs", epochs)
+    done = epochs_done(store, epochs)
+    if done:
+        saved = store.controller_state() or {}
         if "epochs" in saved:
             method.load_state(saved["controller"])
         _read(checkpoint, _path(run_dir, done))
@@ -78,19 +77,34 @@ def train(
     return history
 
 
+def epochs_done(store: Store, epochs: int) -> int:
+    """How many of the epochs are saved."""
+    saved = store.controller_state()
+    # From the derivation on, what is saved is the derivation's own.
+    return 0 if saved is None else saved.get("epochs", epochs)
+
+
 class SharedWeightsScore:
     """An evaluator: an architecture's accuracy on validation images, with the shared weights.
 
-    images: so many of the validation images, the first ones; None for all.
+    Args:
+      images: so many of the validation images, the first ones; None for all.
+      setting: what `images` is called in the configuration.
     """
 
-    def __init__(self, shared: SharedWeights, skeleton, *, images: int | None = None):
+    def __init__(
+        self,
+        shared: SharedWeights,
+        skeleton,
+        *,
+        images: int | None = None,
+        setting: str = "valid_images",
+    ):
         self.shared, self.skeleton = shared, skeleton
         found = len(shared.data.valid_images)
         if images is not None and not 1 <= images <= found:
             raise ConfigError(
-                f"valid_images must be in [1, {found}], the validation images there are, "
-                f"got {images}"
+                f"{setting} must be in [1, {found}], the validation images there are, got {images}"
             )
         self.batches = even_batches(images or found, shared.recipe.eval_batch_size)
 
@@ -105,15 +119,16 @@ class SharedWeightsScore:
             "flops": cost.flops,
         }
 
-    def all(self, archs: list[Arch], on_done: Callable[[int], None] = lambda n: None) -> np.ndarray:
-        """The accuracy of each: [archs] float32. on_done: called with how many are done."""
+    def all(self, archs: Sequence[Arch]) -> np.ndarray:
+        """The accuracy of each: [archs] float32. Paths that are the same are scored once."""
+        live = self.shared.supernet.live(tf.constant(np.array(archs), tf.int32)).numpy()
+        paths, of_path = np.unique(live, axis=0, return_inverse=True)
         found, many = [], 64
-        for first in range(0, len(archs), many):
-            part = archs[first : first + many]
+        for first in range(0, len(paths), many):
+            part = paths[first : first + many]
             batches = np.broadcast_to(self.batches, (len(part), *self.batches.shape))
             found.append(self.shared.scores(part, batches)[0])
-            on_done(first + len(part))
-        return np.concatenate(found)
+        return np.concatenate(found)[of_path.reshape(-1)]
 
 
 def _path(run_dir: Path, epoch: int) -> Path:

@@ -90,7 +90,9 @@ class SharedWeights:
         )
         return float(loss), float(accuracy)
 
-    def scores(self, archs: Sequence[Arch], batches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def scores(
+        self, archs: Sequence[Arch] | np.ndarray, batches: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Accuracy and loss of each path on validation images: [archs] float32 each.
 
         batches: [archs, batches, batch] int, positions of validation images.

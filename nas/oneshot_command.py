@@ -1,0 +1,204 @@
+"""`nas oneshot`: trains shared weights, searches over them, says how well they rank."""
+
+import contextlib
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from nas import run as runs
+from nas.config import make, resolved
+from nas.search import TooManyFailures, best, search
+from nas.trial import ConfigError, Trial
+
+_RANDOM = 1 << 20  # sets the seed of the random architectures apart from those of the epochs
+
+
+def main(argv: list[str]) -> int:
+    from nas.hydra_main import run
+
+    return run(task, "oneshot", argv)
+
+
+def task(config: DictConfig) -> float | None:
+    """One run, whole. Returns the best reward, which is what a sweeper maximises."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from nas.logs import Loggers
+
+    hydra = HydraConfig.get()
+    run_dir = Path(hydra.runtime.output_dir)
+    settings = resolved(config) | {"run_dir": str(run_dir)}
+    choices = {
+        key: str(value)
+        for key, value in hydra.runtime.choices.items()
+        if "/" not in key and value is not None
+    }
+    try:
+        parts = build(config)
+        store = runs.open_run(run_dir, settings | {"choices": choices})
+    except ConfigError:
+        with contextlib.suppress(OSError):  # Hydra has made it; leave no empty folder behind
+            run_dir.rmdir()
+        raise
+    info = _info(run_dir, settings, choices, store.trials())
+    with store, Loggers(parts["loggers"], info) as loggers:
+        return _run(config, parts, store, run_dir, loggers, choices)
+
+
+def build(config: DictConfig) -> dict[str, Any]:
+    """Everything the configuration names, with the shared weights: wrong settings are told now."""
+    from nas.console import Console
+    from nas.oneshot import SharedWeightsScore
+    from nas.oneshot_graph import SharedWeights
+
+    seed = config.seed
+    if not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"seed must be an integer of at least 0, got {seed}; set seed=0")
+    for name, least in (("max_trials", 1), ("max_failures", 1), ("random_samples", 0)):
+        if not isinstance(config[name], int) or config[name] < least:
+            raise ConfigError(
+                f"{name} must be a whole number of at least {least}, got {config[name]}"
+            )
+    names = ("space", "recipe", "reward")
+    parts: dict[str, Any] = {"seed": seed} | {name: make(config[name], name) for name in names}
+    parts["controller"] = make(config.controller, "controller", **parts)
+    parts["method"] = make(config.method, "method", **parts)
+    probe = config.get("probe")
+    parts["truth"] = make(probe, "probe", **parts) if probe else None
+    parts["loggers"] = [Console()] + ([make(config.logger, "logger")] if config.logger else [])
+    data = make(config.dataset, "dataset")()
+    skeleton = make(config.skeleton, "skeleton")(image_shape=data.image_shape, classes=data.classes)
+    parts["shared"] = SharedWeights(
+        parts["space"], skeleton, data, parts["recipe"], seed=seed,
+        batch_statistics=config.batch_statistics,
+    )  # fmt: skip
+    for name in ("valid_images", "probe_images"):
+        images = config[name]
+        parts[name] = SharedWeightsScore(parts["shared"], skeleton, images=images, setting=name)
+    return parts
+
+
+def _info(run_dir: Path, settings, choices, before: list[Trial]):
+    from nas.logs import RunInfo
+
+    return RunInfo(
+        run_dir=run_dir,
+        job_type="oneshot",
+        experiment=settings["name"],
+        space=choices["space"],
+        controller=f"{choices['method']} {choices['controller']}",
+        dataset=choices.get("dataset", ""),
+        seed=settings["seed"],
+        config=settings,
+        max_trials=settings["max_trials"],
+        trials_before=tuple(before),
+    )
+
+
+def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
+    from nas.executors import SerialExecutor
+    from nas.oneshot import epochs_done, train
+    from nas.report import write_report
+
+    start = time.perf_counter()
+    epochs, done = parts["recipe"].epochs, epochs_done(store, parts["recipe"].epochs)
+    loggers.retraining(f"shared weights: {epochs} epochs, {done} done before", epochs - done)
+    history = train(
+        parts["shared"], parts["method"], store, run_dir,
+        on_epoch=lambda epoch, values: loggers.epoch(parts["seed"], epoch, values),
+    )  # fmt: skip
+    loggers.message(f"derivation: at most {config.max_trials} architectures with shared weights")
+    trials, stopped = [], None
+    try:
+        trials = search(
+            parts["method"].deriver(), parts["valid_images"], parts["reward"], store,
+            SerialExecutor(), max_trials=config.max_trials, max_failures=config.max_failures,
+            on_trial=loggers.trial,
+        )  # fmt: skip
+    except TooManyFailures as error:
+        stopped = f"derivation stopped: {error}"
+        trials = sorted(store.trials(), key=lambda trial: trial.id)
+    top = best(trials)
+    summary = _summary(config, parts["space"], trials, choices) | {
+        "stopped": stopped,
+        "shared_weights": {"epochs": len(history), **(history[-1] if history else {})},
+        "random": _random(config, parts),
+        "ranking": _ranking(config, parts, top, run_dir, loggers),
+        "retrained": None,
+    }
+    before = runs.read_summary(run_dir).get("wall_seconds", 0.0)
+    summary["wall_seconds"] = before + time.perf_counter() - start
+    runs.write_summary(run_dir, summary)
+    loggers.finish(summary, parts["space"])
+    loggers.message(f"report: {write_report(run_dir, space=parts['space'])}")
+    if stopped:
+        raise ConfigError(stopped)
+    return None if top is None else top.reward
+
+
+def _summary(config, space, trials: list[Trial], choices) -> dict[str, Any]:
+    top = best(trials)
+    return {
+        "space": choices["space"],
+        "method": choices["method"],
+        "controller": choices["controller"],
+        "dataset": choices.get("dataset", ""),
+        "seed": config.seed,
+        "trials": len(trials),
+        "failed": sum(trial.reward is None for trial in trials),
+        "seconds": sum(trial.seconds for trial in trials),
+        "best": None
+        if top is None
+        else {
+            "trial": top.id,
+            "arch": list(top.arch),
+            "decoded": {name: _plain(value) for name, value in space.decode(top.arch).items()},
+            "reward": top.reward,
+            "metrics": top.metrics,
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def _random(config, parts) -> dict[str, Any] | None:
+    """The validation accuracy of uniform architectures, with the same shared weights."""
+    if not config.random_samples:
+        return None
+    rng = np.random.default_rng([parts["seed"], _RANDOM])
+    archs = [parts["space"].sample(rng) for _ in range(config.random_samples)]
+    scores = [float(score) for score in parts["valid_images"].all(archs)]
+    return {
+        "architectures": len(archs),
+        "valid_accuracy": statistics.fmean(scores),
+        "valid_accuracy_sd": statistics.stdev(scores) if len(scores) > 1 else None,
+    }
+
+
+def _ranking(config, parts, top: Trial | None, run_dir: Path, loggers) -> dict[str, Any] | None:
+    """Kendall's tau; an earlier part of this run may have found it."""
+    from nas.ranking import ranking
+
+    if parts["truth"] is None:
+        if config.get("probe"):
+            loggers.message("no rank correlation: no table of networks trained alone is named")
+        return None
+    truth, score = parts["truth"], parts["probe_images"]
+    before = runs.read_summary(run_dir).get("ranking")
+    if before and before["against"] == truth.name and before["architectures"] == len(truth.archs):
+        return before
+    loggers.message(f"rank correlation: {len(truth.archs)} architectures, {truth.name}")
+    scores = score.all(list(truth.archs))
+    found = ranking(truth, scores, top.arch if top else None) | {"images": score.batches.size}
+    np.savez(run_dir / "ranking.npz", archs=truth.archs, scores=scores, truth=truth.accuracies)
+    tau = found["kendall_tau"]
+    loggers.message(
+        f"Kendall's tau: {'none, all scores are equal' if tau is None else f'{tau:.4f}'}"
+    )
+    return found
