@@ -13,10 +13,10 @@ search: $(READY) ## the main job: search on the embedded digits, retrain the bes
 	@$(BIN)/nas search
 
 test: $(READY) ## the tests; with TFDS_DATA_DIR, PTB_DIR, NASBENCH201_NPZ set, those on real data too
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: $(READY) ## the slow tests as well
-	@$(BIN)/python -m pytest -m ""
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m ""
 
 lint: $(READY) ## ruff, ruff format, mypy
 	@$(BIN)/ruff check .

@@ -6,6 +6,7 @@ bytes, a length of 2 and a kind of 1 (1 whole, 2 first, 3 middle, 4 last). A hea
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,16 @@ def records(path: Path) -> Iterator[Any]:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Every offline run below `folder`, oldest first: run, config, history, summary, artifacts."""
-    return [_read(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
+    """Every offline run below `folder`, oldest first: run, config, history, summary, artifacts.
+
+    W&B's own process writes the last records shortly after a run has finished.
+    """
+    paths, until = sorted(folder.glob("wandb/offline-run-*/*.wandb")), time.monotonic() + 20
+    while True:
+        found = [_read(path) for path in paths]
+        if all("exit_code" in run for run in found) or time.monotonic() > until:
+            return found
+        time.sleep(0.05)
 
 
 def _read(path: Path) -> dict[str, Any]:
