@@ -20,9 +20,8 @@ QUICK = {"metaqnn_cifar10", "genetic_cnn_cifar10"}  # of which a run takes a few
 def test_an_experiment_is_made_of_parts_that_fit(name):
     """With the paper's numbers, but for the data set, which need not be here."""
     with initialize_config_module("conf", version_base="1.3"):
-        config = compose(
-            "search", overrides=[f"experiment={name}", "dataset=digits", "run_dir=none", "name=test"]
-        )
+        chosen = [f"experiment={name}", "dataset=digits", "run_dir=none", "name=test"]
+        config = compose("search", overrides=chosen)
     parts = build(config)
     (proposal,) = parts["controller"].ask(1)
     parts["space"].check(proposal.arch)
