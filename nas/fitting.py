@@ -11,10 +11,12 @@ left the best is trained on. The classes and files of `conf/` are what it is mad
 equal only where their machines are equally fast.
 """
 
+import contextlib
 import dataclasses
+import logging
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -85,7 +87,11 @@ def fit(
     end = start + 60 * minutes - RESERVE
     space = make_space(data)
     controller = _part("controller", "climb", space=space, seed=seed)
-    with tempfile.TemporaryDirectory(prefix="nas_fit_") as folder, Store(folder) as store:
+    with (
+        _untold(),
+        tempfile.TemporaryDirectory(prefix="nas_fit_") as folder,
+        Store(folder) as store,
+    ):
         evaluate = TimedTraining(space, data, seed, folder, start, end)
         trials = search(
             _Until(controller, start + SEARCH * (end - start)),
@@ -121,12 +127,19 @@ def make_space(data: ArrayData):
         return _part(
             "space",
             "morphism",
-            {"slots": 8, "kernels": [1], "filters": [0, 64, 128, 256], "pool_after": []},
+            {
+                "slots": 8,
+                "kernels": [1],
+                "filters": [0, 64, 128, 256],
+                "pool_after": [],
+                "growing": True,
+            },
         )
     height, width, _ = data.image_shape
     poolings = int(np.clip(np.log2(max(min(height, width), 1) / 4), 0, 5))
-    changes = {"slots": 4 * (poolings + 1), "pool_after": [4 * (i + 1) for i in range(poolings)]}
-    return _part("space", "morphism", changes)
+    pool_after = [4 * (i + 1) for i in range(poolings)]
+    slots = 4 * (poolings + 1)
+    return _part("space", "morphism", {"slots": slots, "pool_after": pool_after, "growing": True})
 
 
 def _part(group: str, name: str, changes: Mapping[str, Any] | None = None, **available: Any):
@@ -150,6 +163,21 @@ def make_recipe(data: ArrayData):
     if data.is_vectors:
         changes |= {"optimizer": "adam", "learning_rate": 0.002}
     return _part("recipe", "search", changes)
+
+
+@contextlib.contextmanager
+def _untold() -> Iterator[None]:
+    """TensorFlow warns of graphs that are traced often; here each network is another graph."""
+    logger = logging.getLogger("tensorflow")
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
 
 
 class _Until:
