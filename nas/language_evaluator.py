@@ -43,13 +43,16 @@ class TrainLanguageModel:
         )
         self.max_parameters, self.max_seconds = max_parameters, max_seconds
 
-    def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
-        """valid_perplexity of the last epoch, valid_perplexities of all, costs."""
-        data = self.dataset()
+    def check_data(self, data: Any) -> None:
+        """Raises ConfigError where `data` are not a text."""
         if not isinstance(data, TextData):
             raise ConfigError(
                 f"evaluator=language needs a text, got {data.name}; set dataset=grammar"
             )
+
+    def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
+        """valid_perplexity of the last epoch, valid_perplexities of all, costs."""
+        data = self.dataset()
         skeleton = self.skeleton(vocabulary=data.vocabulary)
         recipe = self.recipe.replace(epochs=proposal.epochs) if proposal.epochs else self.recipe
         cost = self.space.cost(proposal.arch, skeleton)

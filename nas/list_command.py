@@ -37,8 +37,9 @@ def main(argv: list[str]) -> int:
             continue
         print(f"{name}: {text}")
         files = [f for f in folder.joinpath(name).iterdir() if f.name.endswith(".yaml")]
+        width = max(len(file.name.removesuffix(".yaml")) for file in files) + 2
         for file in sorted(files, key=lambda f: f.name):
-            print(f"  {name}={file.name.removesuffix('.yaml'):24}{_first_comment(file)}")
+            print(f"  {name}={file.name.removesuffix('.yaml'):{width}}{_first_comment(file)}")
     return 0
 
 

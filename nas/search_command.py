@@ -61,7 +61,9 @@ def build(config: DictConfig, run_dir: Path | None = None) -> dict[str, Any]:
         parts["retrain_skeleton"] = make(config.retrain.skeleton, "retrain.skeleton")
         parts["retrain_recipe"] = make(config.retrain.recipe, "retrain.recipe")
     if parts["dataset"] is not None:
-        parts["dataset"]()  # data that are not there are told now
+        data = parts["dataset"]()  # data that are not there are told now
+        if hasattr(parts["evaluate"], "check_data"):
+            parts["evaluate"].check_data(data)
     return parts
 
 

@@ -120,6 +120,13 @@ def test_a_misspelled_setting_of_a_sweep_is_told_as_well():
         (("max_trials=0",), "max_trials must be a whole number of at least 1, got 0"),
         (("max_trials=many",), "max_trials must be a whole number of at least 1, got many"),
         (("max_seconds=-5",), "max_seconds must be a number above 0, or null, got -5"),
+        (("dataset=grammar",), "this evaluator needs images, got grammar; set dataset=digits"),
+        (("recipe=grammar",), "this evaluator needs a recipe of images, got LanguageRecipe"),
+        (("skeleton=grammar",), "skeleton must be one of image classifiers"),
+        (
+            ("evaluator=language", "recipe=grammar"),
+            "evaluator=language needs a text, got digits; set dataset=grammar",
+        ),
         (("recipe.learning_rate=0",), "recipe.learning_rate must be positive, got 0"),
         (("executor.workers=0",), "executor.workers must be at least 1, got 0"),
         (("dataset=npz", "dataset.path=gone.npz"), "dataset.path must be an .npz file that exists"),

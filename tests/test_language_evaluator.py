@@ -56,7 +56,7 @@ def test_what_does_not_go_together_is_named():
         evaluator(recipe=Recipe())
     space = ZophRNN()
     with pytest.raises(ConfigError, match="needs a text, got digits; set dataset=grammar"):
-        evaluator(space, dataset=digits.load)(0, Proposal(space.parse("nascell")))
+        evaluator(space).check_data(digits.load())
 
 
 def test_zoph_and_les_reward():
