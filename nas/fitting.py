@@ -33,9 +33,9 @@ from nas.skeleton import ImageSkeleton
 from nas.store import Store
 from nas.trial import ConfigError, Proposal, Trial
 
-SEARCH = 0.6  # of the time; the rest is the best one's
-TRIALS = 10  # that share it, where each has SHORTEST seconds
-SHORTEST = 4.0  # seconds of a training: less is mostly the tracing of its graph
+SEARCH = 0.5  # of the time; the rest is the best one's
+TRIALS = 8  # that share it, where each has SHORTEST seconds
+SHORTEST = 3.0  # seconds of a training: less is mostly the tracing of its graph
 RESERVE = 1.0  # seconds to make the model that is returned
 
 
@@ -253,11 +253,12 @@ class TimedTraining(InheritFromParent):
     def _grow(self, arch, skeleton, recipe, seed: int, start):
         from nas import image, timed
 
-        end = min(self.end, time.monotonic() + self.share)
         with building():
             model = image.build(self.space, arch, skeleton, recipe, seed)
         taken = give(model, start)
-        self.history, weights = timed.train_until(model, self.data, recipe, end, seed=seed)
+        self.history, weights = timed.train_until(
+            model, self.data, recipe, self.end, seed=seed, seconds=self.share
+        )
         # The weights are those of the best moment, so the metrics are too.
         at = int(np.argmax(self.history["valid_accuracy"]))
         return {name: values[at:][:1] for name, values in self.history.items()}, weights, taken

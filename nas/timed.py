@@ -23,9 +23,11 @@ LOOKS = 12  # validations of a training, at most one an epoch
 
 
 def train_until(
-    model, data: ImageData, recipe: Recipe, end: float, *, seed: int
+    model, data: ImageData, recipe: Recipe, end: float, *, seed: int, seconds: float = math.inf
 ) -> tuple[dict[str, list[float]], Weights]:
     """Trains until `end` of time.monotonic(), one chunk at least, validation included.
+
+    seconds: at most so many, of the training itself: to trace its graphs may take longer.
 
     Returns: seconds, accuracy (of the training since the last entry, NaN in the first), and
     valid_accuracy and valid_loss, before the first step and at every look; and the weights at the
@@ -42,7 +44,9 @@ def train_until(
     kept = take(model)
     batches = _Batches(data, recipe, seed)
     train = image.make_epoch(model, data.train_images, data.train_labels, data, recipe, seed)
+    train(batches.next(), np.zeros(batches.steps, np.float32), 0)  # traces; no weight moves
     start = looked = time.monotonic()
+    end = min(end, start + seconds)
     every = max((end - start) / LOOKS, 0.0)
     number, hits, longest = 0, [], 0.0
     while True:
@@ -53,13 +57,12 @@ def train_until(
         if not math.isfinite(loss):
             raise EvaluationError(NAN, f"the loss is {loss} after {number + 1} chunks")
         hits.append(accuracy)
-        taken = time.monotonic() - now
-        longest = taken if number < 2 else max(longest, taken)  # the first one traces
+        longest = max(longest, time.monotonic() - now)
         number += 1
         over = time.monotonic() + longest + look_seconds > end
         if over or (time.monotonic() - looked > every and number >= batches.chunks):
-            seconds = time.monotonic() - began
-            value, look_seconds = _look(validate, history, seconds, float(np.mean(hits)))
+            passed = time.monotonic() - began
+            value, look_seconds = _look(validate, history, passed, float(np.mean(hits)))
             looked, hits = time.monotonic(), []
             if value > best:
                 best, kept = value, take(model)
