@@ -7,8 +7,8 @@ the soft weights. Each step moves the choices' weights on a validation batch, th
 a training batch.
 
 Departures: GDAS' code lets the gradient of a branch that was not drawn be the sum of the node's
-gradient; here it is that of the branch's own output, which is computed for it. Decisions are
-derived by their largest weight, `none` included, as NAS-Bench-201's code does.
+gradient; here it is that of the branch's own output, which is computed for it. What is derived from
+the weights is the space's to say (`derived`).
 """
 
 from collections.abc import Sequence
@@ -71,8 +71,8 @@ class Gates:
             optimizer="adam", learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2,
             epsilon=1e-8,
         )  # fmt: skip
-        counts = [len(decision.choices) for decision in space.decisions]
-        self.closed = np.arange(max(counts)) >= np.array(counts)[:, None]  # [decisions, width]
+        counts = np.array(space.relaxed())
+        self.closed = np.arange(counts.max()) >= counts[:, None]  # [questions, width]
         start = init_scale * np.random.default_rng(seed).standard_normal(self.closed.shape)
         self.weights = tf.Variable(start.astype(np.float32))
         self.optimizer = Optimizer(self.adam, [_Held(self.weights)])
@@ -111,7 +111,7 @@ class Gates:
         return first + (last - first) * epoch / max(1, self.shared.recipe.epochs - 1)
 
     def gates(self, weights: tf.Tensor, temperature: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """weights [decisions, width] -> gates of the same shape; each row sums to 1.
+        """weights [questions, width] -> gates of the same shape; each row sums to 1.
 
         seed: [2] int32, of the noise.
         """
@@ -125,7 +125,7 @@ class Gates:
         return hard + (soft - tf.stop_gradient(soft))  # exact zeros where nothing was drawn
 
     def entropy(self) -> float:
-        """Of the softmax of the weights, over that of equal ones; the mean of the decisions."""
+        """Of the softmax of the weights, over that of equal ones; the mean of the questions."""
         logits = np.where(self.closed, -np.inf, self.weights.numpy())
         p = np.exp(logits - logits.max(1, keepdims=True))
         p /= p.sum(1, keepdims=True)
@@ -140,11 +140,8 @@ class Gates:
         pass
 
     def deriver(self) -> "Fixed":
-        """Proposes the choices of the largest weights."""
-        return Fixed(self.derived())
-
-    def derived(self) -> Arch:
-        return tuple(np.where(self.closed, -np.inf, self.weights.numpy()).argmax(1).tolist())
+        """Proposes what the space makes of the weights."""
+        return Fixed(self.space.derived(self.weights.numpy()))
 
     def _validation(self, epoch: int, steps: int, batch: int) -> np.ndarray:
         """Validation images in random order, again and again: [steps, batch] int."""

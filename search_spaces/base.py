@@ -225,6 +225,14 @@ class Space:
             f"space must be one with a supernet, got {type(self).__name__}; set space=nasbench201"
         )
 
+    def relaxed(self) -> tuple[int, ...]:
+        """How many choices each question has that the gates of a supernet answer."""
+        return self._counts
+
+    def derived(self, weights: np.ndarray) -> Arch:
+        """The architecture of learnt gates. weights: [questions, choices] before the softmax."""
+        return tuple(int(row[:n].argmax()) for row, n in zip(weights, self._counts, strict=True))
+
     def graph(self, arch: Arch) -> Graph:
         """A drawing of the architecture for the report."""
         raise NotImplementedError

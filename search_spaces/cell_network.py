@@ -65,8 +65,15 @@ def places(skeleton: "ImageSkeleton") -> list[Place]:
     return cells
 
 
-def network(ops: Ops, rules: Rules, genotype: Genotype, skeleton: "ImageSkeleton") -> Any:
-    """From the image to the logits, which it returns."""
+def network(
+    ops: Ops,
+    rules: Rules,
+    genotype: Genotype,
+    skeleton: "ImageSkeleton",
+    write_cell: Callable[..., Any] | None = None,
+) -> Any:
+    """From the image to the logits, which it returns. write_cell: None for `cell`."""
+    write_cell = write_cell or cell
     outputs = [_stem(ops, skeleton)]
     cells = places(skeleton)
     second_reduction = [place.name for place in cells].index(f"reduction{STAGES - 1}")
@@ -77,7 +84,7 @@ def network(ops: Ops, rules: Rules, genotype: Genotype, skeleton: "ImageSkeleton
             older = outputs[-3]
         part = genotype.reduction if place.is_reduction else genotype.normal
         depth = (i + 1) / len(cells) if rules.drop_path_by_depth else 1.0
-        x = cell(ops, rules, part, older, newer, place, skeleton.drop_path * depth)
+        x = write_cell(ops, rules, part, older, newer, place, skeleton.drop_path * depth)
         outputs = [*outputs[-2:], x]
         after_reduction = place.is_reduction and not place.name.startswith("stem")
         if i == second_reduction + rules.auxiliary_at and skeleton.auxiliary_weight:

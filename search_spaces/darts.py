@@ -10,7 +10,9 @@ dilated convolutions; kernels start as He et al. 2015 say.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nas.trial import Arch, ConfigError
 from search_spaces.cell_network import Rules
@@ -24,9 +26,13 @@ from search_spaces.cell_operations import (
     relu_conv_bn,
     separable,
 )
-from search_spaces.cells import CellSpace
-from search_spaces.genotypes import cells, from_darts_text
+from search_spaces.cells import CELLS, CellSpace
+from search_spaces.genotypes import INPUTS, cells, from_darts_text
 from search_spaces.ops import Ops
+
+if TYPE_CHECKING:
+    from nas.skeleton import ImageSkeleton
+    from search_spaces.supernet import Supernet
 
 SEARCHED = (
     "max_pool_3x3", "avg_pool_3x3", "identity", "sep_3x3", "sep_5x5", "dil_sep_3x3", "dil_sep_5x5",
@@ -72,6 +78,31 @@ class DARTS(CellSpace):
 
     def __init__(self, *, nodes: int = 4, operations: Sequence[str] = SEARCHED):
         super().__init__(nodes=nodes, operations=operations)
+
+    def supernet(self, skeleton: "ImageSkeleton") -> "Supernet":
+        from search_spaces.darts_supernet import supernet
+
+        return supernet(self, skeleton)
+
+    def relaxed(self) -> tuple[int, ...]:
+        """Each edge of both cells has an operation or `none` (section 2.2)."""
+        each = sum(range(INPUTS, INPUTS + self.nodes))
+        return (len(self.operations) + 1,) * (len(CELLS) * each)
+
+    def derived(self, weights: np.ndarray) -> Arch:
+        """Of each node the two edges with the largest operation, `none` aside (section 2.4)."""
+        p = np.exp(weights - weights.max(1, keepdims=True))
+        p = (p / p.sum(1, keepdims=True))[:, :-1]  # without `none`, which the sum has
+        arch: Arch = ()
+        first = 0
+        for cell in range(len(CELLS)):
+            for k in range(self.nodes):
+                edges = p[first : first + k + INPUTS]
+                first += len(edges)
+                pair = tuple(sorted(np.argsort(-edges.max(1), kind="stable")[:2].tolist()))
+                pairs = self.decisions[3 * (cell * self.nodes + k)].choices
+                arch += (pairs.index(pair), *(int(edges[i].argmax()) for i in pair))
+        return arch
 
     def parse(self, text: str) -> Arch:
         """Also takes what the DARTS code prints, Genotype(normal=[('sep_conv_3x3', 1), ...."""

@@ -27,8 +27,11 @@ class Supernet:
 
     Args:
       write: writes the network with a SupernetOps, from its image to the logits.
-      live: arch [..., decisions] int32 -> the same with choices that change nothing as the space's
-        own `build` takes them; None where every choice counts. Gates are taken as they are.
+      live: arch [..., decisions] int32 -> what `write` chooses by, [..., questions] int32: the same
+        with choices that change nothing as the space's own `build` takes them, or answers to other
+        questions; None for the architecture itself.
+      static_name: (architecture, branches, name in `write`) -> name in `space.build`; None for the
+        same name.
 
     groups: the trainable variables, by the branches that they lie in; () lie in none.
     """
@@ -39,9 +42,11 @@ class Supernet:
         skeleton: "ImageSkeleton",
         write: Callable[[SupernetOps], Any],
         live: Callable[[tf.Tensor], tf.Tensor] | None = None,
+        static_name: Callable[[Arch, Path, str], str] | None = None,
     ):
         self.space, self.skeleton = space, skeleton
         self.write, self.live = write, live or (lambda arch: arch)
+        self._static_name = static_name or (lambda arch, path, name: name)
         self._ops = SupernetOps(skeleton.image_shape)
         self.write(self._ops)  # makes every layer
         self.groups: dict[Path, list[keras.Variable]] = {}
@@ -60,7 +65,7 @@ class Supernet:
         """images [batch, height, width, channels] -> logits [batch, classes] float32.
 
         Args:
-          choice: an architecture [decisions] int32, or gates [decisions, choices] float32.
+          choice: an architecture [decisions] int32, or gates [questions, choices] float32.
           batch_statistics: outside of training, normalise by the batch's own moments and not by the
             moving averages, which mix all architectures.
           seed: [2] int32, of dropout in training.
@@ -88,7 +93,7 @@ class Supernet:
         live = self.live(tf.constant(arch, tf.int32)).numpy()
         ops = self._ops
         return {
-            ops.static_names[name]: layer
+            self._static_name(arch, ops.paths[name], ops.static_names[name]): layer
             for name, layer in ops.made.items()
             if all(live[d] == k for d, k in ops.paths[name])
         }
@@ -100,13 +105,15 @@ class Supernet:
 
     def _read(self, choice: tf.Tensor) -> tf.Tensor:
         choice = tf.convert_to_tensor(choice)
-        decisions = len(self.space.decisions)
-        if choice.shape.rank not in (1, 2) or choice.shape[0] != decisions:
-            raise ValueError(
-                f"a choice must be an architecture [{decisions}] int32 or gates [{decisions}, "
-                f"choices] float32, got {choice.shape} {choice.dtype.name}"
-            )
-        return self.live(choice) if choice.shape.rank == 1 else choice
+        decisions, questions = len(self.space.decisions), len(self.space.relaxed())
+        if choice.shape.rank == 1 and choice.shape[0] == decisions:
+            return self.live(choice)
+        if choice.shape.rank == 2 and choice.shape[0] == questions:
+            return choice
+        raise ValueError(
+            f"a choice must be an architecture [{decisions}] int32 or gates [{questions}, choices] "
+            f"float32, got {choice.shape} {choice.dtype.name}"
+        )
 
 
 def _all(conditions) -> tf.Tensor | bool:

@@ -4,6 +4,7 @@ A space writes its supernet in terms of these as it writes a network in terms of
 `choose`, where an architecture would have said which of several ways is built.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,6 +69,22 @@ class SupernetOps(KerasOps):
             [tf.cast(self.choice[decision, k], y.dtype) * y for k, y in enumerate(outputs)]
         )
 
+    def choose_sum(
+        self, decisions: Sequence[int], branches: Sequence[Sequence[Callable[[], tf.Tensor]]]
+    ) -> tf.Tensor:
+        """The sum over decisions of what each has chosen; their last choice is zero.
+
+        The branch of the last choice gives zeros of the sum's shape. A path never adds them up, but
+        where the first decision has chosen them.
+        """
+        if self.choice is None or self.choice.shape.rank == 2:
+            return self.add([self.choose(*pair) for pair in zip(decisions, branches, strict=True)])
+        total = self.choose(decisions[0], branches[0])
+        for decision, ways in zip(decisions[1:], branches[1:], strict=True):
+            added = [functools.partial(_plus, total, way) for way in ways[:-1]]
+            total = self.choose(decision, [*added, functools.partial(tf.identity, total)])
+        return total
+
     def image(self) -> tf.Tensor:
         return self.images
 
@@ -107,8 +124,13 @@ class SupernetOps(KerasOps):
 
     def _weighted(self, kind, name: str, settings: dict[str, Any]):
         own = name + "".join(f"__{decision}_{k}" for decision, k in self._path)
+        own = own.replace("{", "").replace("}", "")  # no sign for a name of a layer
         self.paths[own], self.static_names[own] = self._path, name
         return super()._weighted(kind, own, settings)
+
+
+def _plus(total: tf.Tensor, way: Callable[[], tf.Tensor]) -> tf.Tensor:
+    return total + way()
 
 
 def _max_pool(x: tf.Tensor, size: int, strides: int, padding: str) -> tf.Tensor:
