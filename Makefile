@@ -9,7 +9,7 @@ PYTHON := $(shell command -v python3.11 || command -v python3)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-search: $(READY) ## the main job: search on the embedded digits, retrain the best, report (2 minutes)
+search: $(READY) ## the main job: search on the embedded digits, retrain the best, report (a minute)
 	@$(BIN)/nas search
 
 test: $(READY) ## the tests; with TFDS_DATA_DIR, PTB_DIR, NASBENCH201_NPZ set, those on real data too

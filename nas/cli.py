@@ -26,7 +26,7 @@ HYDRA = ("search", "oneshot", "retrain", "compare")  # those that take overrides
 
 HELP = """nas: neural architecture search in TensorFlow 2
 
-  nas search                                      search on the embedded digits, about 2 minutes
+  nas search                                      search on the embedded digits, about a minute
   nas search controller=random space=nasbench201  any controller on any space
   nas search -m controller=random,reinforce seed=0,1   a sweep
   nas search dataset=cifar10 scale=cpu            real data, sized for a CPU
