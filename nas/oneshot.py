@@ -122,7 +122,8 @@ class SharedWeightsScore:
     def all(self, archs: Sequence[Arch]) -> np.ndarray:
         """The accuracy of each: [archs] float32. Paths that are the same are scored once."""
         live = self.shared.supernet.live(tf.constant(np.array(archs), tf.int32)).numpy()
-        paths, of_path = np.unique(live, axis=0, return_inverse=True)
+        _, first_of, of_path = np.unique(live, axis=0, return_index=True, return_inverse=True)
+        paths = np.array(archs)[first_of]
         found, many = [], 64
         for first in range(0, len(paths), many):
             part = paths[first : first + many]

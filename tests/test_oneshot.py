@@ -245,6 +245,21 @@ def test_a_loss_that_is_not_finite_is_told(tmp_path):
         oneshot.train(shared, METHODS["evolution"](), store, tmp_path)
 
 
+def test_paths_that_are_the_same_are_scored_once(shared, monkeypatch):
+    score = oneshot.SharedWeightsScore(shared, SKELETON)
+    archs = [(2, 1), (0, 0), (2, 1), (3, 2)]
+    each = [shared.scores([arch], score.batches[None])[0][0] for arch in archs]
+    scored = []
+    scores = shared.scores
+    monkeypatch.setattr(
+        shared, "scores", lambda some, batches: scored.extend(some) or scores(some, batches)
+    )
+    # A supernet may choose by more questions than there are decisions.
+    monkeypatch.setattr(shared.supernet, "live", lambda arch: tf.concat([arch, arch], -1))
+    np.testing.assert_array_equal(score.all(archs), each)
+    assert len(scored) == 3
+
+
 def test_scores_of_more_images_than_there_are_are_refused(shared):
     with pytest.raises(ConfigError, match=r"valid_images must be in \[1, 5\].* got 6"):
         oneshot.SharedWeightsScore(shared, SKELETON, images=6)
