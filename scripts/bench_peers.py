@@ -1,10 +1,12 @@
-"""Regularized evolution on a table in memory: our trials a second against PyGlove's, one run.
+"""Regularized evolution on a table: our trials a second against PyGlove's and NNI's, in one run.
 
-    python scripts/bench_peers.py --pyglove ENVIRONMENT/bin/python [--trials 2000]
+    python scripts/bench_peers.py --pyglove PYTHON --nni PYTHON [--trials 1000]
 
-PyGlove (`pip install pyglove`) lives in an environment of its own, as its users install it. Both
-have the same table of 15,625 made-up rewards (6 decisions of 5 choices), population 100 and samples
-of 10. Ours runs twice: in memory, as PyGlove does, and with the store that survives kill -9.
+Each PYTHON is that of an environment of its own, as their users install them (`pip install
+pyglove`; `pip install nni torch pytorch_lightning`). All have the same table of 15,625 made-up rewards (6
+decisions of 5 choices), population 100 and samples of 10. Theirs keep trials in memory; ours runs
+so too, and with the store that survives kill -9. NNI has its sequential engine, without its
+training service, and a network that is no more than its choices.
 """
 
 import argparse
@@ -39,6 +41,47 @@ for example, feedback in pg.sample(space, algorithm, trials):
 print(trials / (time.perf_counter() - start))
 """
 
+NNI = """
+import logging, sys, time, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+import nni
+from nni.nas.evaluator import FunctionalEvaluator
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.nn.pytorch import ModelSpace
+from nni.nas.space import RawFormatModelSpace
+from nni.nas.strategy import RegularizedEvolution
+
+logging.disable(logging.CRITICAL)
+rewards = np.random.default_rng(0).random(5 ** 6)
+
+class Cells(ModelSpace):
+    def __init__(self):
+        super().__init__()
+        for i in range(6):
+            self.add_mutable(nni.choice(f"edge{i}", list(range(5))))
+
+    def freeze(self, sample):
+        frozen = Cells()
+        frozen.edges = [choice for _, choice in sorted(sample.items())]
+        return frozen
+
+calls = []
+
+def evaluate(model):
+    index = 0
+    for choice in model.edges:
+        index = 5 * index + choice
+    calls.append(index)
+    nni.report_final_result(float(rewards[index]))
+
+space = RawFormatModelSpace.from_model(Cells(), FunctionalEvaluator(evaluate))
+engine = SequentialExecutionEngine(max_model_count=int(sys.argv[1]))
+start = time.perf_counter()
+RegularizedEvolution(population_size=100, sample_size=10, dedup=False)(space, engine)
+print(len(calls) / (time.perf_counter() - start))
+"""
+
 
 class Cells(Space):
     decisions = tuple(Decision(f"edge{i}", tuple(range(5))) for i in range(6))
@@ -67,23 +110,36 @@ def ours(trials: int, store) -> float:
     return trials / (time.perf_counter() - start)
 
 
+def theirs(python: str, code: str, trials: int) -> float:
+    """Trials a second, as `code` prints it."""
+    command = [python, "-c", code, str(trials)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pyglove", required=True, help="the python of PyGlove's environment")
-    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--nni", required=True, help="the python of NNI's environment")
+    parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    speeds: dict[str, list[float]] = {"PyGlove": [], "ours": [], "ours, durable": []}
+    speeds: dict[str, list[float]] = {
+        "PyGlove": [],
+        "NNI": [],
+        "ours": [],
+        "ours, durable": [],
+    }
     for _ in range(args.repeats):
-        command = [args.pyglove, "-c", PYGLOVE, str(args.trials)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        speeds["PyGlove"].append(float(done.stdout.split()[-1]))
+        speeds["PyGlove"].append(theirs(args.pyglove, PYGLOVE, args.trials))
+        speeds["NNI"].append(theirs(args.nni, NNI, args.trials))
         speeds["ours"].append(ours(args.trials, Unsaved()))
         with tempfile.TemporaryDirectory() as folder, Store(folder) as store:
             speeds["ours, durable"].append(ours(args.trials, store))
     medians = {who: float(np.median(values)) for who, values in speeds.items()}
     for who, speed in medians.items():
-        print(f"{who:14} {speed:10.0f} trials a second   {speed / medians['PyGlove']:7.1f}")
+        ratios = "  ".join(f"{speed / medians[peer]:7.1f} x {peer}" for peer in ("PyGlove", "NNI"))
+        print(f"{who:14} {speed:8.0f} trials a second  {ratios}")
 
 
 if __name__ == "__main__":
