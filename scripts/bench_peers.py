@@ -3,10 +3,10 @@
     python scripts/bench_peers.py --pyglove PYTHON --nni PYTHON [--trials 1000]
 
 Each PYTHON is that of an environment of its own, as their users install them (`pip install
-pyglove`; `pip install nni torch pytorch_lightning`). All have the same table of 15,625 made-up rewards (6
-decisions of 5 choices), population 100 and samples of 10. Theirs keep trials in memory; ours runs
-so too, and with the store that survives kill -9. NNI has its sequential engine, without its
-training service, and a network that is no more than its choices.
+pyglove`; `pip install nni torch pytorch_lightning`). All have the same table of 15,625 made-up
+rewards (6 decisions of 5 choices), population 100 and samples of 10. Theirs keep trials in memory;
+ours runs so too, and with the store that survives kill -9. NNI has its sequential engine, without
+its training service, and a network that is no more than its choices.
 """
 
 import argparse
