@@ -5,6 +5,7 @@ import dataclasses
 from nas.trial import ConfigError
 
 STEMS = ("cifar", "imagenet")
+FORMS = ("final", "released", "search")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class ImageSkeleton:
     )
     drop_path: float = 0.0  # rate of dropped paths as training ends, in [0, 1); cell spaces
     auxiliary_weight: float = 0.0  # of an auxiliary head's loss; 0: no head; cell spaces
+    form: str = "final"  # or released, search: see search_spaces/enas_macro.py; ENAS' spaces
 
     def __post_init__(self):
         for name in ("cells", "channels"):
@@ -37,6 +39,8 @@ class ImageSkeleton:
                 raise ConfigError(_wrong(name, "be in [0, 1)", getattr(self, name), 0.0))
         if self.stem not in STEMS:
             raise ConfigError(_wrong("stem", f"be one of {', '.join(STEMS)}", self.stem, "cifar"))
+        if self.form not in FORMS:
+            raise ConfigError(_wrong("form", f"be one of {', '.join(FORMS)}", self.form, "final"))
         if self.stem_channels is not None and self.stem_channels < 1:
             raise ConfigError(_wrong("stem_channels", "be at least 1", self.stem_channels, "null"))
         if self.auxiliary_weight < 0:

@@ -54,7 +54,7 @@ class Ops(Protocol):
     def depthwise(self, x, kernel: Pair, *, strides: int = 1, dilation: int = 1, name: str) -> Any:
         """One filter for each channel, without bias."""
 
-    def batch_norm(self, x, *, name: str) -> Any: ...
+    def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON) -> Any: ...
 
     def relu(self, x) -> Any: ...
 
@@ -160,10 +160,10 @@ class KerasOps:
         }
         return self._weighted(self.layers.DepthwiseConv2D, name, settings)(x)
 
-    def batch_norm(self, x, *, name: str):
+    def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON):
         from search_spaces.batch_norm import BatchNormalization
 
-        settings = {"momentum": BN_MOMENTUM, "epsilon": BN_EPSILON}
+        settings = {"momentum": BN_MOMENTUM, "epsilon": epsilon}
         return self._weighted(BatchNormalization, name, settings)(x)
 
     def relu(self, x):
@@ -282,7 +282,7 @@ class CountOps:
         self.flops += weights * height * width
         return self._kept(height, width, x[2])
 
-    def batch_norm(self, x: Shape, *, name: str) -> Shape:
+    def batch_norm(self, x: Shape, *, name: str, epsilon: float = BN_EPSILON) -> Shape:
         self.parameters += 2 * x[2]
         return x
 

@@ -88,13 +88,13 @@ class SupernetOps(KerasOps):
     def image(self) -> tf.Tensor:
         return self.images
 
-    def batch_norm(self, x, *, name: str):
-        settings = {"momentum": BN_MOMENTUM, "epsilon": BN_EPSILON}
+    def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON):
+        settings = {"momentum": BN_MOMENTUM, "epsilon": epsilon}
         layer = self._weighted(BatchNormalization, name, settings)
         if self.training or not self.batch_statistics:
             return layer(x, training=self.training)
         normal, _, _ = tf.compat.v1.nn.fused_batch_norm(
-            x, layer.gamma.value, layer.beta.value, epsilon=BN_EPSILON, is_training=True
+            x, layer.gamma.value, layer.beta.value, epsilon=epsilon, is_training=True
         )
         return normal
 

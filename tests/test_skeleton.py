@@ -27,6 +27,7 @@ def test_filters_are_multiplied_rounded_and_at_least_one():
         ("drop_path", -0.1, r"drop_path must be in \[0, 1\), got -0.1"),
         ("stem", "big", "stem must be one of cifar, imagenet, got big; set skeleton.stem=cifar"),
         ("stem_channels", 0, "stem_channels must be at least 1, got 0; .*stem_channels=null"),
+        ("form", "best", "form must be one of final, released, search, got best; set"),
         ("auxiliary_weight", -1.0, "auxiliary_weight must not be negative, got -1.0"),
     ],
 )
