@@ -9,6 +9,8 @@ from collections.abc import Callable
 from nas.config import conf_files, one_line
 from nas.trial import ConfigError
 
+LONGEST_NAME = 255  # bytes, of a file or folder on the usual file systems
+
 
 def run(task: Callable, config_name: str, args: list[str]) -> int:
     """Runs `task(config)`, or a sweep of them, with the overrides in `args`.
@@ -27,6 +29,8 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
     failed: list[ConfigError] = []
     # A single run's error is told by us; a sweep's is its launcher's, perhaps in another process.
     swept = any(arg in ("-m", "--multirun") for arg in args)
+    if swept:
+        sys.argv += _short_names(args)
 
     @functools.wraps(task)
     def told(config):
@@ -56,6 +60,24 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
     if failed:
         raise failed[0]
     return 0
+
+
+def _short_names(args: list[str]) -> list[str]:
+    """The folders of a sweep's runs are named by the overrides; by the swept ones, where all of
+    them are longer than a name may be. Returns the override that says so.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    told = [arg for arg in args if "=" in arg and not arg.startswith(("-", "hydra"))]
+    if len(",".join(told).encode()) <= LONGEST_NAME:
+        return []
+    try:
+        parsed = OverridesParser.create().parse_overrides(told)
+    except OverrideParseException:
+        return []  # Hydra itself will tell
+    fixed = [item.key_or_group for item in parsed if not item.is_sweep_override()]
+    return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]"]
 
 
 def names(config_name: str, composing: Callable | None = None) -> dict[str, str]:

@@ -53,6 +53,13 @@ def test_a_sweep_is_as_many_searches_as_combinations(tmp_path):
     assert history(one) == found["random", 0]  # seed 0 is a seed as well
 
 
+def test_folders_of_a_sweep_with_many_settings_are_named_by_what_is_swept(tmp_path):
+    settings = [f"recipe.step_at=[{','.join(['0.5'] * 60)}]", "controller=random"]
+    said = nas("search", "-m", "seed=0,1", *settings, *SMALL, f"run_dir={tmp_path}")
+    assert said.status == 0, said
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"seed=0", "seed=1"}
+
+
 def test_a_run_of_a_sweep_that_fails_is_told_and_the_others_are_kept(tmp_path):
     said = nas("search", "-m", "controller=random", "seed=0,-1", *SMALL, f"run_dir={tmp_path}")
     assert said.status == 2
