@@ -9,6 +9,7 @@ them look alike; the paper has no such nodes.
 """
 
 import dataclasses
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -66,18 +67,32 @@ class LSTMPolicy:
         learning_rate: float,
         entropy_weight: float,
         rng: np.random.Generator,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
     ):
         self.space, self.units, self.entropy_weight = space, units, entropy_weight
-        self.steps = steps_of(space)
+        self.steps = self._steps()
         self.width = max(len(decision.choices) for decision in space.decisions)
         self.nodes = 1 + max((d.node for d in space.decisions if d.node is not None), default=0)
         self.start_nodes = start_nodes(space)
 
-        def weight(*shape):
+        def weight(*shape: int) -> tf.Variable:
             start = rng.uniform(-init_scale, init_scale, shape).astype(np.float32)
             return tf.Variable(start)
 
-        count = len(space.decisions)
+        self.variables = self._weights(layers, weight)
+        self.moments = [tf.Variable(tf.zeros_like(v)) for v in self.variables for _ in range(2)]
+        self.updates = tf.Variable(0.0)
+        self.learning_rate = learning_rate
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def _steps(self) -> list[Step]:
+        return steps_of(self.space)
+
+    def _weights(self, layers: int, weight: Callable[..., tf.Variable]) -> list[tf.Variable]:
+        """Makes what is learnt, in the order that it is drawn in. weight: shape -> variable."""
+        units, count = self.units, len(self.space.decisions)
         self.kernels = [weight(2 * units, 4 * units) for _ in range(layers)]
         self.biases = [weight(4 * units) for _ in range(layers)]
         self.start = weight(1, units)
@@ -85,7 +100,7 @@ class LSTMPolicy:
         self.out_kernel = weight(count, units, self.width)
         self.out_bias = weight(count, self.width)
         self.w_prev, self.w_curr, self.v = weight(units, units), weight(units, units), weight(units)
-        self.variables = [
+        variables = [
             *self.kernels,
             *self.biases,
             self.start,
@@ -98,29 +113,26 @@ class LSTMPolicy:
         ]
         if self.start_nodes:  # last of all, so that a state saved without them can be told
             self.node_starts = weight(len(self.start_nodes), units)
-            self.variables.append(self.node_starts)
-        self.moments = [tf.Variable(tf.zeros_like(v)) for v in self.variables for _ in range(2)]
-        self.updates = tf.Variable(0.0)
-        self.learning_rate = learning_rate
+            variables.append(self.node_starts)
+        return variables
 
     def sample(self, n: int, rng: np.random.Generator) -> list[Arch]:
         """n architectures, drawn with `rng`."""
         uniform = rng.random((n, len(self.space.decisions)))
-        archs: list[Arch] = [() for _ in range(n)]
+        made = np.zeros(uniform.shape, np.int32)
         state = self._begin(n)
         for step in self.steps:
             probabilities, state = self._ahead(state, step)
             p = probabilities.numpy()  # [n, decisions of the step, width]
-            chosen = np.zeros((n, len(step.decisions)), np.int32)
             for row in range(n):
                 for k, i in enumerate(step.decisions):
-                    archs[row] += (self._draw(archs[row], p[row, k], uniform[row, i]),)
-                    chosen[row, k] = archs[row][-1]
+                    made[row, i] = self._draw(made[row, :i], p[row, k], uniform[row, i])
+            chosen = made[:, list(step.decisions)]
             state = self._fed(state, step, tf.constant(chosen))
-        return archs
+        return [tuple(int(choice) for choice in row) for row in made]
 
-    def _draw(self, prefix: Arch, p: np.ndarray, uniform: float) -> int:
-        allowed = self.space.allowed(prefix)
+    def _draw(self, prefix: np.ndarray, p: np.ndarray, uniform: float) -> int:
+        allowed = self.space.allowed(tuple(prefix.tolist()))
         below = np.cumsum(p[list(allowed)], dtype=np.float64)
         return allowed[min(int(np.searchsorted(below, uniform * below[-1])), len(allowed) - 1)]
 
@@ -162,30 +174,37 @@ class LSTMPolicy:
                 masks[row, i, list(self.space.allowed(tuple(arch[:i])))] = 1.0
         return tf.constant(archs, tf.int32), tf.constant(masks)
 
-    def _score(self, chosen, masks) -> tuple[tf.Tensor, tf.Tensor]:
-        """Log-probability and entropy along the way: [n] each."""
-        n = chosen.shape[0]
-        state = self._begin(n)
-        total, entropy = tf.zeros([n]), tf.zeros([n])
+    def _answers(self, chosen, masks) -> Iterator[tuple[Step, tf.Tensor, tf.Tensor]]:
+        """Along the way: a step, [n, decisions, width] log-probabilities, [n, decisions] chosen."""
+        state = self._begin(chosen.shape[0])
         for step in self.steps:
             probabilities, state = self._ahead(state, step)
             at = list(step.decisions)
-            open_ = tf.gather(masks, at, axis=1)
-            answers = tf.gather(chosen, at, axis=1)
-            p = probabilities * open_
-            p = p / tf.reduce_sum(p, -1, keepdims=True)
-            log_p = tf.math.log(tf.maximum(p, 1e-30))
-            total += tf.reduce_sum(tf.gather(log_p, answers, batch_dims=2), 1)
-            entropy -= tf.reduce_sum(p * log_p, [1, 2])
+            answers = tf.gather(chosen, tf.constant(at, tf.int32), axis=1)
+            if at:
+                p = probabilities * tf.gather(masks, at, axis=1)
+                p = p / tf.reduce_sum(p, -1, keepdims=True)
+                yield step, tf.math.log(tf.maximum(p, 1e-30)), answers
             state = self._fed(state, step, answers)
+
+    def _score(self, chosen, masks) -> tuple[tf.Tensor, tf.Tensor]:
+        """Log-probability and entropy along the way: [n] each."""
+        n = chosen.shape[0]
+        total, entropy = tf.zeros([n]), tf.zeros([n])
+        for _, log_p, answers in self._answers(chosen, masks):
+            total += tf.reduce_sum(tf.gather(log_p, answers, batch_dims=2), 1)
+            entropy -= tf.reduce_sum(tf.exp(log_p) * log_p, [1, 2])
         return total, entropy
+
+    def _loss(self, chosen, masks, advantages) -> tf.Tensor:
+        log_p, entropy = self._score(chosen, masks)
+        return -tf.reduce_mean(advantages * log_p + self.entropy_weight * entropy)
 
     def _gradient(self, chosen, masks, advantages) -> list[tf.Tensor]:
         # Eager: tracing the unrolled steps takes seconds, an eager pass a fraction of one, and a
         # batch of children between two passes takes far longer than either.
         with tf.GradientTape() as tape:
-            log_p, entropy = self._score(chosen, masks)
-            loss = -tf.reduce_mean(advantages * log_p + self.entropy_weight * entropy)
+            loss = self._loss(chosen, masks, advantages)
         gradients = tape.gradient(
             loss, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -194,15 +213,15 @@ class LSTMPolicy:
     def _update(self, chosen, masks, advantages) -> None:
         """Adam (Kingma & Ba 2015), with its slots in plain sight so that they are saved."""
         self.updates.assign_add(1.0)
-        t = self.updates
-        rate = self.learning_rate * tf.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        t, beta_1, beta_2 = self.updates, self.beta_1, self.beta_2
+        rate = self.learning_rate * tf.sqrt(1 - beta_2**t) / (1 - beta_1**t)
         for k, (g, v) in enumerate(
             zip(self._gradient(chosen, masks, advantages), self.variables, strict=True)
         ):
             m, s = self.moments[2 * k], self.moments[2 * k + 1]
-            m.assign(0.9 * m + 0.1 * g)
-            s.assign(0.999 * s + 0.001 * g * g)
-            v.assign_sub(rate * m / (tf.sqrt(s) + 1e-8))
+            m.assign(beta_1 * m + (1 - beta_1) * g)
+            s.assign(beta_2 * s + (1 - beta_2) * g * g)
+            v.assign_sub(rate * m / (tf.sqrt(s) + self.epsilon))
 
     def _begin(self, n: int) -> dict:
         zero = tf.zeros([n, self.units])
@@ -215,43 +234,50 @@ class LSTMPolicy:
             "nodes": nodes,  # h at the last step of each node
         }
 
-    def _ahead(self, state: dict, step: Step) -> tuple[tf.Tensor, dict]:
-        """One step of the LSTM: probabilities [n, decisions of the step, width], and its state."""
+    def _cells(self, state: dict) -> tuple[tf.Tensor, list[tuple[tf.Tensor, tf.Tensor]]]:
+        """The LSTM reads its input: its output [n, units], and (h, c) of each layer."""
         x, cells = state["input"], []
-        for (h, c), kernel, bias in zip(state["cells"], self.kernels, self.biases, strict=True):
-            i, f, g, o = tf.split(tf.concat([x, h], 1) @ kernel + bias, 4, 1)
+        for layer, ((h, c), kernel) in enumerate(zip(state["cells"], self.kernels, strict=True)):
+            gates = tf.concat([x, h], 1) @ kernel
+            i, f, g, o = tf.split(gates + self.biases[layer] if self.biases else gates, 4, 1)
             c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
             x = tf.sigmoid(o) * tf.tanh(c)
             cells.append((x, c))
+        return x, cells
+
+    def _ahead(self, state: dict, step: Step) -> tuple[tf.Tensor, dict]:
+        """One step of the LSTM: probabilities [n, decisions of the step, width], and its state."""
+        x, cells = self._cells(state)
         nodes = list(state["nodes"])
         if step.anchors is None:
-            (at,) = step.decisions
-            count = len(self.space.decisions[at].choices)
-            logits = (x @ self.out_kernel[at] + self.out_bias[at])[:, :count]
-            p = tf.nn.softmax(logits)[:, None]
+            p = tf.stack([tf.nn.softmax(self._logits(x, i)) for i in step.decisions], 1)
         else:
-            zero = tf.zeros_like(x)
-            past = tf.stack([nodes[j] if j >= 0 else zero for j in step.anchors], 1)
+            past = _stacked(nodes, step.anchors, tf.zeros_like(x))
             scores = tf.tanh(past @ self.w_prev + (x @ self.w_curr)[:, None])
-            scores = tf.reduce_sum(scores * self.v, -1)  # [n, anchors]
-            if step.is_run:
-                yes = tf.sigmoid(scores)
-                p = tf.stack([1 - yes, yes], -1)
-            else:
-                p = tf.nn.softmax(scores)[:, None]
+            p = self._attended(tf.reduce_sum(scores * self.v, -1), step.is_run)
         p = tf.pad(p, [[0, 0], [0, 0], [0, self.width - p.shape[-1]]])
         if step.node is not None:
             nodes[step.node] = x
         return p, {"input": x, "cells": cells, "nodes": nodes}
 
+    def _logits(self, x: tf.Tensor, decision: int) -> tf.Tensor:
+        """x [n, units], the LSTM's output -> [n, choices]."""
+        count = len(self.space.decisions[decision].choices)
+        return (x @ self.out_kernel[decision] + self.out_bias[decision])[:, :count]
+
+    def _attended(self, scores: tf.Tensor, is_run: bool) -> tf.Tensor:
+        """scores [n, anchors] -> [n, 1, anchors], of a run [n, anchors, 2]: no and yes."""
+        if not is_run:
+            return tf.nn.softmax(scores)[:, None]
+        yes = tf.sigmoid(scores)
+        return tf.stack([1 - yes, yes], -1)
+
     def _fed(self, state: dict, step: Step, chosen: tf.Tensor) -> dict:
         """chosen: [n, decisions of the step]. The answer becomes the next step's input."""
         if step.anchors is None:
-            row = step.decisions[0] * self.width + chosen[:, 0]
-            fed = tf.gather(tf.convert_to_tensor(self.embedding), row)
+            fed = self._embedded(step.decisions[0], chosen[:, 0])
         else:
-            zero = tf.zeros_like(state["input"])
-            past = tf.stack([state["nodes"][j] if j >= 0 else zero for j in step.anchors], 1)
+            past = _stacked(state["nodes"], step.anchors, tf.zeros_like(state["input"]))
             if step.is_run:
                 weight = tf.cast(chosen, tf.float32)[:, :, None]
                 count = tf.reduce_sum(weight, 1)
@@ -259,3 +285,12 @@ class LSTMPolicy:
             else:
                 fed = tf.gather(past, chosen[:, 0], batch_dims=1)
         return state | {"input": fed}
+
+    def _embedded(self, decision: int, chosen: tf.Tensor) -> tf.Tensor:
+        """chosen [n] -> [n, units]."""
+        return tf.gather(tf.convert_to_tensor(self.embedding), decision * self.width + chosen)
+
+
+def _stacked(nodes: list[tf.Tensor], anchors: tuple[int, ...], zero: tf.Tensor) -> tf.Tensor:
+    """The states [n, units] that anchors point at, zero for -1: [n, anchors, units]."""
+    return tf.stack([nodes[j] if j >= 0 else zero for j in anchors], 1)

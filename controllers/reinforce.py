@@ -15,7 +15,65 @@ from nas.trial import Arch, ConfigError, Proposal, Trial
 from search_spaces.base import Space
 
 
-class Reinforce:
+class PolicyGradient:
+    """Draws from a policy, and learns from each `batch_size` children: a subclass says how.
+
+    Args:
+      policy: an LSTMPolicy.
+      baseline: what the moving average of rewards starts as; None: a subclass sets it.
+    """
+
+    def __init__(
+        self,
+        policy,
+        rng: np.random.Generator,
+        *,
+        batch_size: int,
+        baseline_decay: float,
+        baseline: float | None,
+        failure_reward: float,
+    ):
+        self.policy, self.rng = policy, rng
+        self.batch_size, self.baseline_decay = batch_size, baseline_decay
+        self.baseline, self.failure_reward = baseline, failure_reward
+        self.batch: list[tuple[Arch, float]] = []  # told, not yet learnt from
+
+    def ask(self, n: int) -> list[Proposal]:
+        return [Proposal(arch) for arch in self.policy.sample(n, self.rng)]
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            reward = self.failure_reward if trial.reward is None else trial.reward
+            self.batch.append((trial.arch, reward))
+            if len(self.batch) == self.batch_size:
+                self._learn([arch for arch, _ in self.batch], np.array([r for _, r in self.batch]))
+                self.batch = []
+
+    def _learn(self, archs: list[Arch], rewards: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def _move_baseline(self, reward: float) -> float:
+        """Towards a reward; returns the new one."""
+        before = 0.0 if self.baseline is None else self.baseline
+        self.baseline = before + (1.0 - self.baseline_decay) * (reward - before)
+        return self.baseline
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "rng": self.rng.bit_generator.state,
+            "weights": self.policy.weights(),
+            "baseline": self.baseline,
+            "batch": [[list(arch), reward] for arch, reward in self.batch],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.rng.bit_generator.state = state["rng"]
+        self.policy.set_weights(state["weights"])
+        self.baseline = state["baseline"]
+        self.batch = [(tuple(arch), reward) for arch, reward in state["batch"]]
+
+
+class Reinforce(PolicyGradient):
     """Samples from an LSTM policy and follows the gradient of the expected reward.
 
     Args:
@@ -42,58 +100,39 @@ class Reinforce:
         entropy_weight: float = 0.0,
         failure_reward: float = 0.0,
     ):
-        if batch_size < 1:
-            raise ConfigError(f"controller.batch_size must be at least 1, got {batch_size}")
-        if not 0.0 <= baseline_decay < 1.0:
-            raise ConfigError(f"controller.baseline_decay must be in [0, 1), got {baseline_decay}")
+        check(batch_size, baseline_decay)
         from controllers.lstm_policy import LSTMPolicy
 
-        self.rng = np.random.default_rng(seed)
-        self.policy = LSTMPolicy(
+        rng = np.random.default_rng(seed)
+        policy = LSTMPolicy(
             space,
             layers=layers,
             units=units,
             init_scale=init_scale,
             learning_rate=learning_rate,
             entropy_weight=entropy_weight,
-            rng=self.rng,
+            rng=rng,
         )
-        self.batch_size = batch_size
-        self.baseline_decay = baseline_decay
-        self.failure_reward = failure_reward
-        self.baseline: float | None = None
-        self.batch: list[tuple[Arch, float]] = []  # told, not yet learnt from
+        super().__init__(
+            policy,
+            rng,
+            batch_size=batch_size,
+            baseline_decay=baseline_decay,
+            baseline=None,
+            failure_reward=failure_reward,
+        )
 
-    def ask(self, n: int) -> list[Proposal]:
-        return [Proposal(arch) for arch in self.policy.sample(n, self.rng)]
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        for trial in trials:
-            reward = self.failure_reward if trial.reward is None else trial.reward
-            self.batch.append((trial.arch, reward))
-            if len(self.batch) == self.batch_size:
-                self._learn()
-
-    def _learn(self) -> None:
-        archs = [arch for arch, _ in self.batch]
-        rewards = np.array([reward for _, reward in self.batch])
+    def _learn(self, archs: list[Arch], rewards: np.ndarray) -> None:
         if self.baseline is None:
             self.baseline = float(rewards.mean())
         self.policy.update(archs, rewards - self.baseline)
-        for reward in rewards:  # in the order they were told
-            self.baseline += (1.0 - self.baseline_decay) * (float(reward) - self.baseline)
-        self.batch = []
+        for reward in rewards.tolist():  # in the order they were told
+            self._move_baseline(reward)
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "rng": self.rng.bit_generator.state,
-            "weights": self.policy.weights(),
-            "baseline": self.baseline,
-            "batch": [[list(arch), reward] for arch, reward in self.batch],
-        }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.rng.bit_generator.state = state["rng"]
-        self.policy.set_weights(state["weights"])
-        self.baseline = state["baseline"]
-        self.batch = [(tuple(arch), reward) for arch, reward in state["batch"]]
+def check(batch_size: int, baseline_decay: float) -> None:
+    """Raises ConfigError for settings of a PolicyGradient that are none."""
+    if batch_size < 1:
+        raise ConfigError(f"controller.batch_size must be at least 1, got {batch_size}")
+    if not 0.0 <= baseline_decay < 1.0:
+        raise ConfigError(f"controller.baseline_decay must be in [0, 1), got {baseline_decay}")

@@ -15,6 +15,7 @@ from nas.store import Store
 from nas.trial import CRASHED, EvaluationError
 from search_spaces.base import Decision, Space
 from search_spaces.nasbench201 import NASBench201
+from tests.test_conf import read
 
 FILES = sorted(Path(str(resources.files("conf"))).glob("controller/*.yaml"))
 SMALL = {"population_size": 8, "sample_size": 3, "initial": 5, "batch_size": 4, "candidates": 40}
@@ -51,7 +52,7 @@ SPACES = {"nasbench201": NASBench201, "conditional": Conditional, "anchored": An
 
 
 def controller(file, space, seed=0):
-    config = OmegaConf.load(file)
+    config = OmegaConf.create(read(file))
     for name, value in SMALL.items():
         if name in config:
             config[name] = value
