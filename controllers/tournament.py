@@ -3,7 +3,7 @@
 Pairs (Real et al. 2017, arXiv:1703.01041, section 3.1): of two random members the worse is killed
 and the better is copied, mutated and trained. A share of the population (Liu et al. 2018,
 arXiv:1711.00436, section 3): the best of them is copied and mutated, and nobody is killed;
-`sample_size=0.05 kill_worst=false population_size=200`.
+`controller=hierarchical`.
 
 Not said in the papers and chosen here: members of a sample are different ones, ties are broken at
 random; a child that fails leaves the population as it was, so that the member killed for it lives

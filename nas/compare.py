@@ -118,7 +118,9 @@ def contestants(config: DictConfig) -> dict[str, DictConfig]:
         own = dict(settings.get(label) or {})
         name = own.pop("controller", label)
         try:
-            node = compose("search", overrides=[f"controller={name}"]).controller
+            given = [f"controller={name}", f"max_trials={config.max_trials}"]
+            node = compose("search", overrides=given).controller
+            node = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
             OmegaConf.set_struct(node, True)
             nodes[label] = cast(DictConfig, OmegaConf.merge(node, own))
         except (HydraException, OmegaConfBaseException) as error:

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ def make(node: DictConfig, where: str, **available: Any) -> Any:
         ) from error
     try:
         names = inspect.signature(target).parameters
+        _refuse_unknown(node, where, names)
         # What the file itself says stands: a table's `dataset` is a name, not the data set.
         given = {k: v for k, v in available.items() if k in names and k not in node}
         return hydra.utils.instantiate(node, _convert_="object", **given)
@@ -47,6 +48,24 @@ def make(node: DictConfig, where: str, **available: Any) -> Any:
         if isinstance(cause, (ValueError, TypeError)):
             raise ConfigError(f"{where}: {cause}") from error
         raise
+
+
+def _refuse_unknown(node: DictConfig, where: str, names: Mapping[str, inspect.Parameter]) -> None:
+    """Raises ConfigError for settings that the target does not have.
+
+    The command line cannot make one, but an experiment can, where another choice of the group than
+    its own stands.
+    """
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in names.values()):
+        return
+    unknown = [str(key) for key in node if not str(key).startswith("_") and key not in names]
+    if unknown:
+        group = where.split()[0]
+        raise ConfigError(
+            f"{where} must have settings of {node['_target_']}, got {', '.join(unknown)}, which an "
+            "experiment means for another; leave them out with "
+            + " ".join(f"'~{group}.{name}'" for name in unknown)
+        )
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:

@@ -1,13 +1,10 @@
 """Every controller of conf/controller keeps the contract: found by glob, so a new one is tested."""
 
 import json
-from importlib import resources
-from pathlib import Path
 
 import hydra
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
 from nas.executors import SerialExecutor
 from nas.search import search
@@ -15,9 +12,9 @@ from nas.store import Store
 from nas.trial import CRASHED, EvaluationError
 from search_spaces.base import Decision, Space
 from search_spaces.nasbench201 import NASBench201
-from tests.test_conf import read
+from tests.composed import composed, names
 
-FILES = sorted(Path(str(resources.files("conf"))).glob("controller/*.yaml"))
+CONTROLLERS = names("controller")
 SMALL = {"population_size": 8, "sample_size": 3, "initial": 5, "batch_size": 4, "candidates": 40}
 
 
@@ -51,12 +48,10 @@ class Anchored(Space):
 SPACES = {"nasbench201": NASBench201, "conditional": Conditional, "anchored": Anchored}
 
 
-def controller(file, space, seed=0):
-    config = OmegaConf.create(read(file))
-    for name, value in SMALL.items():
-        if name in config:
-            config[name] = value
-    return hydra.utils.instantiate(config, space=space, seed=seed)
+def controller(name, space, seed=0):
+    settings = composed("controller", name)
+    small = {key: value for key, value in SMALL.items() if key in settings}
+    return hydra.utils.instantiate(settings | small, space=space, seed=seed)
 
 
 def score(trial_id, proposal):
@@ -91,10 +86,10 @@ def run(folder, controller, evaluate=score, trials=18):
 
 
 @pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_it_searches_any_space_and_a_stopped_run_ends_as_one_that_was_not(tmp_path, file, space):
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_it_searches_any_space_and_a_stopped_run_ends_as_one_that_was_not(tmp_path, name, space):
     space = SPACES[space]()
-    whole = controller(file, space)
+    whole = controller(name, space)
     trials = run(tmp_path / "whole", whole)
     for trial in trials:
         space.check(trial.arch)
@@ -102,26 +97,26 @@ def test_it_searches_any_space_and_a_stopped_run_ends_as_one_that_was_not(tmp_pa
     for moment in (2, 11):
         folder = tmp_path / f"killed{moment}"
         with pytest.raises(Killed):
-            run(folder, controller(file, space), killed_at(moment))
-        again = controller(file, space)
+            run(folder, controller(name, space), killed_at(moment))
+        again = controller(name, space)
         assert run(folder, again) == trials
         assert text(again.state()) == text(whole.state())
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_equal_seeds_are_equal_and_others_are_not(tmp_path, file):
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_equal_seeds_are_equal_and_others_are_not(tmp_path, name):
     space = NASBench201()
-    first = run(tmp_path / "a", controller(file, space, seed=0), trials=6)
-    again = run(tmp_path / "b", controller(file, space, seed=0), trials=6)
-    other = run(tmp_path / "c", controller(file, space, seed=1), trials=6)
+    first = run(tmp_path / "a", controller(name, space, seed=0), trials=6)
+    again = run(tmp_path / "b", controller(name, space, seed=0), trials=6)
+    other = run(tmp_path / "c", controller(name, space, seed=1), trials=6)
     assert first == again
     assert [trial.arch for trial in first] != [trial.arch for trial in other]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_what_it_is_asked_for_is_at_most_what_it_gives(file):
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_what_it_is_asked_for_is_at_most_what_it_gives(name):
     for n in (1, 3, 5):
-        assert 1 <= len(controller(file, NASBench201()).ask(n)) <= n
+        assert 1 <= len(controller(name, NASBench201()).ask(n)) <= n
 
 
 def text(state):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
+from nas.config import make
 from nas.search_command import build
 from tests.command import nas
 
@@ -28,6 +29,16 @@ def test_an_experiment_is_made_of_parts_that_fit(name):
     assert parts["retrain_recipe"].epochs >= 1
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_another_controller_may_take_an_experiment_over(name):
+    """Its controller's numbers stand in the controller's file, where another has its own."""
+    with initialize_config_module("conf", version_base="1.3"):
+        config = compose("search", overrides=[f"experiment={name}", "controller=random"])
+    space = make(config.space, "space")
+    (proposal,) = make(config.controller, "controller", space=space, seed=0).ask(1)
+    space.check(proposal.arch)
+
+
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in EXPERIMENTS]
 )
@@ -39,3 +50,17 @@ def test_an_experiment_runs_at_scale_smoke(name, tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["trials"], summary["failed"]) == (2, 0)
     assert 0 <= summary["retrained"]["test_accuracy"] <= 1
+
+
+def test_an_experiment_of_ones_own_that_sets_what_another_has_not_is_told(tmp_path):
+    own = tmp_path / "yaml" / "experiment"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /controller: genetic\n"
+        "controller: {population_size: 4, bit_rate: 0.1}\n"
+    )
+    mine = ("search", "--config-dir", f"{tmp_path}/yaml", "experiment=mine", "controller=random")
+    said = nas(*mine, f"run_dir={tmp_path}/run")
+    assert said.status == 2
+    assert "must have settings of controllers.random_search.RandomSearch, got " in said.err
+    assert "'~controller.population_size' '~controller.bit_rate'" in said.err
