@@ -55,7 +55,10 @@ def start_nodes(space: Space) -> list[int]:
 
 
 class LSTMPolicy:
-    """The distribution over architectures, its samples and its gradient steps."""
+    """The distribution over architectures, its samples and its gradient steps.
+
+    given: so many of the first decisions are told to `sample` and no part of the distribution.
+    """
 
     def __init__(
         self,
@@ -70,9 +73,10 @@ class LSTMPolicy:
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
+        given: int = 0,
     ):
         self.space, self.units, self.entropy_weight = space, units, entropy_weight
-        self.steps = self._steps()
+        self.steps = [s for s in self._steps() if not s.decisions or s.decisions[0] >= given]
         self.width = max(len(decision.choices) for decision in space.decisions)
         self.nodes = 1 + max((d.node for d in space.decisions if d.node is not None), default=0)
         self.start_nodes = start_nodes(space)
@@ -116,10 +120,11 @@ class LSTMPolicy:
             variables.append(self.node_starts)
         return variables
 
-    def sample(self, n: int, rng: np.random.Generator) -> list[Arch]:
-        """n architectures, drawn with `rng`."""
+    def sample(self, n: int, rng: np.random.Generator, given: Arch = ()) -> list[Arch]:
+        """n architectures, drawn with `rng`. given: the first choices of each."""
         uniform = rng.random((n, len(self.space.decisions)))
         made = np.zeros(uniform.shape, np.int32)
+        made[:, : len(given)] = given
         state = self._begin(n)
         for step in self.steps:
             probabilities, state = self._ahead(state, step)

@@ -84,6 +84,9 @@ class Reinforce(PolicyGradient):
       baseline_decay: of the moving average of previous rewards.
       entropy_weight: of the policy's entropy in the objective.
       failure_reward: what a failed child is paid.
+      samples_per_depth: of a space whose first decision is the depth, so many children have the
+        first one, so many the next, and all further ones the last (section 4.1); it is no choice of
+        the policy. None: it is a decision like all others.
     """
 
     def __init__(
@@ -99,9 +102,15 @@ class Reinforce(PolicyGradient):
         baseline_decay: float = 0.95,
         entropy_weight: float = 0.0,
         failure_reward: float = 0.0,
+        samples_per_depth: int | None = None,
     ):
         check(batch_size, baseline_decay)
+        _check_depth(space, samples_per_depth)
         from controllers.lstm_policy import LSTMPolicy
+
+        self.samples_per_depth = samples_per_depth
+        self.depths = len(space.decisions[0].choices)
+        self.asked = 0
 
         rng = np.random.default_rng(seed)
         policy = LSTMPolicy(
@@ -112,6 +121,7 @@ class Reinforce(PolicyGradient):
             learning_rate=learning_rate,
             entropy_weight=entropy_weight,
             rng=rng,
+            given=0 if samples_per_depth is None else 1,
         )
         super().__init__(
             policy,
@@ -121,6 +131,23 @@ class Reinforce(PolicyGradient):
             baseline=None,
             failure_reward=failure_reward,
         )
+
+    def ask(self, n: int) -> list[Proposal]:
+        if self.samples_per_depth is None:
+            return super().ask(n)
+        archs: list[Arch] = []
+        for i in range(self.asked, self.asked + n):
+            depth = min(i // self.samples_per_depth, self.depths - 1)
+            archs += self.policy.sample(1, self.rng, given=(depth,))
+        self.asked += n
+        return [Proposal(arch) for arch in archs]
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"asked": self.asked}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.asked = state["asked"]
 
     def _learn(self, archs: list[Arch], rewards: np.ndarray) -> None:
         if self.baseline is None:
@@ -136,3 +163,19 @@ def check(batch_size: int, baseline_decay: float) -> None:
         raise ConfigError(f"controller.batch_size must be at least 1, got {batch_size}")
     if not 0.0 <= baseline_decay < 1.0:
         raise ConfigError(f"controller.baseline_decay must be in [0, 1), got {baseline_decay}")
+
+
+def _check_depth(space: Space, samples_per_depth: int | None) -> None:
+    if samples_per_depth is None:
+        return
+    if samples_per_depth < 1:
+        raise ConfigError(
+            f"controller.samples_per_depth must be null or at least 1, got {samples_per_depth}; "
+            "set controller.samples_per_depth=null"
+        )
+    if space.decisions[0].name != "depth":
+        raise ConfigError(
+            "controller.samples_per_depth must be null where the space's first decision is not its "
+            f"depth, got {samples_per_depth} with {type(space).__name__}; set "
+            "controller.samples_per_depth=null, or space=zoph2017 space.layers=[6,8]"
+        )

@@ -15,11 +15,14 @@ layer. For v3 (pooling, blocks) see the arguments of ZophConv.
 """
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas.trial import Arch, ConfigError
 from search_spaces.base import Decision, Graph, Space
+from search_spaces.canonical import canonical
 from search_spaces.ops import Ops, Pair
 
 if TYPE_CHECKING:
@@ -42,7 +45,9 @@ class ZophConv(Space):
     """`layers` convolutions of searched shape with searched skip connections.
 
     Args:
-      layers: how many are decided about.
+      layers: how many are decided about. Several numbers, rising: the first decision, `depth`, is
+        which of them; the decisions of layers that a network has not are pinned to their first
+        choice.
       filter_heights, filter_widths: pixels.
       filters: multiplied by the skeleton's width.
       strides: choices for each axis (v2: 1, 2, 3); None: every stride is 1 (v1).
@@ -56,7 +61,7 @@ class ZophConv(Space):
     def __init__(
         self,
         *,
-        layers: int = 6,
+        layers: int | Sequence[int] = 6,
         filter_heights: Sequence[int] = (1, 3, 5, 7),
         filter_widths: Sequence[int] = (1, 3, 5, 7),
         filters: Sequence[int] = (24, 36, 48, 64),
@@ -72,13 +77,32 @@ class ZophConv(Space):
             _check_choices("strides", strides)
             shape |= {"stride_height": strides, "stride_width": strides}
         shape |= {"filters": filters}
-        _check_depth(layers, pool_after, block_layers, strides)
-        self.layers = layers
+        self.depths = (layers,) if isinstance(layers, int) else tuple(layers)
+        _check_depth(self.depths, pool_after, block_layers, strides)
         self.pool_after = tuple(pool_after)
         self.block_layers = block_layers
         self._strided = strides is not None
-        self.decisions = tuple(
-            decision for i in range(layers) for decision in _decisions_of_layer(i, shape)
+        depth = [Decision("depth", self.depths)] if self.is_conditional else []
+        layered = [d for i in range(self.depths[-1]) for d in _decisions_of_layer(i, shape)]
+        self.decisions = (*depth, *layered)
+
+    @property
+    def is_conditional(self) -> bool:
+        return len(self.depths) > 1
+
+    def allowed(self, prefix: Arch) -> tuple[int, ...]:
+        """All; of a layer that the network has not, the first choice alone."""
+        if prefix and self.is_conditional:
+            layer = self.decisions[len(prefix)].node
+            if layer is not None and layer >= self.depths[prefix[0]]:
+                return (0,)
+        return super().allowed(prefix)
+
+    @property
+    def size(self) -> int:
+        counted = [(d.node, len(d.choices)) for d in self.decisions if d.node is not None]
+        return sum(
+            math.prod(count for layer, count in counted if layer < depth) for depth in self.depths
         )
 
     def layers_of(self, arch: Arch) -> tuple[Layer, ...]:
@@ -86,7 +110,7 @@ class ZophConv(Space):
         self.check(arch)
         values = iter([d.choices[choice] for d, choice in zip(self.decisions, arch, strict=True)])
         layers = []
-        for i in range(self.layers):
+        for i in range(next(values) if self.is_conditional else self.depths[0]):
             kernel = next(values), next(values)
             strides = (next(values), next(values)) if self._strided else (1, 1)
             filters = next(values)
@@ -98,12 +122,24 @@ class ZophConv(Space):
         """The layers that feed each layer, and last those that feed the classifier (rule c)."""
         feeds = [layer.inputs for layer in self.layers_of(arch)]
         consumed = {j for inputs in feeds for j in inputs}
-        return [*feeds, tuple(i for i in range(self.layers) if i not in consumed)]
+        return [*feeds, tuple(i for i in range(len(feeds)) if i not in consumed)]
+
+    def key(self, arch: Arch) -> str:
+        """Equal where the layers form one graph: their order and that of inputs does not matter."""
+        *feeds, last = self.inputs(arch)
+        nodes: list[tuple[str, tuple[int, ...]]] = [("image", ())]
+        for i, layer in enumerate(self.layers_of(arch)):
+            passed = sum(depth <= i for depth in self.pool_after)
+            label = f"{layer.kernel} {layer.strides} {layer.filters} {passed}"
+            nodes.append((label, tuple(j + 1 for j in feeds[i])))
+        nodes.append(("classifier", tuple(j + 1 for j in last)))
+        return canonical(nodes, unordered={label for label, _ in nodes})
 
     def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
         image = ops.image()
         read = self._reader(image, lambda _, x: ops.max_pool(x, 2, strides=2))
-        for i, layer in enumerate(self.layers_of(arch)):
+        layers = self.layers_of(arch)
+        for i, layer in enumerate(layers):
             filters = skeleton.filters(layer.filters)
             inputs = [read(j, i) for j in layer.inputs]
             for k in range(self.block_layers):
@@ -113,7 +149,7 @@ class ZophConv(Space):
                 x = ops.relu(ops.batch_norm(x, name=f"{name}_bn"))
                 inputs.append(x)
             read.made(i, x)
-        last = ops.concatenate([read(j, self.layers) for j in self.inputs(arch)[-1]])
+        last = ops.concatenate([read(j, len(layers)) for j in self.inputs(arch)[-1]])
         return ops.classifier(last, skeleton.classes, dropout=skeleton.dropout)
 
     def graph(self, arch: Arch) -> Graph:
@@ -126,11 +162,12 @@ class ZophConv(Space):
             return name
 
         read = self._reader("image", pool)
-        for i, layer in enumerate(self.layers_of(arch)):
+        layers = self.layers_of(arch)
+        for i, layer in enumerate(layers):
             edges += [(read(j, i), f"layer{i}") for j in layer.inputs]
             nodes.append((f"layer{i}", self._label(layer), "x".join(map(str, layer.kernel))))
             read.made(i, f"layer{i}")
-        edges += [(read(j, self.layers), "classifier") for j in self.inputs(arch)[-1]]
+        edges += [(read(j, len(layers)), "classifier") for j in self.inputs(arch)[-1]]
         nodes.append(("classifier", "classifier", "classifier"))
         return Graph(tuple(nodes), tuple(edges))
 
@@ -181,15 +218,25 @@ def _check_choices(setting: str, values: Sequence[int]) -> None:
 
 
 def _check_depth(
-    layers: int, pool_after: Sequence[int], block_layers: int, strides: Sequence[int] | None
+    depths: tuple[int, ...],
+    pool_after: Sequence[int],
+    block_layers: int,
+    strides: Sequence[int] | None,
 ) -> None:
-    for name, value in (("layers", layers), ("block_layers", block_layers)):
-        if value < 1:
-            raise ConfigError(f"space.{name} must be at least 1, got {value}; set space.{name}=1")
-    rising = all(a < b for a, b in zip(pool_after, pool_after[1:], strict=False))
-    if not rising or any(not 1 <= depth < layers for depth in pool_after):
+    if not depths or depths[0] < 1 or any(a >= b for a, b in itertools.pairwise(depths)):
+        got = depths[0] if len(depths) == 1 else list(depths)
         raise ConfigError(
-            f"space.pool_after must rise within [1, space.layers={layers}), "
+            f"space.layers must be at least 1, or several such numbers that rise, got {got}; "
+            "set space.layers=6"
+        )
+    if block_layers < 1:
+        raise ConfigError(
+            f"space.block_layers must be at least 1, got {block_layers}; set space.block_layers=1"
+        )
+    rising = all(a < b for a, b in itertools.pairwise(pool_after))
+    if not rising or any(not 1 <= depth < depths[0] for depth in pool_after):
+        raise ConfigError(
+            f"space.pool_after must rise within [1, space.layers={depths[0]}), "
             f"got {list(pool_after)}; set space.pool_after=[]"
         )
     if block_layers > 1 and strides is not None:

@@ -15,7 +15,10 @@ from search_spaces.nasbench201 import NASBench201
 from tests.composed import composed, names
 
 CONTROLLERS = names("controller")
-SMALL = {"population_size": 8, "sample_size": 3, "initial": 5, "batch_size": 4, "candidates": 40}
+SMALL = {
+    "population_size": 8, "sample_size": 3, "initial": 5, "batch_size": 4, "candidates": 40,
+    "samples_per_depth": None,
+}  # fmt: skip
 
 
 class Conditional(Space):

@@ -14,8 +14,7 @@ from nas.trial import ConfigError, Trial
 from search_spaces.enas_macro import ENASMacro
 from search_spaces.enas_micro import ENASMicro
 from search_spaces.nasbench201 import NASBench201
-from tests.test_conf import read
-from tests.test_controllers import FILES
+from tests.composed import composed
 
 
 def macro(layers):
@@ -23,8 +22,7 @@ def macro(layers):
 
 
 def made(space, name="enas", **changes):
-    (file,) = [file for file in FILES if file.stem == name]
-    config = OmegaConf.create(read(file))
+    config = OmegaConf.create(composed("controller", name))
     return hydra.utils.instantiate(config, space=space, seed=0, **changes)
 
 

@@ -163,7 +163,7 @@ def test_graphs_say_kernel_filters_and_strides():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"layers": 0}, "layers must be at least 1, got 0"),
+        ({"layers": 0}, "layers must be at least 1, or several such numbers that rise, got 0"),
         ({"block_layers": 0}, "block_layers must be at least 1, got 0"),
         ({"filters": ()}, r"filters must be different whole numbers from 1, got \[\]"),
         ({"filter_heights": (3, 3)}, r"filter_heights must be different .* got \[3, 3\]"),
@@ -177,3 +177,48 @@ def test_graphs_say_kernel_filters_and_strides():
 def test_wrong_settings_are_refused_saying_where_to_change_them(settings, message):
     with pytest.raises(ConfigError, match="space." + message + ".*; set space."):
         ZophConv(**settings)
+
+
+def test_the_depth_is_the_first_decision_where_there_are_several():
+    space = ZophConv(
+        layers=[1, 3], filter_heights=(1, 3), filter_widths=(1,), filters=(8, 16), pool_after=()
+    )
+    assert space.decisions[0].name == "depth" and space.decisions[0].choices == (1, 3)
+
+    def every(arch=()):
+        if len(arch) == len(space.decisions):
+            return [arch]
+        return [a for choice in space.allowed(arch) for a in every((*arch, choice))]
+
+    archs = every()
+    assert space.size == len(archs) == len(set(archs)) == 4 + 4**3 * 2**3
+    assert {len(space.layers_of(arch)) for arch in archs} == {1, 3}
+    shallow = [arch for arch in archs if arch[0] == 0]
+    assert len(shallow) == 4 and not any(any(arch[4:]) for arch in shallow)
+    assert space.inputs(shallow[0]) == [(IMAGE,), (0,)]
+    for arch in (shallow[-1], archs[-1]):
+        model = space.build(arch, SKELETON)
+        assert len(conv_inputs(model)) == len(space.layers_of(arch))
+        cost = space.cost(arch, SKELETON)
+        assert cost.parameters == sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
+def test_the_order_of_layers_does_not_name_a_network():
+    """0 -> 2 and 1 -> 3 with the same layers in another order; then with one crossed over."""
+    space = ZophConv(layers=4, filters=(8, 16))
+    wide = {"filters": 16}
+    first = arch_of(space, [{}, wide, {}, {}], [(0, 2), (1, 3)])
+    again = arch_of(space, [wide, {}, {}, {}], [(0, 2), (1, 3)])
+    later = arch_of(space, [wide, {}, {}, {}], [(0, 3), (1, 2)])
+    other = arch_of(space, [{}, {}, wide, {}], [(0, 2), (1, 3)])
+    assert space.key(first) == space.key(again) == space.key(later) != space.key(other)
+    pooled = ZophConv(layers=4, filters=(8, 16), pool_after=(1,))
+    assert pooled.key(first) != pooled.key(again)
+
+
+def test_depths_must_rise():
+    for wrong in ([3, 3], [0, 2], []):
+        with pytest.raises(ConfigError, match="space.layers must be at least 1, or several such"):
+            ZophConv(layers=wrong)
+    with pytest.raises(ConfigError, match=r"pool_after must rise within \[1, space.layers=2\)"):
+        ZophConv(layers=[2, 4], pool_after=(3,))
