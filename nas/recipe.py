@@ -33,7 +33,7 @@ class Recipe:
     restart_first: int = 10  # epochs to the first restart
     restart_factor: float = 2.0  # each period is so many times the last
     step_at: tuple[float, ...] = (0.5, 0.75)  # shares of the epochs
-    step_factor: float = 0.1  # the rate is multiplied by it at each
+    step_factor: float | tuple[float, ...] = 0.1  # multiplies the rate at each; or one for each
     weight_decay: float = 0.0  # L2 of kernels, added to the gradient
     clip_norm: float | None = None  # of all gradients together
     label_smoothing: float = 0.0  # in [0, 1)
@@ -47,6 +47,13 @@ class Recipe:
 
     def __post_init__(self):
         object.__setattr__(self, "step_at", tuple(self.step_at))
+        if not isinstance(self.step_factor, int | float):
+            object.__setattr__(self, "step_factor", tuple(self.step_factor))
+            if len(self.step_factor) != len(self.step_at):
+                raise ConfigError(
+                    "recipe.step_factor must be a number, or one for each of "
+                    f"recipe.step_at={list(self.step_at)}, got {list(self.step_factor)}"
+                )
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise ConfigError(
@@ -92,8 +99,11 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
     if recipe.schedule == "constant":
         rates = np.full(len(epochs), top)
     elif recipe.schedule == "step":
-        drops = np.searchsorted(np.sort(recipe.step_at) * recipe.epochs, epochs, side="right")
-        rates = top * recipe.step_factor**drops
+        factor, scale = recipe.step_factor, np.ones(len(epochs))
+        factors = factor if isinstance(factor, tuple) else (factor,) * len(recipe.step_at)
+        for at, factor in zip(recipe.step_at, factors, strict=True):
+            scale = np.where(epochs >= at * recipe.epochs, scale * factor, scale)
+        rates = top * scale
     elif recipe.schedule == "cosine":
         rates = low + 0.5 * (top - low) * (1 + np.cos(math.pi * epochs / recipe.epochs))
     else:

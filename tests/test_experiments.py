@@ -8,6 +8,7 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from nas.config import make
+from nas.recipe import learning_rates
 from nas.search_command import build
 from tests.command import nas
 
@@ -50,6 +51,20 @@ def test_an_experiment_runs_at_scale_smoke(name, tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["trials"], summary["failed"]) == (2, 0)
     assert 0 <= summary["retrained"]["test_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("metaqnn_cifar10", {0: 0.025, 39: 0.025, 40: 0.0125, 79: 0.0125, 80: 1e-4, 240: 1e-5}),
+        ("cgp_cnn_cifar10", {4: 0.01, 5: 0.1, 249: 0.1, 250: 0.01, 375: 1e-3, 499: 1e-3}),
+    ],
+)
+def test_the_rates_of_a_retraining_are_the_papers(name, expected):
+    with initialize_config_module("conf", version_base="1.3"):
+        config = compose("search", overrides=[f"experiment={name}"])
+    rates = learning_rates(make(config.retrain.recipe, "retrain.recipe"), 1)
+    assert {epoch: rates[epoch] for epoch in expected} == pytest.approx(expected)
 
 
 def test_an_experiment_of_ones_own_that_sets_what_another_has_not_is_told(tmp_path):

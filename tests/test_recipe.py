@@ -66,6 +66,8 @@ def test_steps():
     found = rates(2, epochs=3, schedule="step", step_at=(2 / 3, 1 / 3), step_factor=0.5)
     assert found == pytest.approx([1, 1, 0.5, 0.5, 0.25, 0.25])
     assert rates(epochs=2, schedule="step", step_at=()) == pytest.approx([1, 1])
+    found = rates(epochs=4, schedule="step", step_at=(0.75, 0.25), step_factor=(0.1, 10))
+    assert found == pytest.approx([1, 10, 10, 1])
 
 
 def test_warm_up_is_linear_and_multiplies_the_schedule():
@@ -228,6 +230,10 @@ def test_each_setting_changes_something():
         ({"momentum": 1.0}, r"recipe.momentum must be in \[0, 1\), got 1.0"),
         ({"beta_1": -0.1}, r"recipe.beta_1 must be in \[0, 1\), got -0.1"),
         ({"beta_2": 1}, r"recipe.beta_2 must be in \[0, 1\), got 1"),
+        (
+            {"step_factor": [0.1, 0.2, 0.3]},
+            r"recipe.step_factor must be a number, or one for each of recipe.step_at=\[0.5, 0.75\]",
+        ),
         ({"rho": 2}, r"recipe.rho must be in \[0, 1\), got 2"),
         ({"label_smoothing": 1}, r"recipe.label_smoothing must be in \[0, 1\), got 1"),
         ({"xla": "yes"}, "recipe.xla must be auto, true or false, got yes"),
