@@ -48,6 +48,18 @@ class GroupedOptimizer:
 
             _where(is_active, move)
 
+    def ahead(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> list[tf.Tensor]:
+        """Where a step of SGD would bring all variables, of all groups one after another, without
+        clipping; nothing moves. The recipe's optimiser must be sgd."""
+        moved, left = [], iter(gradients)
+        momentum = self.recipe.momentum
+        for i, each in enumerate(self._each):
+            own = self._decayed(i, [next(left) for _ in each.variables])
+            for g, v, (slot,) in zip(own, each.variables, each.slots, strict=True):
+                step = momentum * slot - rate * g
+                moved.append(v + (momentum * step - rate * g if self.recipe.nesterov else step))
+        return moved
+
     def _decayed(self, i: int, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         decay, variables = self.recipe.weight_decay, self._each[i].variables
         return [

@@ -1,16 +1,20 @@
 """One-shot search by gradients: a weight for each choice, learnt on the validation images.
 
-kind=softmax is first-order DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.3 with xi = 0; code,
-cnn/architect.py): all branches run, weighted by a softmax. kind=gumbel is GDAS (Dong & Yang 2019,
+kind=softmax is DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.3; code, cnn/architect.py): all
+branches run, weighted by a softmax. order=1 has the network's weights stand still for a step of the
+choices' weights (xi = 0 there); order=2 looks one step of theirs ahead, on the training batch that
+they learn from next (oneshot_unrolled.py). kind=gumbel is GDAS (Dong & Yang 2019,
 arXiv:1910.04465, section 3.2): one branch drawn by Gumbel-softmax counts, with the gradient of
 the soft weights. Each step moves the choices' weights on a validation batch, then the network's on
 a training batch.
 
-Departures: GDAS' code lets the gradient of a branch that was not drawn be the sum of the node's
-gradient; here it is that of the branch's own output, which is computed for it. What is derived from
-the weights is the space's to say (`derived`).
+Departures: validation images are not augmented, which both codes do. GDAS' code lets the gradient
+of a branch that was not drawn be the sum of the node's gradient; here it is that of the branch's
+own output, which is computed for it. What is derived from the weights is the space's to say
+(`derived`).
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +23,7 @@ import tensorflow as tf
 
 from nas.image import uses_xla
 from nas.oneshot_paths import order_of
+from nas.oneshot_unrolled import unrolled_gradient
 from nas.optimizer import Optimizer
 from nas.recipe import Recipe
 from nas.trial import Arch, ConfigError, Proposal, Trial
@@ -32,6 +37,7 @@ class Gates:
 
     Args:
       kind: softmax or gumbel.
+      order: 1 or 2, of the gradient of the choices' weights; gumbel has 1 alone.
       learning_rate, beta_1, beta_2, weight_decay: Adam's, of the choices' weights; the decay is
         added to the gradient.
       init_scale: the weights start as normal draws of this deviation.
@@ -44,6 +50,7 @@ class Gates:
         space,
         seed: int,
         kind: str = SOFTMAX,
+        order: int = 1,
         learning_rate: float = 0.0003,
         beta_1: float = 0.5,
         beta_2: float = 0.999,
@@ -54,6 +61,9 @@ class Gates:
     ):
         if kind not in (SOFTMAX, GUMBEL):
             raise ConfigError(f"method.kind must be {SOFTMAX} or {GUMBEL}, got {kind}")
+        if order not in (1, 2) or (order, kind) == (2, GUMBEL):
+            orders = "1 or 2" if kind == SOFTMAX else f"1 with method.kind={kind}"
+            raise ConfigError(f"method.order must be {orders}, got {order}; set method.order=1")
         for name, value in (("first", first_temperature), ("last", last_temperature)):
             if not value > 0:
                 raise ConfigError(f"method.{name}_temperature must be above 0, got {value}")
@@ -64,7 +74,7 @@ class Gates:
                 "method must draw paths where choices depend on earlier ones, as those of "
                 f"{type(space).__name__} do, got gates; set method=uniform"
             )
-        self.space, self.seed, self.kind = space, seed, kind
+        self.space, self.seed, self.kind, self.order = space, seed, kind, order
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.temperatures = first_temperature, last_temperature
         self.adam = Recipe(  # PyTorch's epsilon
@@ -79,7 +89,15 @@ class Gates:
         self.tensors = [self.weights, *self.optimizer.slots[0]]
 
     def start(self, shared) -> None:
-        """shared: the SharedWeights that the epochs train."""
+        """shared: the SharedWeights that the epochs train.
+
+        Raises ConfigError where they do not learn by SGD, and the order is 2.
+        """
+        if self.order == 2 and shared.recipe.optimizer != "sgd":
+            raise ConfigError(
+                "recipe.optimizer must be sgd where method.order=2 looks a step ahead, got "
+                f"{shared.recipe.optimizer}; set recipe.optimizer=sgd"
+            )
         self.shared = shared
         self.epoch_graph = tf.function(
             self._epoch, autograph=False, jit_compile=uses_xla(shared.recipe)
@@ -156,10 +174,17 @@ class Gates:
             number = first + i
             seed = tf.random.fold_in(tf.stack([self.seed, number]), _NOISE)
             seeds = tf.unstack(tf.random.split(seed, 2))
-            with tf.GradientTape() as tape:
-                gates = self.gates(self.weights, temperature, seeds[0])
-                valid = shared.loss("valid", valid_order[i], gates, number)
-            gradient = tape.gradient(valid[0], self.weights) + self.weight_decay * self.weights
+
+            def loss(part, at, number=number, seed=seeds[0]):
+                gates = self.gates(self.weights, temperature, seed)
+                return shared.loss(part, at, gates, number)
+
+            gradient, valid = self._gradient(
+                functools.partial(loss, "train", order[i]),
+                functools.partial(loss, "valid", valid_order[i]),
+                rates[i],
+            )
+            gradient += self.weight_decay * self.weights
             gradient = tf.where(self.closed, 0.0, gradient)
             self.optimizer.apply([gradient], tf.constant(self.learning_rate), number)
             gates = self.gates(self.weights, temperature, seeds[1])
@@ -169,6 +194,22 @@ class Gates:
         start = (0, *[0.0] * 4)
         _, *sums = tf.while_loop(lambda i, *_: i < steps, body, start)
         return [total / tf.cast(steps, tf.float32) for total in sums]
+
+    def _gradient(self, train_loss, valid_loss, rate) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
+        """Of the choices' weights; and the validation loss and accuracy."""
+        if self.order == 1:
+            with tf.GradientTape() as tape:
+                valid = valid_loss()
+            return tape.gradient(valid[0], self.weights), valid
+        optimizer = self.shared.optimizer
+        return unrolled_gradient(
+            self.weights,
+            [v for group in optimizer.variables for v in group],
+            lambda: train_loss()[0],
+            valid_loss,
+            lambda gradients: optimizer.ahead(gradients, rate),
+            rate,
+        )
 
 
 class Fixed:

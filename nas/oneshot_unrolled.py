@@ -1,0 +1,53 @@
+"""The gradient of second-order DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.3; code,
+cnn/architect.py): what the validation loss will be once the weights have taken a step."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+RADIUS = 0.01  # of the difference quotient, over the norm of the gradient it follows (section 2.3)
+
+
+def unrolled_gradient(
+    choice: tf.Variable,
+    weights: Sequence[tf.Variable],
+    train_loss: Callable[[], tf.Tensor],
+    valid_loss: Callable[[], Sequence[tf.Tensor]],
+    ahead: Callable[[list[tf.Tensor]], list[tf.Tensor]],
+    rate: tf.Tensor,
+) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
+    """d valid_loss(w', choice) / d choice, where w' = ahead(d train_loss(w, choice) / d w).
+
+    The second derivatives are a difference quotient of two gradients (equation 8). The weights are
+    moved for a while and are afterwards what they were.
+
+    Args:
+      train_loss: reads `choice` and `weights`; gives the loss [].
+      valid_loss: the same; gives the loss, and whatever else.
+      ahead: the weights' gradients -> the weights after a step of `rate`.
+
+    Returns: the gradient, in the shape of `choice`, and what valid_loss gave behind the step.
+    """
+    before = [tf.identity(w) for w in weights]
+    for w, moved in zip(weights, ahead(_gradient(train_loss, weights)), strict=True):
+        w.assign(moved)
+    with tf.GradientTape() as tape:
+        found = valid_loss()
+    of_choice, *along = tape.gradient(found[0], [choice, *weights], unconnected_gradients="zero")
+    along = [tf.convert_to_tensor(v) for v in along]
+    radius = RADIUS / tf.maximum(tf.linalg.global_norm(along), 1e-12)
+    ends = []
+    for sign in (1.0, -1.0):
+        for w, start, v in zip(weights, before, along, strict=True):
+            w.assign(start + sign * radius * v)
+        ends.append(_gradient(train_loss, [choice])[0])
+    for w, start in zip(weights, before, strict=True):
+        w.assign(start)
+    return of_choice - rate * (ends[0] - ends[1]) / (2 * radius), found
+
+
+def _gradient(loss: Callable[[], tf.Tensor], of: Sequence[tf.Variable]) -> list[tf.Tensor]:
+    with tf.GradientTape() as tape:
+        value = loss()
+    gradients = tape.gradient(value, of, unconnected_gradients="zero")
+    return [tf.convert_to_tensor(g) for g in gradients]
