@@ -155,7 +155,10 @@ class Space:
         return arch
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """Each open choice with equal probability, decision by decision."""
+        """Each open choice with equal probability, decision by decision.
+
+        So every architecture is as likely where the open choices do not depend on earlier ones.
+        """
         draws = rng.random(len(self.decisions)).tolist()
         if not self.is_conditional:
             return tuple([int(u * n) for u, n in zip(draws, self._counts, strict=True)])

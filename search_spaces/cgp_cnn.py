@@ -134,15 +134,24 @@ class CGPCNN(Space):
                 return child
 
     def key(self, arch: Arch) -> str:
-        """Equal for equal active graphs; the inputs of a sum have no order."""
+        """Equal for equal active graphs; the inputs of a sum have no order.
+
+        Nodes without weights that do the same to the same are one.
+        """
         self.check(arch)
-        active = self.active(arch)
-        place = {IMAGE: 0} | {node + 1: at for at, node in enumerate(active, 1)}
-        read = [
-            (self._label(arch, node), tuple(place[source] for source in self._sources(arch, node)))
-            for node in active
-        ]
-        return canonical([("image", ()), *read], unordered=("sum",))
+        nodes: list[tuple[str, tuple[int, ...]]] = [("image", ())]
+        place = {IMAGE: 0}
+        for node in self.active(arch):
+            label = self._label(arch, node)
+            inputs = tuple(place[source] for source in self._sources(arch, node))
+            does = label, tuple(sorted(inputs)) if label == "sum" else inputs
+            has_weights = node == self.nodes or self.functions[arch[GENES * node]].filters
+            if has_weights or does not in nodes:
+                nodes.append(does)
+                place[node + 1] = len(nodes) - 1
+            else:
+                place[node + 1] = nodes.index(does)
+        return canonical(nodes, unordered=("sum",))
 
     def features(self, archs: Sequence[Arch]) -> np.ndarray:
         """Of the active nodes: how many of each function, and how often each feeds each other."""

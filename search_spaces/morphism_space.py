@@ -167,12 +167,13 @@ class MorphismSpace(Space):
         for start, end in zip(edges, edges[1:], strict=False):
             filled = [i for i in range(start, end) if self.slot(arch, i)]
             places |= {i: start + n for n, i in enumerate(filled)}
-        key = list(arch[: self._rates])
+        key, filters = list(arch[: self._rates]), 0
         for i, place in places.items():
             slot = self.slot(arch, i)
             if slot:
                 kind, source = slot.skip or ("", i)
-                key += [place, slot.kernel, slot.filters, slot.stride]
+                filters = slot.filters or filters  # 0: those of the slot before
+                key += [place, slot.kernel, filters, slot.stride]
                 key += [("", "add", "concat").index(kind), places[source]]
         return tuple(key)
 
