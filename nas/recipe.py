@@ -33,7 +33,7 @@ class Recipe:
     restart_first: int = 10  # epochs to the first restart
     restart_factor: float = 2.0  # each period is so many times the last
     step_at: tuple[float, ...] = (0.5, 0.75)  # shares of the epochs
-    step_factor: float | tuple[float, ...] = 0.1  # multiplies the rate at each; or one for each
+    step_factor: Any = 0.1  # multiplies the rate at each: a number, or one for each
     weight_decay: float = 0.0  # L2 of kernels, added to the gradient
     clip_norm: float | None = None  # of all gradients together
     label_smoothing: float = 0.0  # in [0, 1)
