@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nas import run as runs
-from nas.config import make, refuse_foreign_targets, resolved
+from nas.config import conf_files, make, refuse_foreign_targets, resolved
 from nas.search import best
 from nas.store import Store
 from nas.trial import Arch, ConfigError
@@ -39,7 +39,7 @@ def task(config: DictConfig) -> float:
         raise ConfigError("retrain needs either a run folder (`nas retrain RUN`) or genotype=...")
     if not isinstance(config.seeds, ListConfig) or not config.seeds:
         raise ConfigError(f"seeds must list at least one seed, got {config.seeds}; set seeds=[0]")
-    config = _with_run(config)
+    config = _with_space_of_name(_with_run(config))
     space = make(config.space, "space")
     arch = _arch(config, space)
     recipe = make(config.recipe, "recipe")
@@ -111,6 +111,27 @@ def _with_run(config: DictConfig) -> DictConfig:
                 OmegaConf.update(merged, key[len(name) + 1 :], OmegaConf.select(config, key))
         OmegaConf.set_struct(config, False)
         config[name] = merged
+    return config
+
+
+def _with_space_of_name(config: DictConfig) -> DictConfig:
+    """A published architecture brings its space along, unless the command line chose one."""
+    from hydra import compose
+    from hydra.core.hydra_config import HydraConfig
+
+    given = [item.lstrip("+~") for item in HydraConfig.get().overrides.task]
+    chosen = any(item.startswith(("space=", "space.")) for item in given)
+    name = str(config.genotype).strip()
+    if config.genotype is None or chosen or not name.isidentifier():
+        return config
+    spaces = {file.name.removesuffix(".yaml") for group, file in conf_files() if group == "space"}
+    # The space that is called like it first: AmoebaNet's has NASNet-A as well.
+    for space in sorted(spaces, key=lambda space: (not name.startswith(space), space)):
+        node = compose("retrain", overrides=[f"space={space}"]).space
+        if name in getattr(make(node, "space"), "published", {}):
+            OmegaConf.set_struct(config, False)
+            config.space = node
+            break
     return config
 
 

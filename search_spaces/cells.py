@@ -168,9 +168,12 @@ class CellSpace(Space):
         try:
             return self.arch_of(genotype)
         except ValueError as error:
+            nodes = [*genotype.normal.nodes, *genotype.reduction.nodes]
+            missing = {o for node in nodes for o in node.operations} - set(self.operations)
+            wider = ",".join([*self.operations, *sorted(missing)])
             raise ConfigError(
-                f"genotype must be an architecture of the space, got {text}: {error}; "
-                "change space.nodes or space.operations"
+                f"genotype must be an architecture of the space, got {text}: {error}; change "
+                f"space.nodes={len(genotype.normal.nodes)} or space.operations=[{wider}]"
             ) from None
 
     def _holds(self, genotype: Genotype) -> bool:

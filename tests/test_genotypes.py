@@ -1,6 +1,7 @@
 """Published architectures: as published, and in one notation as in another."""
 
 import json
+import re
 from importlib import resources
 
 import numpy as np
@@ -112,6 +113,33 @@ def test_amoebanets_with_other_operations_are_in_the_wider_space(name):
     assert wide.cost(wide.parse(name), skeleton).parameters > 0
 
 
+@pytest.mark.parametrize(
+    "space, name",
+    [(s, name) for s in SPACES for name in SPACES[s].published if not name.endswith("_a_darts")],
+)
+def test_every_published_cell_is_had_by_its_name_with_the_settings_that_are_told(space, name):
+    made = SPACES[space]
+    try:
+        arch = made.parse(name)
+    except ConfigError as error:
+        said = re.search(r"space.nodes=(\d+) or space.operations=\[(.*)\]", str(error))
+        made = type(made)(nodes=int(said[1]), operations=said[2].split(","))
+        arch = made.parse(name)
+    assert made.genotype(arch) == made.published[name] or space == "darts"
+    assert made.genotype(arch).normal.concat == made.published[name].normal.concat
+    skeleton = ImageSkeleton(image_shape=(8, 8, 1), classes=10, channels=8)
+    assert made.cost(arch, skeleton).parameters > 0
+
+
+@pytest.mark.parametrize("name", ["nasnet_a_darts", "amoebanet_a_darts"])
+def test_transcriptions_that_read_a_state_twice_are_not_in_darts_space(name):
+    wide = DARTS(nodes=5, operations=list(DARTS.rules.operations))
+    with pytest.raises(
+        ConfigError, match=r"must be an architecture of the space, .*got \(\d, \d\)"
+    ):
+        wide.parse(name)
+
+
 def test_the_authors_own_notations_are_parsed():
     enas, darts = SPACES["enas_micro"], SPACES["darts"]
     assert enas.parse(ENAS) == enas.parse("enas_micro") == tuple(map(int, ENAS.split()))
@@ -123,7 +151,7 @@ def test_the_authors_own_notations_are_parsed():
     [
         ("nasnet", "nasnet_z", "must be one of nasnet_a or 50 choices .* got nasnet_z; set"),
         ("amoebanet", "amoebanet_b", "must be an architecture of the space, got amoebanet_b: .*"
-         "got 'conv_1x1'; change space.nodes or space.operations"),
+         "got 'conv_1x1'; change space.nodes=5 or space.operations=.identity,.*,conv_1x1,"),
         ("enas_micro", "0 2", "must be 40 choices separated by commas, got 0,2"),
         ("darts", "Genotype(normal=3)", "must be of DARTS' notation, got .*: it must be Genotype"),
         ("darts", "normal=", "must be of DARTS' notation"),

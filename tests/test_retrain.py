@@ -143,6 +143,21 @@ def test_a_genotype_is_trained_as_it_is_written(monkeypatch, tmp_path, genotype)
     assert summary["retrained"]["test_accuracy_sd"] is None  # of one seed
 
 
+@pytest.mark.parametrize(
+    "name, space",
+    [("nasnet_a", "nasnet"), ("amoebanet_a", "amoebanet"), ("darts_v2", "darts")],
+)
+def test_a_published_architecture_brings_its_space_along(monkeypatch, tmp_path, name, space):
+    faked(monkeypatch)
+    tiny = ("skeleton.channels=4", "skeleton.cells=1")
+    said = nas("retrain", f"genotype={name}", *tiny, "seeds=[0]", f"run_dir={tmp_path}")
+    assert said.status == 0, said.err
+    saved = OmegaConf.load(tmp_path / runs.CONFIG)
+    assert saved.space._target_.startswith(f"search_spaces.{space}.")
+    line = refused("retrain", "genotype=nasnet_z", "seeds=[0]", f"run_dir={tmp_path}/other")
+    assert "genotype must be" in line
+
+
 def test_without_run_dir_it_goes_below_the_run(searched, monkeypatch, tmp_path):
     faked(monkeypatch)
     shutil.copytree(searched, tmp_path / "run")
