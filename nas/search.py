@@ -12,13 +12,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from nas.executors import classify
+from nas.executors import SerialExecutor, classify
 from nas.store import Store, Unsaved
 from nas.trial import CRASHED, INVALID, NAN, OK, EvaluationError, Proposal, Trial
 
 Metrics = dict[str, Any]
 Evaluate = Callable[[int, Proposal], Metrics]
 Reward = Callable[[Metrics], float]
+Outcome = tuple[Metrics, float] | EvaluationError  # metrics and seconds, or why there are none
+
+# Seconds between two transactions. What a kill can cost is a little work that is done again, with
+# the same answers: trials of a table take microseconds, and a transaction takes a hundred of them.
+SAVE_EVERY = 0.005
 
 
 class Executor(Protocol):
@@ -53,122 +58,170 @@ def search(
       max_failures: stop with TooManyFailures after so many failed trials in a row.
       on_trial: called with each trial once it is saved.
     """
-    run = _Run(controller, reward, store)
-    work = functools.partial(_timed, evaluate)
+    run = _Run(controller, store, max_trials, max_seconds or math.inf, max_failures)
+    work = functools.partial(_evaluated, evaluate)
     # A queue as long as the workers keeps them busy behind one slow trial.
     in_flight = executor.workers if executor.workers == 1 else 2 * executor.workers
-    running: dict[concurrent.futures.Future, int] = {}
-    for i, proposal in run.pending.items():
-        running[executor.submit(work, i, proposal)] = i
-
+    workers = _InTurn(work) if isinstance(executor, SerialExecutor) else _AtOnce(work, executor)
+    workers.begin(run.pending)  # what an earlier part of this run had begun
     while True:
-        proposals = run.advance(in_flight, max_trials, max_seconds, max_failures)
-        for trial in run.save(proposals):
+        workers.begin(run.advance(in_flight))
+        for trial in run.save():
             on_trial(trial)
-        for i, proposal in proposals.items():
-            running[executor.submit(work, i, proposal)] = i
-        if not running:
+        if not run.pending:
             return run.trials
-        done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-        for future in done:
-            run.finish(running.pop(future), future)
+        for i, outcome in workers.finished(SAVE_EVERY if run.unsaved else None):
+            run.finish(_trial(i, run.pending[i], outcome, reward))
 
 
 class _Run:
     """What is finished, what is not, and what the controller has been told."""
 
-    def __init__(self, controller, reward: Reward, store: Store | Unsaved):
-        self.controller, self.reward, self.store = controller, reward, store
+    def __init__(
+        self,
+        controller,
+        store: Store | Unsaved,
+        max_trials: int,
+        max_seconds: float,
+        max_failures: int,
+    ):
+        self.controller, self.store = controller, store
+        self.max_trials, self.max_seconds = max_trials, max_seconds
+        self.max_failures = max_failures
         saved = store.controller_state()
         self.told = 0  # trials 0 .. told-1 are known to the controller
         if saved is not None:
             controller.load_state(saved["controller"])
             self.told = saved["told"]
         finished = sorted(store.trials(), key=lambda trial: trial.id)
-        self.trials = [trial for trial in finished if trial.id < self.told]
-        self.waiting = {trial.id: trial for trial in finished if trial.id >= self.told}
+        self.trials = finished[: self.told]
+        self.waiting = {trial.id: trial for trial in finished[self.told :]}
         self.pending = dict(store.pending())
+        self.asked = len(finished) + len(self.pending)  # trials 0 .. asked-1 have a proposal
         self.seconds = sum(trial.seconds for trial in self.trials)
+        self.failures = 0  # in a row
+        for trial in self.trials:
+            self.failures = self.failures + 1 if trial.reward is None else 0
         self.unsaved: list[Trial] = []
+        self.saved_asked, self.saved_at = self.asked, -math.inf
 
-    def finish(self, i: int, future: concurrent.futures.Future) -> None:
-        trial = _trial(i, self.pending.pop(i), future, self.reward)
-        self.waiting[i] = trial
+    def finish(self, trial: Trial) -> None:
+        del self.pending[trial.id]
+        self.waiting[trial.id] = trial
         self.unsaved.append(trial)
 
-    def advance(
-        self, in_flight: int, max_trials: int, max_seconds: float | None, max_failures: int
-    ) -> dict[int, Proposal]:
+    def advance(self, in_flight: int) -> dict[int, Proposal]:
         """Tells what has its turn, one trial at a time, and asks after each as far as it may.
 
         Trial i is asked for when trial i - in_flight has been told, no sooner and no later: that is
-        why it does not matter which worker was faster.
+        why it does not matter which worker was faster. Returns what is new.
         """
         proposals: dict[int, Proposal] = {}
         while True:
-            if max_seconds is None or self.seconds < max_seconds:
-                proposals |= self._ask(min(self.told + in_flight, max_trials))
-            if self.told not in self.waiting:
+            wanted = min(self.told + in_flight, self.max_trials) - self.asked
+            if wanted > 0 and self.seconds < self.max_seconds:
+                for proposal in self.controller.ask(wanted):
+                    proposals[self.asked] = self.pending[self.asked] = proposal
+                    self.asked += 1
+            trial = self.waiting.pop(self.told, None)
+            if trial is None:
                 return proposals
-            self._tell(self.waiting.pop(self.told))
-            self._stop_after(max_failures)
-
-    def _ask(self, end: int) -> dict[int, Proposal]:
-        """Proposals for the trials below `end` that have none yet."""
-        first = self.told + len(self.waiting) + len(self.pending)
-        if first >= end:
-            return {}
-        proposals = dict(enumerate(self.controller.ask(end - first), first))
-        self.pending |= proposals
-        return proposals
+            self._tell(trial)
 
     def _tell(self, trial: Trial) -> None:
         self.controller.tell([trial])
         self.told += 1
         self.trials.append(trial)
         self.seconds += trial.seconds
+        self.failures = self.failures + 1 if trial.reward is None else 0
+        if self.failures >= self.max_failures:
+            self._save()  # nothing finished is lost
+            raise TooManyFailures(
+                f"the last {self.failures} trials failed, the last one as {trial.status}: "
+                f"{trial.reason}. Set max_failures to allow more in a row"
+            )
 
-    def save(self, proposals: Mapping[int, Proposal]) -> list[Trial]:
-        """Everything that has changed, in one transaction."""
-        if not self.unsaved and not proposals:
-            return []
-        state = {"told": self.told, "controller": self.controller.state()}
-        self.store.save(trials=self.unsaved, pending=proposals, state=state)
+    def save(self) -> list[Trial]:
+        """Everything that has changed, in one transaction, or nothing yet. Returns what is saved.
+
+        A transaction is due when the last was SAVE_EVERY ago, and at the end.
+        """
+        if self.store.keeps:
+            if self.pending and time.monotonic() - self.saved_at < SAVE_EVERY:
+                return []
+            self._save()
         saved, self.unsaved = self.unsaved, []
         return saved
 
-    def _stop_after(self, max_failures: int) -> None:
-        last = self.trials[-max_failures:]
-        if len(last) == max_failures and all(trial.reward is None for trial in last):
-            self.save({})  # nothing finished is lost
-            raise TooManyFailures(
-                f"the last {max_failures} trials failed, the last one as {last[-1].status}: "
-                f"{last[-1].reason}. Set max_failures to allow more in a row"
-            )
+    def _save(self) -> None:
+        pending = {i: self.pending[i] for i in self.pending if i >= self.saved_asked}
+        if self.unsaved or pending:
+            state = {"told": self.told, "controller": self.controller.state()}
+            self.store.save(trials=self.unsaved, pending=pending, state=state)
+            self.saved_asked, self.saved_at = self.asked, time.monotonic()
 
 
-def _timed(evaluate: Evaluate, i: int, proposal: Proposal) -> tuple[Metrics, float]:
+class _InTurn:
+    """Works in this process: what is begun is finished when one asks for it."""
+
+    def __init__(self, work: Callable[[int, Proposal], Outcome]):
+        self.work = work
+        self.begun: dict[int, Proposal] = {}
+
+    def begin(self, proposals: Mapping[int, Proposal]) -> None:
+        self.begun.update(proposals)
+
+    def finished(self, timeout: float | None) -> list[tuple[int, Outcome]]:
+        begun, self.begun = self.begun, {}
+        return [(i, self.work(i, proposal)) for i, proposal in begun.items()]
+
+
+class _AtOnce:
+    """Works on an executor."""
+
+    def __init__(self, work: Callable[[int, Proposal], Outcome], executor: Executor):
+        self.work, self.executor = work, executor
+        self.running: dict[concurrent.futures.Future, int] = {}
+
+    def begin(self, proposals: Mapping[int, Proposal]) -> None:
+        for i, proposal in proposals.items():
+            self.running[self.executor.submit(self.work, i, proposal)] = i
+
+    def finished(self, timeout: float | None) -> list[tuple[int, Outcome]]:
+        """Waits for the first, so many seconds at most; None: as long as it takes."""
+        first = concurrent.futures.FIRST_COMPLETED
+        done, _ = concurrent.futures.wait(self.running, timeout, return_when=first)
+        return [(self.running.pop(future), _outcome(future)) for future in done]
+
+
+def _evaluated(evaluate: Evaluate, i: int, proposal: Proposal) -> Outcome:
     """Runs in the worker: its metrics, and the seconds it took or that a table recorded."""
     start = time.perf_counter()
     try:
         metrics = dict(evaluate(i, proposal))
     except Exception as error:
         known = classify(error)
-        seconds = known.seconds
-        if seconds is None:  # what is invalid is refused before it costs anything
-            seconds = 0.0 if known.status == INVALID else time.perf_counter() - start
-        raise EvaluationError(known.status, known.reason, seconds) from error
+        if known.seconds is None:  # what is invalid is refused before it costs anything
+            known.seconds = 0.0 if known.status == INVALID else time.perf_counter() - start
+        return known
     return metrics, metrics.pop("seconds", time.perf_counter() - start)
 
 
-def _trial(i: int, proposal: Proposal, future: concurrent.futures.Future, reward: Reward) -> Trial:
-    """A finished future as a trial of exactly one status."""
+def _outcome(future: concurrent.futures.Future) -> Outcome:
     try:
-        metrics, seconds = future.result()
-    except EvaluationError as error:
-        return Trial(i, proposal, None, {}, error.seconds or 0.0, error.status, error.reason)
+        return future.result()
+    except EvaluationError as error:  # its worker died
+        return error
     except concurrent.futures.CancelledError:
-        return Trial(i, proposal, None, status=CRASHED, reason="cancelled")
+        return EvaluationError(CRASHED, "cancelled", 0.0)
+
+
+def _trial(i: int, proposal: Proposal, outcome: Outcome, reward: Reward) -> Trial:
+    """A finished proposal as a trial of exactly one status."""
+    if isinstance(outcome, EvaluationError):
+        seconds = outcome.seconds or 0.0
+        return Trial(i, proposal, None, {}, seconds, outcome.status, outcome.reason)
+    metrics, seconds = outcome
     value = float(reward(metrics))
     if not math.isfinite(value):
         return Trial(i, proposal, None, metrics, seconds, NAN, f"the reward is {value}")

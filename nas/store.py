@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS controller (
 class Store:
     """The trials of one run folder. One writer at a time; readers are welcome while it writes."""
 
+    keeps = True
+
     def __init__(self, run_dir: Path | str, *, read_only: bool = False):
         self.path = Path(run_dir) / FILE
         self._lock = None
@@ -106,21 +108,18 @@ class Store:
           state: the controller's, with everything above already known to it.
         """
         with _explained(self.path), self._transaction():
-            for trial in trials:
-                self._db.execute("DELETE FROM pending WHERE id = ?", (trial.id,))
-                self._db.execute(
-                    "INSERT INTO trials (id, proposal, reward, metrics, seconds, status, reason) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            self._db.executemany("DELETE FROM pending WHERE id = ?", [(t.id,) for t in trials])
+            self._db.executemany(
+                "INSERT INTO trials (id, proposal, reward, metrics, seconds, status, reason) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
                     (
-                        trial.id,
-                        _text(trial.proposal),
-                        trial.reward,
-                        json.dumps(trial.metrics),
-                        trial.seconds,
-                        trial.status,
-                        trial.reason,
-                    ),
-                )
+                        t.id, _text(t.proposal), t.reward, json.dumps(t.metrics),
+                        t.seconds, t.status, t.reason,
+                    )
+                    for t in trials
+                ],
+            )  # fmt: skip
             self._db.executemany(
                 "INSERT INTO pending VALUES (?, ?)",
                 [(i, _text(proposal)) for i, proposal in (pending or {}).items()],
@@ -157,6 +156,8 @@ class Store:
 
 class Unsaved:
     """A store that keeps nothing, for searches that are over in a moment."""
+
+    keeps = False
 
     def trials(self) -> list[Trial]:
         return []

@@ -87,7 +87,7 @@ class Space:
         """
         return prefix if len(self.allowed(prefix)) > 1 else None
 
-    @property
+    @functools.cached_property
     def is_conditional(self) -> bool:
         """Whether the open choices depend on the prefix: then masks cannot be made beforehand."""
         return type(self).allowed is not Space.allowed
@@ -250,10 +250,13 @@ class Space:
         return tuple(i for i, count in enumerate(self._counts) if count > 1)
 
     def _mutate_static(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        # Tables are searched a million times: no prefix is cut, nothing is scanned.
+        # Tables are searched a million times: no prefix is cut, nothing is scanned, and one number
+        # is drawn, whose whole part says where and whose rest says what.
         if not self._open:
             raise ValueError(f"{type(self).__name__} has a single architecture: nothing to mutate")
-        where, what = rng.random(2).tolist()
-        at = self._open[int(where * len(self._open))]
-        other = int(what * (self._counts[at] - 1))
-        return (*arch[:at], other + (other >= arch[at]), *arch[at + 1 :])
+        where = rng.random() * len(self._open)
+        at = self._open[int(where)]
+        other = int((where - int(where)) * (self._counts[at] - 1))
+        child = list(arch)
+        child[at] = other + (other >= arch[at])
+        return tuple(child)
