@@ -118,7 +118,9 @@ def test_a_temperature_divides_before_the_bound():
 
 
 @pytest.mark.parametrize(
-    "space", [macro(2), ENASMicro(nodes=1, operations=["sep_3x3", "identity"])], ids=["macro", "micro"]
+    "space",
+    [macro(2), ENASMicro(nodes=1, operations=["sep_3x3", "identity"])],
+    ids=["macro", "micro"],
 )
 def test_it_draws_what_its_probabilities_say(space):
     policy, archs = made(space, init_scale=1.0, units=6).policy, all_of(space)
