@@ -49,6 +49,11 @@ class PolicyGradient:
                 self._learn([arch for arch, _ in self.batch], np.array([r for _, r in self.batch]))
                 self.batch = []
 
+    def policy_entropy(self, archs: list[Arch]) -> float:
+        """Estimated from its own draws, over that of uniform ones: 1 where all is as likely."""
+        uniform = sum(np.log(len(d.choices)) for d in self.policy.space.decisions)
+        return float(-np.mean(self.policy.log_prob(archs)) / uniform)
+
     def _learn(self, archs: list[Arch], rewards: np.ndarray) -> None:
         raise NotImplementedError
 

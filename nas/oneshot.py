@@ -17,11 +17,10 @@ import tensorflow as tf
 from nas.oneshot_graph import SharedWeights, even_batches
 from nas.oneshot_paths import order_of
 from nas.recipe import learning_rates
-from nas.run import write
+from nas.run import EPOCHS, write
 from nas.store import Store
 from nas.trial import Arch, ConfigError, Proposal
 
-EPOCHS = "epochs.json"  # in the run folder: what came out of each epoch
 CHECKPOINTS = "checkpoints"  # in the run folder: the weights after the last epoch
 
 Values = dict[str, float]

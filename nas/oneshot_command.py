@@ -133,8 +133,9 @@ def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
     before = runs.read_summary(run_dir).get("wall_seconds", 0.0)
     summary["wall_seconds"] = before + time.perf_counter() - start
     runs.write_summary(run_dir, summary)
+    page = write_report(run_dir, space=parts["space"])  # with the panel, which loggers may send
     loggers.finish(summary, parts["space"])
-    loggers.message(f"report: {write_report(run_dir, space=parts['space'])}")
+    loggers.message(f"report: {page}")
     if stopped:
         raise ConfigError(stopped)
     return None if top is None else top.reward
@@ -185,6 +186,8 @@ def _ranking(config, parts, top: Trial | None, run_dir: Path, loggers) -> dict[s
     """Kendall's tau; an earlier part of this run may have found it."""
     from nas.ranking import ranking
 
+    if hasattr(parts["truth"], "measure"):  # its networks are still to be trained
+        parts["truth"] = parts["truth"].measure(parts, top, run_dir, loggers)
     if parts["truth"] is None:
         if config.get("probe"):
             loggers.message("no rank correlation: no table of networks trained alone is named")
@@ -196,7 +199,7 @@ def _ranking(config, parts, top: Trial | None, run_dir: Path, loggers) -> dict[s
     loggers.message(f"rank correlation: {len(truth.archs)} architectures, {truth.name}")
     scores = score.all(list(truth.archs))
     found = ranking(truth, scores, top.arch if top else None) | {"images": score.batches.size}
-    np.savez(run_dir / "ranking.npz", archs=truth.archs, scores=scores, truth=truth.accuracies)
+    np.savez(run_dir / runs.RANKING, archs=truth.archs, scores=scores, truth=truth.accuracies)
     tau = found["kendall_tau"]
     loggers.message(
         f"Kendall's tau: {'none, all scores are equal' if tau is None else f'{tau:.4f}'}"

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from nas.image import uses_xla
-from nas.oneshot_paths import order_of
+from nas.oneshot_paths import idle_shares, order_of
 from nas.oneshot_unrolled import unrolled_gradient
 from nas.optimizer import Optimizer
 from nas.recipe import Recipe
@@ -121,7 +121,7 @@ class Gates:
             "valid_loss": float(valid_loss),
             "valid_accuracy": float(valid_accuracy),
             "gate_entropy": self.entropy(),
-        }
+        } | idle_shares(self.space, [self.space.derived(self.weights.numpy())])
 
     def temperature(self, epoch: int) -> float:
         """Of Gumbel-softmax in an epoch, counted from 0."""

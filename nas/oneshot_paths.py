@@ -68,8 +68,11 @@ class Paths:
         order: [steps, batch] int, positions of training images; rates: [steps] float32.
         """
         archs = self._paths(epoch, len(order))
+        drawn = self.path == CONTROLLER
         loss, accuracy = self.shared.train(order, rates, archs, epoch)
         values = {"loss": loss, "accuracy": accuracy} | shares(self.space, archs)
+        if drawn and hasattr(self.controller, "policy_entropy"):
+            values["policy_entropy"] = self.controller.policy_entropy(archs[:100])
         if self.controller_steps:
             values["reward"] = self._learn(epoch)
         return values
@@ -153,12 +156,10 @@ def order_of(seed: int, epoch: int, images: int, batch_size: int) -> np.ndarray:
 _IDLE = {"skip_share": ("skip_connect", "identity"), "none_share": ("none",)}
 
 
-def shares(space, archs: Sequence[Arch]) -> dict[str, float]:
-    """What the architectures choose: the share of skips and of `none`, and how sure they are.
+def idle_shares(space, archs: Sequence[Arch]) -> dict[str, float]:
+    """The share of skips and of `none` among the decisions that could choose them.
 
-    A share is among the decisions that could choose it, and missing where none can. choice_entropy
-    is the mean over the open decisions of the entropy of the choices made, over that of uniform
-    ones: 1 where all are as frequent, 0 where one alone is chosen.
+    One is missing where no decision can.
     """
     chosen, found = np.array(archs), {}
     for name, words in _IDLE.items():
@@ -169,10 +170,19 @@ def shares(space, archs: Sequence[Arch]) -> dict[str, float]:
         ]
         if hits:
             found[name] = float(np.mean(hits))
-    entropies = []
+    return found
+
+
+def shares(space, archs: Sequence[Arch]) -> dict[str, float]:
+    """What the architectures choose: `idle_shares`, and how different they are.
+
+    choice_entropy is the mean over the open decisions of the entropy of the choices made, over
+    that of uniform ones: 1 where all are as frequent, 0 where one alone is chosen.
+    """
+    chosen, entropies = np.array(archs), []
     for i, decision in enumerate(space.decisions):
         if len(decision.choices) > 1:
             p = np.bincount(chosen[:, i], minlength=len(decision.choices)) / len(chosen)
             p = p[p > 0]
             entropies.append(-(p * np.log(p)).sum() / np.log(len(decision.choices)))
-    return found | {"choice_entropy": float(np.mean(entropies))}
+    return idle_shares(space, archs) | {"choice_entropy": float(np.mean(entropies))}

@@ -7,11 +7,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nas import choices, drawing, findings, page, plots
+from nas import choices, drawing, findings, page, plots, shared_report
 from nas.config import make_saved
 from nas.page import Html
-from nas.run import read_run, read_summary, write
+from nas.run import PANEL, read_run, read_summary, write
 from nas.search import best
+from nas.shared_report import Shared
 from nas.store import Store
 from nas.trial import Arch, ConfigError, Trial
 
@@ -31,6 +32,7 @@ class Run:
     retrainings: dict[str, dict[str, Any]]  # what `nas.retrain` gave, by where it lies
     space: Any
     random: list[Trial]  # of another run, that drew at random; may be empty
+    shared: Shared  # empty but for one-shot runs
 
 
 def main(argv: list[str]) -> int:
@@ -62,6 +64,7 @@ def write_report(run_dir: Path, *, space=None, random_run: Path | None = None) -
     name = str(run.config.get("name") or run.folder.resolve().name)
     parts = [
         *_head(run, name),
+        *([_shared(run)] if run.shared.epochs else []),
         _rewards(run),
         *([_architecture(run, run.best.arch), _top(run)] if run.best else []),
         _failures(run),
@@ -94,7 +97,8 @@ def read(run_dir: Path, *, space=None, random_run: Path | None = None) -> Run:
         )
     summary = read_summary(run_dir)
     retrainings = _retrainings(run_dir, summary, trials)
-    return Run(run_dir, config, summary, trials, best(trials), retrainings, space, random)
+    shared = shared_report.read(run_dir)
+    return Run(run_dir, config, summary, trials, best(trials), retrainings, space, random, shared)
 
 
 def _retrainings(run_dir: Path, summary: dict[str, Any], trials: list[Trial]) -> dict[str, Any]:
@@ -155,6 +159,23 @@ def _figure(run: Run, figure, name: str, **words: str) -> Html:
     """The picture in the page, and its PNG beside the page."""
     plots.save_png(figure, run.folder / f"{name}.png")
     return page.picture(plots.svg(figure, name), **words)
+
+
+def _shared(run: Run) -> Html:
+    rows = shared_report.rows(run.shared, run.summary)
+    return page.section(
+        "Shared weights",
+        page.table(("what", "value", "of what"), rows),
+        _figure(
+            run,
+            shared_report.figure(run.shared, run.summary),
+            Path(PANEL).stem,
+            caption="Left: training by epoch. Middle: what is chosen: entropies are over those of "
+            "uniform choices. Right: accuracy with shared weights against that of the same "
+            "networks trained alone; the band is random architectures with the shared weights.",
+            alt="Training of the shared weights, what was chosen, and how well they rank",
+        ),
+    )
 
 
 def _rewards(run: Run) -> Html:

@@ -11,6 +11,9 @@ from nas.store import Store
 from nas.trial import ConfigError
 
 CONFIG, SUMMARY, MODEL = "config.yaml", "summary.json", "best.keras"
+EPOCHS = "epochs.json"  # of shared weights: what came out of each epoch
+RANKING = "ranking.npz"  # of shared weights: scores [archs], and truth [archs] of networks alone
+PANEL = "shared_weights.png"  # both, as a picture
 
 
 def open_run(run_dir: Path, config: dict[str, Any]) -> Store:

@@ -102,7 +102,8 @@ class WandB:
             values["reward"] = trial.reward
         if best is not None:
             values["best_reward"] = best.reward
-        self.run.log(values, step=done - 1)
+        # Shared weights have logged epochs before: their trials have no step of their own.
+        self.run.log(values, step=None if self.info.job_type == "oneshot" else done - 1)
 
     def message(self, text: str) -> None:
         """Lines are the console's."""
@@ -114,12 +115,18 @@ class WandB:
     def epoch(self, seed: int, epoch: int, values: dict[str, float]) -> None:
         if self.info.job_type == "retrain":
             self.run.log({"epoch": epoch + 1} | {f"seed{seed}/{k}": v for k, v in values.items()})
+        elif self.info.job_type == "oneshot" and not self.seen:
+            self.run.log({"epoch": epoch + 1} | {f"shared/{k}": v for k, v in values.items()})
         else:
             self.epochs.append((seed, epoch, values))
 
     @_never_stops_the_search
     def finish(self, summary: dict[str, Any], space: Any) -> None:
         self.run.summary.update(_flat(_without_histories(summary)))
+        if (self.info.run_dir / runs.PANEL).is_file():
+            import wandb
+
+            self.run.log({"shared_weights": wandb.Image(str(self.info.run_dir / runs.PANEL))})
         if self.seen:
             self._log_trials(space)
         model = self.info.run_dir / runs.MODEL

@@ -10,8 +10,10 @@ from benchmarks.nasbench201_truth import truth
 from nas import config
 from nas.ranking import Truth, ranking
 from nas.store import Store
-from nas.trial import ConfigError
+from nas.trained_probe import TrainedProbe
+from nas.trial import ConfigError, Proposal, Trial
 from tests.command import nas, refused
+from tests.toy_supernet import Toy
 
 TOY = (
     "space._target_=tests.toy_supernet.Toy", "probe._target_=tests.test_oneshot_command.toy_truth",
@@ -63,6 +65,54 @@ def test_the_rank_correlation_is_in_the_summary(folder):
             None,
         )
     assert found["kendall_tau"] == again["kendall_tau"]
+
+
+def test_the_report_says_how_far_the_shared_weights_can_be_trusted(folder):
+    text = (folder / "report.html").read_text()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert "<h2>Shared weights</h2>" in text and (folder / "shared_weights.png").is_file()
+    assert f"<td>{summary['ranking']['kendall_tau']:.4f}</td>" in text
+    assert f"<td>{summary['shared_weights']['skip_share']:.4f}</td>" in text
+    assert "12 architectures: toys" in text and "3 uniform architectures" in text
+
+
+def test_a_probe_set_is_trained_alone_and_not_again(tmp_path):
+    own = (
+        *TOY[:1], *TOY[2:], "probe=trained", "probe.size=2", "probe.epochs=1", "max_trials=1",
+        "method=policy", "controller=enas", "controller.batch_size=2", "method.controller_steps=1",
+        "method.samples_per_step=2", "recipe.epochs=1", f"run_dir={tmp_path}",
+    )  # fmt: skip
+    assert nas("oneshot", *own).status == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    with Store(tmp_path / "probe", read_only=True) as store:
+        trials = store.trials()
+    assert summary["ranking"]["architectures"] == len(trials) in (2, 3)
+    assert summary["ranking"]["against"] == "trained alone, 1 epochs"
+    assert "derived" in summary["ranking"] and 0 < summary["shared_weights"]["policy_entropy"] < 1.5
+    assert nas("oneshot", *own).status == 0
+    assert json.loads((tmp_path / "summary.json").read_text())["ranking"] == summary["ranking"]
+
+
+def test_a_probe_set_has_different_networks_and_the_derived_one():
+    space = Toy()
+    probe = TrainedProbe(space=space, seed=0, size=5)
+    archs = probe.archs(None)
+    assert len(set(archs)) == 5 and archs == TrainedProbe(space=space, seed=0, size=5).archs(None)
+    other = next(a for a in ((0, 0), (1, 1), (2, 2), (3, 0), (0, 2), (1, 2)) if a not in archs)
+    assert probe.archs(Trial(0, Proposal(other), 1.0)) == [*archs, other]
+    assert len(TrainedProbe(space=space, seed=0, size=50).archs(None)) == 12  # all there are
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"size": 1}, "probe.size must be 0 or at least 2, got 1; set probe.size=5"),
+        ({"epochs": 0}, "probe.epochs must be at least 1 or null, got 0"),
+    ],
+)
+def test_wrong_settings_of_a_trained_probe(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        TrainedProbe(space=Toy(), seed=0, **settings)
 
 
 def test_retrain_takes_the_derived_architecture(folder, tmp_path, monkeypatch):
