@@ -28,6 +28,7 @@ from nas.evaluators import building
 from nas.executors import SerialExecutor, classify
 from nas.fit_data import ArrayData, prepare
 from nas.inherit import InheritFromParent, give
+from nas.quiet import is_not_of_retracing
 from nas.search import best, search
 from nas.skeleton import ImageSkeleton
 from nas.store import Store
@@ -169,15 +170,14 @@ def make_recipe(data: ArrayData):
 def _untold() -> Iterator[None]:
     """TensorFlow warns of graphs that are traced often; here each network is another graph."""
     logger = logging.getLogger("tensorflow")
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "triggered tf.function retracing" not in record.getMessage()
-
-    logger.addFilter(keep)
+    if is_not_of_retracing in logger.filters:  # a command is quiet to its end
+        yield
+        return
+    logger.addFilter(is_not_of_retracing)
     try:
         yield
     finally:
-        logger.removeFilter(keep)
+        logger.removeFilter(is_not_of_retracing)
 
 
 class _Until:

@@ -2,12 +2,14 @@
 
 They come from C++ before any log level is read, straight to file descriptor 2. So that descriptor
 leads elsewhere while TensorFlow is imported, wherever that happens; should the import fail, what
-was written is shown after all.
+was written is shown after all. Later on, Python's logger warns of graphs that are traced again and
+again; in a search each network is another graph.
 """
 
 import contextlib
 import importlib.abc
 import importlib.machinery
+import logging
 import os
 import sys
 import tempfile
@@ -26,8 +28,16 @@ def hush() -> None:
 
 def hush_as_asked() -> None:
     """The same where the environment asks for quiet: in a worker, whose parent has set it."""
-    if os.environ.get(_LEVEL) == "3" and "tensorflow" not in sys.modules:
+    if os.environ.get(_LEVEL) != "3":
+        return
+    logging.getLogger("tensorflow").addFilter(is_not_of_retracing)
+    if "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _Finder())
+
+
+def is_not_of_retracing(record: logging.LogRecord) -> bool:
+    """A filter for the logger `tensorflow`."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 class _Finder(importlib.abc.MetaPathFinder):
