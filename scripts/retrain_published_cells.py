@@ -6,8 +6,8 @@
 
 NASNet-A, AmoebaNet-A, DARTS-V2, ENAS micro and three random cells of NASNet's space, each in one
 small skeleton (one normal cell a stage, 4 channels), trained by one recipe on train + validation
-and tested once: what `nas retrain` does. The papers train some 20 cells for hundreds of epochs; what
-a pass or two over the data say of such cells is little, and no more is claimed.
+and tested once: what `nas retrain` does. The papers train some 20 cells for hundreds of epochs;
+what a pass or two over the data say of such cells is little, and no more is claimed.
 
 Needs CIFAR-10 (`nas data prepare cifar10`). A network that is finished is not trained again.
 """

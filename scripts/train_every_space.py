@@ -1,8 +1,8 @@
 """Random architectures of every image space, trained on real CIFAR-10 by the search command.
 
-    python scripts/train_every_space.py                       five of each, about 15 minutes of one core
+    python scripts/train_every_space.py                five of each, about 15 minutes of one core
     python scripts/train_every_space.py --spaces nasnet darts
-    python scripts/train_every_space.py --dataset digits      seconds a space: does it run
+    python scripts/train_every_space.py --dataset digits    seconds a space: does it run
 
 Each space is one `nas search` with the random controller, in a process of its own that trains its
 children one after another with one TensorFlow thread. Printed for each space: children that failed,
