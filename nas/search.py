@@ -2,7 +2,7 @@
 
 Trials are told to the controller in the order of their ids, also when several workers finish out of
 order. So a run depends on its seed and its number of workers alone, never on which worker was
-faster; a trial that finishes early is saved at once and told when its turn comes.
+faster; a trial that finishes early is saved and told when its turn comes.
 """
 
 import concurrent.futures
@@ -21,8 +21,8 @@ Evaluate = Callable[[int, Proposal], Metrics]
 Reward = Callable[[Metrics], float]
 Outcome = tuple[Metrics, float] | EvaluationError  # metrics and seconds, or why there are none
 
-# Seconds between two transactions. What a kill can cost is a little work that is done again, with
-# the same answers: trials of a table take microseconds, and a transaction takes a hundred of them.
+# Seconds between two transactions, at least: trials of a table take microseconds, and share one.
+# A transaction holds one moment of everything, so what a kill costs is a moment that comes again.
 SAVE_EVERY = 0.005
 
 
@@ -162,7 +162,7 @@ class _Run:
 
 
 class _InTurn:
-    """Works in this process: what is begun is finished when one asks for it."""
+    """Evaluates in this process, when the answers are asked for: nothing is ever waited for."""
 
     def __init__(self, work: Callable[[int, Proposal], Outcome]):
         self.work = work
@@ -177,7 +177,7 @@ class _InTurn:
 
 
 class _AtOnce:
-    """Works on an executor."""
+    """Evaluates on an executor, as many as have been begun."""
 
     def __init__(self, work: Callable[[int, Proposal], Outcome], executor: Executor):
         self.work, self.executor = work, executor
