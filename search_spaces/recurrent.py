@@ -116,9 +116,12 @@ def over_time(
             outputs.append(output)
         return tf.stack(outputs), states
     time = tf.shape(projected)[0]
+    # Read from an array: the gradient of a slice of `projected` is as large as the whole of it.
+    read = tf.TensorArray(tf.float32, size=time, element_shape=projected.shape[1:])
+    read = read.unstack(projected)
 
     def body(t, written, states):
-        output, states = cell.step(projected[t], states, noise)
+        output, states = cell.step(read.read(t), states, noise)
         return t + 1, written.write(t, output), states
 
     written = tf.TensorArray(tf.float32, size=time, element_shape=states[0].shape)
