@@ -1,30 +1,33 @@
 """Bayesian optimisation: a Gaussian process over a space's features proposes what to train next.
 
 Rewards become normal scores of their ranks, so that a few ruined networks do not set the scale
-(as in Salinas et al. 2020, arXiv:1909.13595). The kernel is exp(-d^2 / 2 l^2), d the distance of
-two architectures' features, each feature scaled to deviation 1 and d^2 divided by their number: two
-random architectures are at d^2 = 2 on average, whatever the space. A pending trial is believed to
-give what the process expects of it. Acquisition: expected improvement (Jones et al. 1998), upper
-confidence bound (Srinivas et al. 2010), or Thompson sampling drawn for each candidate on its own
-(White et al. 2021, arXiv:1910.11858, section 4.2).
+(as in Salinas et al. 2020, arXiv:1909.13595). The kernel is tensorflow-probability's, by default
+exp(-d^2 / 2 l^2), d the distance of two architectures' features, each feature scaled to deviation 1
+and d^2 divided by their number: two random architectures are at d^2 = 2 on average, whatever the
+space. A pending trial is believed to give what the process expects of it.
 
-Small spaces are looked at whole, larger ones through `candidates` draws and mutations of the best.
+The posterior is gaussian_process.py's own: it grows by an observation, where tensorflow-probability
+begins anew. Small spaces are looked at whole, each point of feature space once; larger ones through
+`candidates` draws and mutations of the best.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.special import ndtri
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
+from controllers import kernels
+from controllers.acquisition import acquire, check_acquisition
+from controllers.gaussian_process import GaussianProcess
 from nas.trial import Arch, ConfigError, Proposal, Trial
 from search_spaces.base import Space
 
-ACQUISITIONS = ("ei", "ucb", "thompson")
 SCALE_DRAWS = 2000  # random architectures whose features set the scale, where the space is large
+ROWS = 2000  # of covariances that are kept, for all searches of this process
 
 
 class Bayesian:
@@ -32,6 +35,7 @@ class Bayesian:
 
     Args:
       initial: random architectures before the process is asked.
+      kernel: exponentiated_quadratic, matern_three_halves, matern_five_halves, rational_quadratic.
       length_scale: l above.
       noise: variance of a reward's normal score, beside the process' own variance of 1.
       acquisition: ei, ucb or thompson.
@@ -46,6 +50,7 @@ class Bayesian:
         *,
         seed: int,
         initial: int = 10,
+        kernel: str = "exponentiated_quadratic",
         length_scale: float = 3.0,
         noise: float = 0.1,
         acquisition: str = "ei",
@@ -54,36 +59,30 @@ class Bayesian:
         candidates: int = 1000,
         parents: int = 10,
     ):
-        if acquisition not in ACQUISITIONS:
-            raise ConfigError(
-                f"controller.acquisition must be one of {', '.join(ACQUISITIONS)}, "
-                f"got {acquisition}"
-            )
-        for name, value in (("length_scale", length_scale), ("noise", noise)):
-            if value <= 0:
-                raise ConfigError(f"controller.{name} must be above 0, got {value}")
+        check_acquisition(acquisition)
+        if noise <= 0:
+            raise ConfigError(f"controller.noise must be above 0, got {noise}")
         for name, value in (("initial", initial), ("candidates", candidates), ("parents", parents)):
             if value < 1:
                 raise ConfigError(f"controller.{name} must be at least 1, got {value}")
         self.space, self.rng = space, np.random.default_rng(seed)
-        self.initial, self.length_scale, self.noise = initial, length_scale, noise
+        self.initial = initial
         self.acquisition, self.ucb_weight = acquisition, ucb_weight
         self.candidates, self.parents = candidates, parents
         self.asked: list[Arch] = []
         self.rewards: list[float | None] = []  # of `asked`; None: failed, or not told
         self.told: list[bool] = []
         self.believed: list[float] = []  # normal score expected when it was asked for
-        self.pool: list[Arch] | None = None
-        self.process: _Process | None = None  # over the pool
+        self.pool: _Pool | None = None
         if not space.is_conditional and space.size <= enumerate_below:
-            self.pool = list(itertools.product(*(range(len(d.choices)) for d in space.decisions)))
-        draws = self.pool or [space.sample(self.rng) for _ in range(SCALE_DRAWS)]
-        features = space.features(draws)
-        deviation = features.std(0)
-        self.scale = np.where(deviation > 0, deviation, 1.0) * np.sqrt(features.shape[1])
-        if self.pool is not None:
-            self.index = {arch: i for i, arch in enumerate(self.pool)}
-            self.process = _Process(features / self.scale, length_scale, noise)
+            self.pool = _pool(space, kernel, length_scale)
+            self.process = GaussianProcess(noise=noise, watched=len(self.pool.points))
+            self.seen: list[int] = []  # points of `asked`
+        else:
+            self.process = GaussianProcess(noise=noise)
+            self.kernel = kernels.kernel(kernel, length_scale)
+            draws = [space.sample(self.rng) for _ in range(SCALE_DRAWS)]
+            self.scale = _scale(space.features(draws))
 
     def ask(self, n: int) -> list[Proposal]:
         proposals = []
@@ -125,8 +124,17 @@ class Bayesian:
         self.rewards.append(None)
         self.told.append(False)
         self.believed.append(believed)
-        if self.process is not None:
-            self.process.add(self.space.features([arch])[0] / self.scale)
+        if self.pool is not None:
+            point = int(self.pool.which[self.pool.index[arch]])
+            row = self.pool.row(point)
+            self.process.add(row[self.seen], row)
+            self.seen.append(point)
+        else:
+            points = self._points(self.asked)
+            self.process.add(self.kernel(points[:-1], points[-1:])[:, 0])
+
+    def _points(self, archs: Sequence[Arch]) -> np.ndarray:
+        return self.space.features(archs) / self.scale
 
     def _unknown(self) -> Arch | None:
         seen = set(self.asked)
@@ -149,35 +157,32 @@ class Bayesian:
         return scores
 
     def _best_candidate(self) -> Arch | None:
-        if self.pool is not None and self.process is not None:
-            archs, process = self.pool, self.process
+        scores = self._scores()
+        if self.pool is not None:
+            archs, which = self.pool.archs, self.pool.which
+            mean, deviation = self.process.predict(scores)
         else:
             archs = self._draw()
-            process = _Process(
-                self.space.features(archs) / self.scale, self.length_scale, self.noise
-            )
-            for features in self.space.features(self.asked) / self.scale:
-                process.add(features)
-        scores = self._scores()
-        mean, deviation = process.predict(scores)
-        value = self._acquire(mean, deviation, scores[np.array(self.told)].max(initial=-np.inf))
+            if not archs:
+                return None
+            which = np.arange(len(archs))
+            across = self.kernel(self._points(self.asked), self._points(archs))
+            mean, deviation = self.process.predict(scores, across)
+        value = acquire(
+            self.acquisition,
+            mean,
+            deviation,
+            best=scores[np.array(self.told)].max(initial=-np.inf),
+            ucb_weight=self.ucb_weight,
+            rng=self.rng,
+        )[which]
         if self.pool is not None:
-            value[[self.index[arch] for arch in self.asked]] = -np.inf
+            value[[self.pool.index[arch] for arch in self.asked]] = -np.inf
         best = int(np.argmax(value))
         if value[best] == -np.inf:
             return None
-        self._note(archs[best], float(mean[best]))
+        self._note(archs[best], float(mean[which[best]]))
         return archs[best]
-
-    def _acquire(self, mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
-        if self.acquisition == "thompson":
-            return mean + deviation * self.rng.standard_normal(len(mean))
-        if self.acquisition == "ucb":
-            return mean + self.ucb_weight * deviation
-        if best == -np.inf:  # nothing is told yet: all improve
-            return deviation.copy()
-        u = (mean - best) / deviation
-        return deviation * (u * norm.cdf(u) + norm.pdf(u))
 
     def _draw(self) -> list[Arch]:
         seen = set(self.asked)
@@ -198,42 +203,29 @@ class Bayesian:
         return list(found)
 
 
-class _Process:
-    """A Gaussian process seen from fixed candidates; an observation costs one pass over them.
+class _Pool:
+    """All architectures of a small space, and the points that their features make.
 
-    The Cholesky factor L of the observations' kernel grows by a row at a time, and with it
-    V = L^-1 K(observations, candidates): so nothing is solved twice.
+    archs in order, `index` of each; which [archs]: its point; points [points, features], scaled.
     """
 
-    def __init__(self, candidates: np.ndarray, length_scale: float, noise: float):
-        """candidates: [candidates, features]."""
-        self.x, self.noise, self.sharpness = candidates, noise, 0.5 / length_scale**2
-        self.squares = (candidates**2).sum(1)
-        self.seen = np.zeros((0, candidates.shape[1]))
-        self.factor = np.zeros((64, 64))  # grown by doubling
-        self.v = np.zeros((64, len(candidates)))
-        self.variance = np.ones(len(candidates))
+    def __init__(self, space: Space, covariance: kernels.Kernel):
+        self.archs = list(itertools.product(*(range(len(d.choices)) for d in space.decisions)))
+        self.index = {arch: i for i, arch in enumerate(self.archs)}
+        features = space.features(self.archs)
+        points, self.which = np.unique(features / _scale(features), axis=0, return_inverse=True)
+        self.points = points
+        self.row = functools.lru_cache(ROWS)(
+            lambda i: covariance(points, points[i : i + 1])[:, 0]  # [points]
+        )
 
-    def add(self, x: np.ndarray) -> None:
-        """An observation at x [features]; its value is given to `predict`."""
-        n = len(self.seen)
-        if n == len(self.factor):
-            self.factor = np.pad(self.factor, ((0, n), (0, n)))
-            self.v = np.pad(self.v, ((0, n), (0, 0)))
-        row = self._kernel(self.seen, (self.seen**2).sum(1), x)
-        row = solve_triangular(self.factor[:n, :n], row, lower=True) if n else row
-        # The noise keeps this above 0: 1 + noise - |row|^2 >= noise, but for rounding.
-        corner = np.sqrt(max(1.0 + self.noise - row @ row, 0.5 * self.noise))
-        self.factor[n, :n], self.factor[n, n] = row, corner
-        self.v[n] = (self._kernel(self.x, self.squares, x) - row @ self.v[:n]) / corner
-        self.variance -= self.v[n] ** 2
-        self.seen = np.vstack([self.seen, x])
 
-    def predict(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation at the candidates, [candidates] each; scores: [observations]."""
-        n = len(self.seen)
-        weight = solve_triangular(self.factor[:n, :n], scores, lower=True)
-        return weight @ self.v[:n], np.sqrt(np.maximum(self.variance, 1e-12))
+@functools.lru_cache(1)  # a comparison makes one controller a seed
+def _pool(space: Space, name: str, length_scale: float) -> _Pool:
+    return _Pool(space, kernels.kernel(name, length_scale))
 
-    def _kernel(self, points: np.ndarray, squares: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return np.exp(-self.sharpness * np.maximum(squares + x @ x - 2.0 * points @ x, 0.0))
+
+def _scale(features: np.ndarray) -> np.ndarray:
+    """[features]: divided by it, d^2 is 2 on average. features: [archs, features]."""
+    deviation = features.std(0)
+    return np.where(deviation > 0, deviation, 1.0) * np.sqrt(features.shape[1])

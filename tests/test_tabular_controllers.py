@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from controllers.bayesian import Bayesian, _Process
+from controllers.bayesian import Bayesian
 from controllers.evolution import RegularizedEvolution
 from controllers.local_search import LocalSearch, neighbours
 from controllers.random_search import RandomSearch
@@ -129,24 +129,6 @@ def test_a_local_search_waits_for_what_is_pending():
     assert len(controller.ask(9)) == 5
 
 
-def test_the_process_equals_the_textbook():
-    rng = np.random.default_rng(0)
-    x, seen, scores = rng.normal(size=(40, 3)), rng.normal(size=(70, 3)), rng.normal(size=70)
-    process = _Process(x, length_scale=1.5, noise=0.1)
-    for point in seen:
-        process.add(point)
-    mean, deviation = process.predict(scores)
-
-    def kernel(a, b):
-        return np.exp(-0.5 * ((a[:, None] - b[None]) ** 2).sum(-1) / 1.5**2)
-
-    inverse = np.linalg.inv(kernel(seen, seen) + 0.1 * np.eye(70))
-    across = kernel(x, seen)
-    np.testing.assert_allclose(mean, across @ inverse @ scores, atol=1e-9)
-    variance = 1 - np.einsum("ij,jk,ik->i", across, inverse, across)
-    np.testing.assert_allclose(deviation, np.sqrt(variance), atol=1e-7)
-
-
 @pytest.mark.parametrize("acquisition", ["ei", "ucb", "thompson"])
 def test_it_asks_for_each_architecture_once_and_ends(acquisition):
     controller = Bayesian(Bits(5), seed=0, initial=4, acquisition=acquisition)
@@ -169,6 +151,8 @@ def test_pending_trials_are_spread():
     "make, words",
     [
         (lambda s: Bayesian(s, seed=0, acquisition="pi"), "controller.acquisition must be one of"),
+        (lambda s: Bayesian(s, seed=0, kernel="rbf"), "controller.kernel must be one of exponenti"),
+        (lambda s: Bayesian(s, seed=0, length_scale=0.0), "controller.length_scale must be above"),
         (lambda s: Bayesian(s, seed=0, noise=0.0), "controller.noise must be above 0, got 0.0"),
         (lambda s: Bayesian(s, seed=0, initial=0), "controller.initial must be at least 1, got 0"),
         (lambda s: ReinforceSoftmax(s, seed=0, final="last"), "controller.final must be best or"),
