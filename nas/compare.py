@@ -2,13 +2,16 @@
 
 Every (controller, seed) is a search of its own, with the loop of nas/search.py. What each did is
 one row of comparison.db, written when it ends; nas/comparison.py makes tables and pictures of it.
+A search that trains keeps its trials in a folder of its own until then, and goes on from there.
 """
 
 import concurrent.futures
 import contextlib
+import hashlib
 import inspect
 import itertools
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -28,10 +31,10 @@ from nas.executors import SerialExecutor
 from nas.search import TooManyFailures, best, search
 from nas.search_command import benchmark, check_limits
 from nas.statistics import incumbents
-from nas.store import Unsaved, lock, unlock
-from nas.trial import ConfigError, Trial
+from nas.store import Store, Unsaved, lock, unlock
+from nas.trial import ConfigError
 
-FILE = "comparison.db"
+FILE, SEARCHES = "comparison.db", "searches"
 FREE = {"controllers", "settings", "seeds", "run_dir", "executor", "logger"}
 
 
@@ -50,7 +53,7 @@ def task(config: DictConfig) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     controllers, seeds = contestants(config), seed_list(config)
     logger = make(config.logger, "logger") if config.logger else None
-    play = Contest(config, controllers)
+    play = Contest(config, controllers, run_dir)
     play.check()
     results = Results(run_dir, resolved(config) | {"run_dir": str(run_dir)})
     with contextlib.closing(results):
@@ -149,8 +152,8 @@ def settings_of(node: DictConfig) -> str:
 class Contest:
     """Plays one (controller, seed) whole; picklable, and a worker builds the benchmark once."""
 
-    def __init__(self, config: DictConfig, controllers: dict[str, DictConfig]):
-        self.config = resolved(config)
+    def __init__(self, config: DictConfig, controllers: dict[str, DictConfig], run_dir: Path):
+        self.config, self.run_dir = resolved(config), run_dir.absolute()
         self.controllers = {k: OmegaConf.to_container(v) for k, v in controllers.items()}
         self._built: dict[str, Any] = {}
 
@@ -166,7 +169,7 @@ class Contest:
 
     def best_possible(self) -> dict[str, float]:
         """What a table knows to be the largest; {} where nobody knows."""
-        evaluate = self._benchmark(0)["evaluate"]
+        evaluate = self._parts(next(iter(self.controllers)), 0)["evaluate"]
         return evaluate.best_possible() if hasattr(evaluate, "best_possible") else {}
 
     def __call__(self, label: str, seed: int) -> dict[str, Any]:
@@ -174,22 +177,27 @@ class Contest:
         parts, config = self._parts(label, seed), self.config
         controller, evaluate = parts["controller"], parts["evaluate"]
         start, stopped = time.perf_counter(), None
-        trials: list[Trial] = []
-        try:
-            search(
-                controller,
-                evaluate,
-                parts["reward"],
-                Unsaved(),
-                SerialExecutor(),
-                max_trials=config["max_trials"],
-                max_seconds=config["max_seconds"],
-                max_failures=config["max_failures"],
-                on_trial=trials.append,
-            )
-        except TooManyFailures as error:
-            stopped = str(error)
-        wall = time.perf_counter() - start
+        with contextlib.ExitStack() as stack:
+            store: Store | Unsaved = Unsaved()
+            if not hasattr(evaluate, "best_possible"):  # a table's search is over in a moment
+                store = stack.enter_context(Store(parts["run_dir"]))
+            trials = sorted(store.trials(), key=lambda trial: trial.id)
+            before = sum(trial.seconds for trial in trials)
+            try:
+                search(
+                    controller,
+                    evaluate,
+                    parts["reward"],
+                    store,
+                    SerialExecutor(),
+                    max_trials=config["max_trials"],
+                    max_seconds=config["max_seconds"],
+                    max_failures=config["max_failures"],
+                    on_trial=trials.append,
+                )
+            except TooManyFailures as error:
+                stopped = str(error)
+        wall = before + time.perf_counter() - start
         rewards = np.array([np.nan if t.reward is None else t.reward for t in trials])
         top = best(trials)
         found = {
@@ -212,20 +220,27 @@ class Contest:
         return found
 
     def _parts(self, label: str, seed: int) -> dict[str, Any]:
-        parts = self._benchmark(seed)
         node = cast(DictConfig, OmegaConf.create(self.controllers[label]))
+        parts = self._benchmark(seed, self._folder(label, settings_of(node), seed))
         return parts | {"controller": make(node, f"controller {label}", **(parts | {"seed": seed}))}
 
-    def _benchmark(self, seed: int) -> dict[str, Any]:
-        """Space, reward and evaluator; made once, or once a seed where the evaluator takes one."""
+    def _folder(self, label: str, settings: str, seed: int) -> Path:
+        """Of one search: other settings under the same label have another."""
+        digest = hashlib.sha256(f"{label} {settings}".encode()).hexdigest()[:8]
+        return self.run_dir / SEARCHES / f"{re.sub(r'[^0-9A-Za-z_-]', '_', label)}-{digest}-{seed}"
+
+    def _benchmark(self, seed: int, folder: Path) -> dict[str, Any]:
+        """Space, reward, evaluator ...; made once, or once for each seed or folder it takes."""
         config = cast(DictConfig, OmegaConf.create(self.config))
         if not self._built:
             self._built = benchmark(config)
-        target = get_object(config.evaluator["_target_"])
-        seeded = "seed" in inspect.signature(target).parameters
-        if "evaluate" not in self._built or (seeded and self._built["seed"] != seed):
-            self._built["seed"] = seed
-            self._built["evaluate"] = make(config.evaluator, "evaluator", **self._built)
+        names = inspect.signature(get_object(config.evaluator["_target_"])).parameters
+        own = {"seed": seed, "run_dir": folder}
+        if "evaluate" not in self._built or any(
+            name in names and self._built[name] != value for name, value in own.items()
+        ):
+            self._built["evaluate"] = make(config.evaluator, "evaluator", **(self._built | own))
+        self._built |= own
         return self._built
 
 

@@ -1,6 +1,7 @@
 """nas compare: every (controller, seed) once, resumable, with the right numbers in its tables."""
 
 import csv
+import itertools
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from nas import comparison
 from nas.cli import main
 from nas.store import Store
+from tests.command import Quick
 from tests.test_nasbench201_table import small  # noqa: F401  a fixture
 
 
@@ -85,6 +87,35 @@ def test_what_is_done_is_saved_before_the_next_is_begun(compare, monkeypatch):
     assert compare(*FEW)[0] == 130
     _, told, _ = compare(*FEW)
     assert "2 of 6 searches were done before" in told.out
+
+
+def test_a_killed_search_that_trains_goes_on_inside_and_ends_as_if_it_had_not(compare, monkeypatch):
+    """Three searches of 9 trials; a table's search would be played again from its beginning."""
+    training = (
+        *("controllers=[random,regularized_evolution,local_search]", "seeds=1", "max_trials=9"),
+        *("max_seconds=null", "settings.regularized_evolution={population_size: 3}"),
+        *("evaluator=scratch", "dataset=digits", "evaluator._target_=tests.command.Quick"),
+    )
+    _, _, whole = compare(*training, folder="whole")
+
+    real, calls = Quick.__call__, []
+
+    def dies_once(self, trial_id, proposal):
+        calls.append(trial_id)
+        if len(calls) == 15:  # in the middle of the second search
+            raise KeyboardInterrupt
+        return real(self, trial_id, proposal)
+
+    monkeypatch.setattr(Quick, "__call__", dies_once)
+    monkeypatch.setattr("nas.search.SAVE_EVERY", 0.0)
+    assert compare(*training)[0] == 130
+    _, _, killed = compare(*training)
+    assert len(calls) == 3 * 9 + 1  # only the trial that was killed ran again
+    rows = [table(folder) for folder in (whole, killed)]
+    for row in itertools.chain(*rows):
+        del row["wall_seconds"]
+    assert rows[0] == rows[1]
+    assert len(list((killed / "searches").iterdir())) == 3
 
 
 def test_two_at_once_in_one_folder_are_one_too_many(compare, tmp_path):
