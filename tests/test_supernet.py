@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,6 +52,7 @@ def cross_entropy(logits):
 def net():
     """With moving averages, scales and offsets that differ from layer to layer."""
     devices.prepare()  # graphs as the loops have them
+    keras.utils.set_random_seed(0)
     net, rng = SPACE.supernet(SKELETON), np.random.default_rng(1)
     for v in net.variables:
         if len(v.shape) == 1:
