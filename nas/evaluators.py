@@ -143,7 +143,7 @@ class TrainFromScratch:
         from nas import image
 
         with building():
-            model = image.build(self.space, arch, skeleton, recipe, seed)
+            model = image.build_quick(self.space, arch, skeleton, recipe, seed)
         return image.fit(
             model,
             self.dataset(),

@@ -254,7 +254,7 @@ class TimedTraining(InheritFromParent):
         from nas import image, timed
 
         with building():
-            model = image.build(self.space, arch, skeleton, recipe, seed)
+            model = image.build_quick(self.space, arch, skeleton, recipe, seed)
         taken = give(model, start)
         self.history, weights = timed.train_until(
             model, self.data, recipe, self.end, seed=seed, seconds=self.share

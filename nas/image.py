@@ -24,7 +24,7 @@ History = dict[str, list[float]]
 
 
 def fit(
-    model: keras.Model,
+    model: Any,
     data: ImageData,
     recipe: Recipe,
     *,
@@ -37,6 +37,7 @@ def fit(
     """Trains `model`, which takes normalised images and gives logits, in place.
 
     Args:
+      model: of `build`, or of `build_quick`, whose first epoch begins sooner.
       seed: of the order of images and of the augmentation; equal seeds give equal histories.
       train_on: "train" or "train+valid".
       evaluate_on: "valid": after every epoch; "test": once, after the last; None: never.
@@ -103,26 +104,55 @@ def build(space, arch: Arch, skeleton, recipe: Recipe, seed: int) -> keras.Model
         return space.build(arch, skeleton)
 
 
+def build_quick(space, arch: Arch, skeleton, recipe: Recipe, seed: int) -> Any:
+    """The same network, made and traced in a fraction of the time, for `fit` alone.
+
+    Its weights, drawn from `seed` otherwise than `build`'s, go to and fro by name
+    (search_spaces/network.py).
+    """
+    dtype = "bfloat16" if recipe.mixed_precision else "float32"
+    with devices.strategy(recipe).scope():
+        return space.build_quick(arch, skeleton, seed=seed, dtype=dtype)
+
+
+class KerasNetwork:
+    """A Keras model as a step trains it, with the attributes of search_spaces/network.py.
+
+    A model with an `in_training` (search_spaces/in_training.py) trains that: dropped paths, and an
+    auxiliary head whose loss is added.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        self.extras: Any = getattr(model, "in_training", None)
+        self.auxiliary_weight = self.extras.auxiliary_weight if self.extras else 0.0
+        trained = self.extras.model if self.extras else model
+        self.trainable_variables = trained.trainable_variables
+        self.decays = [len(v.shape) > 1 for v in self.trainable_variables]  # kernels
+
+    def heads(self, images: tf.Tensor, *, seed: tf.Tensor, progress: tf.Tensor) -> list[tf.Tensor]:
+        """Keras draws from seeds of its own."""
+        if not self.extras:
+            return [self.model(images, training=True)]
+        self.extras.progress.assign(progress)
+        return self.extras(images)
+
+
 def make_epoch(
-    model: keras.Model,
+    model: Any,
     images: np.ndarray,
     labels: np.ndarray,
     data: ImageData,
     recipe: Recipe,
     seed: int,
 ) -> Callable:
-    """Returns epoch(order [steps, batch] int32, rates [steps] float32, epoch) -> loss, accuracy.
-
-    A model with an `in_training` (search_spaces/in_training.py) trains that: dropped paths, and an
-    auxiliary head whose loss is added.
-    """
+    """Returns epoch(order [steps, batch] int32, rates [steps] float32, epoch) -> loss, accuracy."""
+    network = KerasNetwork(model) if isinstance(model, keras.Model) else model
     strategy = devices.strategy(recipe)
     replicas = strategy.num_replicas_in_sync
-    extras: Any = getattr(model, "in_training", None)
     all_steps = float(recipe.epochs * -(-len(images) // recipe.batch_size))
     all_images, all_labels = tf.constant(images), tf.constant(labels)
-    variables = (extras.model if extras else model).trainable_variables
-    kernels = [len(v.shape) > 1 for v in variables]
+    variables = network.trainable_variables
     with strategy.scope():
         optimizer = Optimizer(recipe, variables)
     mean, std = tf.constant(data.mean), tf.constant(data.std)
@@ -134,22 +164,22 @@ def make_epoch(
         with tf.device(all_images.device):  # the data set stays where it is
             x, y = tf.gather(all_images, batch), tf.gather(all_labels, batch)
         x = (tf.cast(x, tf.float32) / 255.0 - mean) / std
-        x = augment(x, recipe, tf.stack([seed, share]))
-        if extras:
-            extras.progress.assign(tf.cast(number, tf.float32) / all_steps)
+        own = tf.stack([seed, share])
+        x = augment(x, recipe, own)
+        progress = tf.cast(number, tf.float32) / all_steps
         with tf.GradientTape() as tape:
-            logits, *auxiliary = extras(x) if extras else [model(x, training=True)]
+            logits, *auxiliary = network.heads(x, seed=own, progress=progress)
             loss = tf.reduce_mean(cross_entropy(y, logits, recipe.label_smoothing))
             for other in auxiliary:
                 more = tf.reduce_mean(cross_entropy(y, other, recipe.label_smoothing))
-                loss += extras.auxiliary_weight * more
+                loss += network.auxiliary_weight * more
         gradients = tape.gradient(loss, variables)
         if replicas > 1:
             gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
         if recipe.weight_decay:
             gradients = [
-                g + recipe.weight_decay * v if kernel else g
-                for g, v, kernel in zip(gradients, variables, kernels, strict=True)
+                g + recipe.weight_decay * v if decays else g
+                for g, v, decays in zip(gradients, variables, network.decays, strict=True)
             ]
         if recipe.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_norm)
@@ -188,7 +218,7 @@ def make_epoch(
 
 
 def make_evaluate(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, data: ImageData, recipe: Recipe
+    model: Any, images: np.ndarray, labels: np.ndarray, data: ImageData, recipe: Recipe
 ) -> Callable[[], tuple[float, float]]:
     """Returns evaluate() -> loss, accuracy over every image, each counted once."""
     count, size = len(images), min(recipe.eval_batch_size, len(images))
@@ -202,7 +232,7 @@ def make_evaluate(
         batch, w = tf.constant(index)[i], tf.constant(weight)[i]
         x = (tf.cast(tf.gather(all_images, batch), tf.float32) / 255.0 - mean) / std
         y = tf.gather(all_labels, batch)
-        logits = model(x, training=False)
+        logits = model(x)
         loss += tf.reduce_sum(w * cross_entropy(y, logits, 0.0))
         right = tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), y), w.dtype)
         return i + 1, loss, hits + tf.reduce_sum(w * right)

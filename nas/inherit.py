@@ -147,7 +147,7 @@ class InheritFromParent(TrainFromScratch):
         from nas import image
 
         with building():
-            model = image.build(self.space, arch, skeleton, recipe, seed)
+            model = image.build_quick(self.space, arch, skeleton, recipe, seed)
         taken = give(model, start)
         history = image.fit(
             model,
@@ -161,7 +161,12 @@ class InheritFromParent(TrainFromScratch):
 
 
 def give(model, weights: Weights) -> int:
-    """Sets what has the same name and shape. Returns how many trainable values that were."""
+    """Sets what has the same name and shape. Returns how many trainable values that were.
+
+    model: of nas.image's `build` or `build_quick`.
+    """
+    if hasattr(model, "assign"):
+        return model.assign(weights)
     count = 0
     for layer in model.layers:
         for variable in layer.variables:
@@ -173,7 +178,12 @@ def give(model, weights: Weights) -> int:
 
 
 def take(model) -> Weights:
-    """A model's weights by "layer/weight". Random states of dropout are left out."""
+    """A model's weights by "layer/weight". Random states of dropout are left out.
+
+    model: of nas.image's `build` or `build_quick`.
+    """
+    if hasattr(model, "values"):
+        return model.values()
     return {
         f"{layer.name}/{variable.name}": np.asarray(variable)
         for layer in model.layers

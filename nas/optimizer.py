@@ -18,9 +18,9 @@ _SLOTS = {"sgd": 1, "adam": 2, "rmsprop": 2}
 class Optimizer:
     """Moves `variables`; its slots (momenta, second moments) are made beside them, all zero."""
 
-    def __init__(self, recipe: Recipe, variables: Sequence[keras.Variable]):
+    def __init__(self, recipe: Recipe, variables: Sequence[keras.Variable | tf.Variable]):
         self.recipe = recipe
-        self.variables = [variable.value for variable in variables]
+        self.variables = [v.value if isinstance(v, keras.Variable) else v for v in variables]
         self.slots = [
             [
                 tf.Variable(tf.zeros_like(v), trainable=False)

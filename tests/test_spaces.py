@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from nas.skeleton import ImageSkeleton
 from nas.trial import ConfigError
 from search_spaces.base import Decision, Space
+from search_spaces.ops import KerasOps
 
 FILES = sorted(Path(str(resources.files("conf"))).glob("space/*.yaml"))
 SPACES = {file.stem: hydra.utils.instantiate(OmegaConf.load(file)) for file in FILES}
@@ -158,14 +159,61 @@ def test_built_networks_give_logits_and_cost_what_was_said(space, shape):
 
 
 @every_image_space
-def test_every_weight_has_a_gradient(space):
+def test_quick_networks_compute_and_learn_what_models_do(space, monkeypatch):
+    """Logits, gradients and moving averages with the same weights. Every weight has a gradient."""
+    import keras
     import tensorflow as tf
 
+    from nas.inherit import give, take
+    from search_spaces.tensor_ops import TensorOps
+
+    for ops, smooth in ((KerasOps, keras.ops.silu), (TensorOps, tf.nn.silu)):
+        monkeypatch.setattr(ops, "dropout", lambda self, x, rate: x)  # each draws in its own way
+        # Rounding that puts a value on the other side of a ReLU's kink changes whole gradients.
+        monkeypatch.setattr(ops, "relu", lambda self, x, smooth=smooth: smooth(x))
     (arch,) = archs(space, 1, seed=3)
-    model = space.build(arch, skeleton())
+    model, quick = space.build(arch, skeleton()), space.build_quick(arch, skeleton(), seed=0)
+    rng = np.random.default_rng(0)
+    shaken = {  # so that no normalization is the identity
+        name: value * rng.uniform(0.8, 1.2, value.shape) + rng.normal(0, 0.01, value.shape)
+        for name, value in quick.values().items()
+    }
+    count = quick.assign(shaken)
+    assert count == give(model, shaken) == space.cost(arch, skeleton()).parameters
+    images = tf.constant(rng.standard_normal((32, 8, 8, 1), np.float32))
+    alike(quick(images), model(images))
+
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(tf.square(model(tf.ones((2, 8, 8, 1)), training=True)))
-    assert None not in tape.gradient(loss, model.trainable_variables)
+        logits = model(images, training=True)
+        loss = tf.reduce_sum(logits**2) / 100
+    gradients = tape.gradient(loss, model.trainable_variables)
+    with tf.GradientTape() as tape:
+        (quick_logits,) = quick.heads(images, seed=tf.constant([0, 0]), progress=0.0)
+        quick_loss = tf.reduce_sum(quick_logits**2) / 100
+    vectors = tape.gradient(quick_loss, quick.trainable_variables)
+    alike(quick_logits, logits)
+    own = quick.named(vectors)
+    theirs = {
+        f"{layer.name}/{v.name}": g
+        for layer in model.layers
+        for v, g in of_layer(layer, model.trainable_variables, gradients)
+    }
+    assert own.keys() == theirs.keys()
+    largest = max(float(np.abs(g).max()) for g in theirs.values())
+    for name, gradient in theirs.items():
+        np.testing.assert_allclose(own[name], gradient, rtol=1e-4, atol=1e-5 * largest)
+    for name, value in take(model).items():
+        np.testing.assert_allclose(quick.values()[name], value, rtol=1e-5, atol=1e-6)
+
+
+def alike(found, expected):
+    size = float(np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * size)
+
+
+def of_layer(layer, variables, gradients):
+    own = {id(v) for v in layer.trainable_variables}
+    return [(v, g) for v, g in zip(variables, gradients, strict=True) if id(v) in own]
 
 
 @every_image_space
