@@ -246,6 +246,10 @@ class Space:
             f"space must be one with a supernet, got {type(self).__name__}; set space=nasbench201"
         )
 
+    @property
+    def has_supernet(self) -> bool:
+        return type(self).supernet is not Space.supernet
+
     def relaxed(self) -> tuple[int, ...]:
         """How many choices each question has that the gates of a supernet answer."""
         return self._counts

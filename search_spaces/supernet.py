@@ -20,6 +20,7 @@ from search_spaces.supernet_ops import Path, SupernetOps
 
 if TYPE_CHECKING:
     from nas.skeleton import ImageSkeleton
+    from search_spaces.flat_supernet import FlatSupernet
 
 
 class Supernet:
@@ -102,6 +103,12 @@ class Supernet:
         """The network of one architecture, over the supernet's own layers."""
         ops = KerasOps(self.skeleton.image_shape, reuse=self.layers(arch))
         return ops.model(self.space.network(ops, arch, self.skeleton))
+
+    def flat(self) -> "FlatSupernet":
+        """The network over weights of its own, which lie in two vectors."""
+        from search_spaces.flat_supernet import FlatSupernet
+
+        return FlatSupernet(self)
 
     def _read(self, choice: tf.Tensor) -> tf.Tensor:
         choice = tf.convert_to_tensor(choice)
