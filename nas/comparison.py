@@ -114,7 +114,7 @@ def anytime(
         longest = min(longest, max_seconds)
     grid = np.unique(np.geomspace(1, longest, POINTS).round())
     with plots.style():
-        figure = plots.new_figure(3.6 * len(metrics) + 0.4, 3.6)
+        figure = plots.new_figure(3.6 * len(metrics) + 0.4, 3.9)
         for k, name in enumerate(metrics):
             axes = figure.add_subplot(1, len(metrics), k + 1)
             lows, tops = [], []
@@ -140,8 +140,9 @@ def anytime(
             axes.set_xscale("log")
             axes.set_xlabel({"trials": "trials", "seconds": "seconds of training"}[against])
             axes.grid(axis="y")
-            if k == 0:
-                axes.legend(loc="lower right")
+        handles, labels = axes.get_legend_handles_labels()  # under the panels, off the curves
+        columns = 2 * len(metrics)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
 
 
