@@ -88,7 +88,7 @@ def _info(run_dir: Path, settings, choices, before: list[Trial]):
     return RunInfo(
         run_dir=run_dir,
         job_type="oneshot",
-        experiment=settings["name"],
+        experiment=choices.get("experiment") or settings["name"],
         space=choices["space"],
         controller=f"{choices['method']} {choices['controller']}",
         dataset=choices.get("dataset", ""),

@@ -29,6 +29,7 @@ class Recipe:
     epsilon: float = 1e-7  # of adam and rmsprop
     schedule: str = "cosine"  # one of SCHEDULES
     min_learning_rate: float = 0.0  # where the cosines end
+    rate_by_epoch: bool = False  # the rate stands still within an epoch
     warmup_epochs: float = 0.0  # linear from 0
     restart_first: int = 10  # epochs to the first restart
     restart_factor: float = 2.0  # each period is so many times the last
@@ -91,9 +92,10 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
     """The learning rate of every step: [epochs * steps_per_epoch] float32.
 
     Cosines move with each step; at the first step of an epoch they have the papers' value of that
-    epoch. Restarts begin a new period at the largest rate.
+    epoch. rate_by_epoch keeps that. Restarts begin a new period at the largest rate.
     """
-    epochs = np.arange(recipe.epochs * steps_per_epoch) / steps_per_epoch
+    exact = np.arange(recipe.epochs * steps_per_epoch) / steps_per_epoch
+    epochs = np.floor(exact + 1e-9) if recipe.rate_by_epoch else exact
     rates: np.ndarray
     top, low = recipe.learning_rate, recipe.min_learning_rate
     if recipe.schedule == "constant":
@@ -114,5 +116,5 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
             period = np.where(over, period * recipe.restart_factor, period)
         rates = low + 0.5 * (top - low) * (1 + np.cos(math.pi * (epochs - start) / period))
     if recipe.warmup_epochs:
-        rates = rates * np.minimum(1.0, (epochs + 1 / steps_per_epoch) / recipe.warmup_epochs)
+        rates = rates * np.minimum(1.0, (exact + 1 / steps_per_epoch) / recipe.warmup_epochs)
     return rates.astype(np.float32)

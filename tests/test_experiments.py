@@ -12,9 +12,9 @@ from nas.recipe import learning_rates
 from nas.search_command import build
 from tests.command import nas
 
-EXPERIMENTS = sorted(
-    file.stem for file in Path(str(resources.files("conf"))).glob("experiment/*.yaml")
-)
+FILES = sorted(Path(str(resources.files("conf"))).glob("experiment/*.yaml"))
+ONESHOT = [file.stem for file in FILES if "override /method:" in file.read_text()]
+EXPERIMENTS = [file.stem for file in FILES if file.stem not in ONESHOT]
 QUICK = {"metaqnn_cifar10", "genetic_cnn_cifar10"}  # of which a run takes a few seconds
 
 
@@ -28,6 +28,32 @@ def test_an_experiment_is_made_of_parts_that_fit(name):
     (proposal,) = parts["controller"].ask(1)
     parts["space"].check(proposal.arch)
     assert parts["retrain_recipe"].epochs >= 1
+
+
+@pytest.mark.parametrize("name", ONESHOT)
+def test_an_experiment_with_shared_weights_is_made_of_parts_that_fit(name):
+    """But for the shared weights themselves, which take a while to make."""
+    with initialize_config_module("conf", version_base="1.3"):
+        config = compose("oneshot", overrides=[f"experiment={name}", "run_dir=none", "name=test"])
+    parts = {"seed": 0, "run_dir": Path("none")}
+    for group in ("space", "recipe", "reward", "controller", "method"):
+        parts[group] = make(config[group], group, **parts)
+    (proposal,) = parts["controller"].ask(1)
+    parts["space"].check(proposal.arch)
+    image = {"image_shape": (32, 32, 3), "classes": 10}
+    small, large = (make(c.skeleton, "skeleton")(**image) for c in (config, config.retrain))
+    found = [parts["space"].cost(proposal.arch, s).parameters for s in (small, large)]
+    assert found[0] < found[1]
+    assert make(config.retrain.recipe, "retrain.recipe").epochs > parts["recipe"].epochs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ONESHOT)
+def test_an_experiment_with_shared_weights_runs_at_scale_smoke(name, tmp_path):
+    said = nas("oneshot", f"experiment={name}", "scale=smoke", f"run_dir={tmp_path}")
+    assert said.status == 0, said.err
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["failed"] == 0 and summary["best"]["arch"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -52,6 +52,18 @@ def test_cosine_with_restarts():
     assert found == pytest.approx(expected)
 
 
+def test_enas_rates_stand_still_within_an_epoch():
+    """The cosine of Pham et al. 2018 from 0.05 to 0.0005, periods of 10, 20, 40 ... epochs."""
+    found = rates(
+        5, epochs=71, schedule="cosine_restarts", learning_rate=0.05, min_learning_rate=0.0005,
+        rate_by_epoch=True,
+    ).reshape(71, 5)  # fmt: skip
+    assert (found == found[:, :1]).all()
+    expected = {0: 0.05, 9: 0.00171, 10: 0.05, 20: 0.02525, 30: 0.05, 70: 0.05}
+    for epoch, rate in expected.items():
+        assert found[epoch, 0] == pytest.approx(rate, abs=5e-6)
+
+
 def test_restarts_of_equal_periods():
     found = rates(
         epochs=6, schedule="cosine_restarts", restart_first=2, restart_factor=1,
