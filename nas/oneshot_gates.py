@@ -85,7 +85,7 @@ class Gates:
         self.closed = np.arange(counts.max()) >= counts[:, None]  # [questions, width]
         start = init_scale * np.random.default_rng(seed).standard_normal(self.closed.shape)
         self.weights = tf.Variable(start.astype(np.float32))
-        self.optimizer = Optimizer(self.adam, [_Held(self.weights)])
+        self.optimizer = Optimizer(self.adam, [self.weights])
         self.tensors = [self.weights, *self.optimizer.slots[0]]
 
     def start(self, shared) -> None:
@@ -232,10 +232,3 @@ class Fixed:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.arch, self.asked = tuple(state["arch"]), state["asked"]
-
-
-class _Held:
-    """What nas.optimizer asks of a Keras variable."""
-
-    def __init__(self, value: tf.Variable):
-        self.value = value
