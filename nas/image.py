@@ -126,8 +126,7 @@ class KerasNetwork:
         self.model = model
         self.extras: Any = getattr(model, "in_training", None)
         self.auxiliary_weight = self.extras.auxiliary_weight if self.extras else 0.0
-        trained = self.extras.model if self.extras else model
-        self.trainable_variables = trained.trainable_variables
+        self.trainable_variables = (self.extras or model).trainable_variables
         self.decays = [len(v.shape) > 1 for v in self.trainable_variables]  # kernels
 
     def heads(self, images: tf.Tensor, *, seed: tf.Tensor, progress: tf.Tensor) -> list[tf.Tensor]:

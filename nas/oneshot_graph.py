@@ -25,7 +25,7 @@ class SharedWeights:
     """A supernet, its optimiser and the images it learns from.
 
     Args:
-      seed: of the first weights and of augmentation and dropout.
+      seed: of the first weights and of augmentation, dropout and dropped paths.
       batch_statistics: scores normalise by each batch's own moments.
 
     Raises ConfigError where the space has no supernet.
@@ -45,7 +45,10 @@ class SharedWeights:
         self.space, self.data, self.recipe, self.seed = space, data, recipe, seed
         self.supernet = space.supernet(skeleton)
         self.batch_statistics = batch_statistics
-        self.optimizer = GroupedOptimizer(recipe, list(self.supernet.groups.values()))
+        net = self.supernet
+        self.optimizer = GroupedOptimizer(
+            recipe, list(net.groups.values()), list(net.kernels.values())
+        )
         self.steps = -(-len(data.train_images) // recipe.batch_size)  # of an epoch
         self._parts = {
             part: tuple(
@@ -122,7 +125,8 @@ class SharedWeights:
         with tf.GradientTape() as tape:
             loss, accuracy = self.loss("train", index, choice, number)
         gradients = tape.gradient(loss, self.optimizer.variables)
-        self.optimizer.apply(gradients, self.supernet.active(choice), rate, number)
+        used, rows = self.supernet.active(choice), self.supernet.rows(choice)
+        self.optimizer.apply(gradients, used, rate, number, rows)
         return loss, accuracy
 
     def loss(
@@ -133,9 +137,14 @@ class SharedWeights:
         seed = tf.stack([self.seed, number])
         if part == "train":
             x = augment(x, self.recipe, seed)
-        dropout = tf.random.fold_in(seed, _DROPOUT)
-        logits = self.supernet(x, choice, training=True, seed=dropout)
+        logits, *auxiliary = self.supernet.heads(
+            x, choice, training=True, seed=tf.random.fold_in(seed, _DROPOUT),
+            progress=tf.cast(number, tf.float32) / (self.recipe.epochs * self.steps),
+        )  # fmt: skip
         loss = tf.reduce_mean(cross_entropy(y, logits, self.recipe.label_smoothing))
+        for other in auxiliary:
+            more = tf.reduce_mean(cross_entropy(y, other, self.recipe.label_smoothing))
+            loss += self.supernet.skeleton.auxiliary_weight * more
         return loss, tf.reduce_mean(_hits(y, logits))
 
     def _epoch(self, order, rates, archs, first):

@@ -1,6 +1,7 @@
 """The fixed part round what is searched. Search uses a small one, retraining a large one."""
 
 import dataclasses
+from typing import Any
 
 from nas.trial import ConfigError
 
@@ -25,6 +26,7 @@ class ImageSkeleton:
     )
     drop_path: float = 0.0  # rate of dropped paths as training ends, in [0, 1); cell spaces
     auxiliary_weight: float = 0.0  # of an auxiliary head's loss; 0: no head; cell spaces
+    auxiliary_trained: bool = True  # False: the head stays as it was drawn (ENAS' code)
     form: str = "final"  # or released, search: see search_spaces/enas_macro.py; ENAS' spaces
 
     def __post_init__(self):
@@ -46,6 +48,9 @@ class ImageSkeleton:
         if self.auxiliary_weight < 0:
             rule = "not be negative"
             raise ConfigError(_wrong("auxiliary_weight", rule, self.auxiliary_weight, 0.4))
+
+    def replace(self, **changes: Any) -> "ImageSkeleton":
+        return dataclasses.replace(self, **changes)
 
     def filters(self, searched: int) -> int:
         """A searched filter count times `width`, rounded, at least 1."""

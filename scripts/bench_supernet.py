@@ -1,7 +1,8 @@
 """A step of a supernet for random architectures against the same architectures built statically.
 
     python scripts/bench_supernet.py                      about ten minutes on 2 cores
-    python scripts/bench_supernet.py --archs 3 --cells 1
+    python scripts/bench_supernet.py --space enas_macro --channels 36 --batch 128 --archs 5
+    python scripts/bench_supernet.py --clock cpu          on a machine that others use as well
 
 Both do a whole training step (augmentation, loss, gradients, clipping, momentum, weight decay) on
 the same batch shape, as many steps a call as --steps, side by side in turn; the time of each is its
@@ -23,15 +24,30 @@ from nas.data import make_image_data
 from nas.oneshot_graph import SharedWeights
 from nas.recipe import Recipe
 from nas.skeleton import ImageSkeleton
+from search_spaces.darts import DARTS
+from search_spaces.enas_macro import ENASMacro
+from search_spaces.enas_micro import ENASMicro
 from search_spaces.nasbench201 import NASBench201, to_string
 
-SPACES = {"nasbench201": (NASBench201, to_string)}
+
+def choices(arch) -> str:
+    return " ".join(map(str, arch))
+
+
+SPACES = {
+    "nasbench201": (NASBench201, to_string),
+    "enas_macro": (ENASMacro, choices),
+    "enas_micro": (ENASMicro, choices),
+    "darts": (DARTS, choices),
+}
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def main() -> None:
     args = arguments()
     make_space, named = SPACES[args.space]
     space, rng = make_space(), np.random.default_rng(args.seed)
+    clock = CLOCKS[args.clock]
     count = max(args.batch * args.steps, 20)
     images = rng.integers(0, 256, [count + 20, args.size, args.size, 3], dtype=np.uint8)
     data = make_image_data(
@@ -42,13 +58,16 @@ def main() -> None:
         epochs=100, batch_size=args.batch, weight_decay=5e-4, clip_norm=5.0, pad_crop=4, flip=True
     )
     skeleton = ImageSkeleton(
-        image_shape=data.image_shape, classes=10, cells=args.cells, channels=args.channels
-    )
+        image_shape=data.image_shape, classes=10, cells=args.cells, channels=args.channels,
+        form="search",
+    )  # fmt: skip
     devices.prepare()
     shared = SharedWeights(space, skeleton, data, recipe, seed=0, batch_statistics=True)
     order = np.resize(np.arange(len(data.train_images)), [args.steps, args.batch])
     rates = np.full(args.steps, 0.01, np.float32)
-    first = clocked(lambda: shared.train(order, rates, [space.sample(rng)] * args.steps, 0))
+    first = clocked(
+        time.perf_counter, lambda: shared.train(order, rates, [space.sample(rng)] * args.steps, 0)
+    )
     print(f"supernet: first call {first:.1f} s, of which most is the trace")
     print(f"{'static':>9} {'supernet':>9}  ratio  static trace   architecture (ms a step)")
 
@@ -57,7 +76,9 @@ def main() -> None:
         arch = space.sample(rng)
         model = image.build(space, arch, skeleton, recipe, seed=0)
         epoch = image.make_epoch(model, data.train_images, data.train_labels, data, recipe, seed=0)
-        start = clocked(lambda epoch=epoch: epoch(order.astype(np.int32), rates, 0))
+        start = clocked(
+            time.perf_counter, lambda epoch=epoch: epoch(order.astype(np.int32), rates, 0)
+        )
         ways = {
             "static": lambda epoch=epoch: epoch(order.astype(np.int32), rates, 0),
             "supernet": lambda arch=arch: shared.train(order, rates, [arch] * args.steps, 0),
@@ -65,7 +86,7 @@ def main() -> None:
         taken: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(args.repeats):
             for way, call in ways.items():
-                taken[way].append(clocked(call) / args.steps)
+                taken[way].append(clocked(clock, call) / args.steps)
         static, supernet = (1000 * min(taken[way]) for way in ways)
         ratios.append(supernet / static)
         print(
@@ -78,7 +99,7 @@ def main() -> None:
     print(f"ratio: geometric mean {mean:.3f}, largest {max(ratios):.3f}; bar 1.15; traces {traces}")
 
 
-def clocked(call) -> float:
+def clocked(clock, call) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -95,6 +116,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--archs", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=7, help="calls of each")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="seconds of all cores: cpu")
     return parser.parse_args()
 
 

@@ -24,9 +24,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
             x, scale, offset, epsilon=self.epsilon, is_training=True
         )
         # The kernel's variance is the sample's, over count - 1; Keras averages the one over count.
-        count = tf.cast(tf.size(x) // channels, tf.float32)
+        values = x.shape.num_elements()
+        if values is None:
+            count = tf.cast(tf.size(x) // channels, tf.float32)
+            share = tf.maximum(count - 1, 1) / count
+        else:
+            share = max(values // channels - 1, 1) / (values // channels)
         self._move(self.moving_mean, mean)
-        self._move(self.moving_variance, variance * tf.maximum(count - 1, 1) / count)
+        self._move(self.moving_variance, variance * share)
         return y
 
     def _move(self, average: keras.Variable, value: tf.Tensor) -> None:

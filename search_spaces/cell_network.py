@@ -74,7 +74,7 @@ def network(
 ) -> Any:
     """From the image to the logits, which it returns. write_cell: None for `cell`."""
     write_cell = write_cell or cell
-    outputs = [_stem(ops, skeleton)]
+    outputs = [stem(ops, skeleton)]
     cells = places(skeleton)
     second_reduction = [place.name for place in cells].index(f"reduction{STAGES - 1}")
     after_reduction = False
@@ -88,7 +88,7 @@ def network(
         outputs = [*outputs[-2:], x]
         after_reduction = place.is_reduction and not place.name.startswith("stem")
         if i == second_reduction + rules.auxiliary_at and skeleton.auxiliary_weight:
-            ops.auxiliary(functools.partial(_auxiliary_head, ops, rules, x, skeleton.classes))
+            ops.auxiliary(functools.partial(auxiliary_head, ops, rules, x, skeleton.classes))
     x = ops.relu(outputs[-1]) if rules.last_relu else outputs[-1]
     return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout, bias=rules.classifier_bias)
 
@@ -123,7 +123,7 @@ def cell(
     )
 
 
-def _stem(ops: Ops, skeleton: "ImageSkeleton") -> Any:
+def stem(ops: Ops, skeleton: "ImageSkeleton") -> Any:
     filters = skeleton.stem_channels or STEM_FILTERS * skeleton.channels
     if skeleton.stem == "imagenet":
         x = ops.conv(
@@ -133,7 +133,7 @@ def _stem(ops: Ops, skeleton: "ImageSkeleton") -> Any:
     return conv_bn(ops, ops.image(), filters, "stem", kernel=(3, 3))
 
 
-def _auxiliary_head(ops: Ops, rules: Rules, x: Any, classes: int) -> Any:
+def auxiliary_head(ops: Ops, rules: Rules, x: Any, classes: int) -> Any:
     narrow, wide = AUXILIARY_FILTERS
     x = ops.relu(x)
     x = ops.avg_pool(x, min(5, *ops.shape(x)[:2]), strides=3, padding="valid")

@@ -132,7 +132,7 @@ class CellSpace(Space):
 
             training = TrainingOps(skeleton.image_shape, ops.made)
             logits = self.network(training, arch, skeleton)
-            model.in_training = InTraining(training, logits, skeleton.auxiliary_weight)
+            model.in_training = InTraining(training, logits, skeleton)
         return model
 
     def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:

@@ -33,6 +33,7 @@ from search_spaces.ops import CountOps, Ops
 
 if TYPE_CHECKING:
     from nas.skeleton import ImageSkeleton
+    from search_spaces.supernet import Supernet
 
 # In the official order, so that a choice is the number that the authors' strings have.
 OPERATIONS = ("conv_3x3", "sep_3x3", "conv_5x5", "sep_5x5", "avg_pool_3x3", "max_pool_3x3")
@@ -125,6 +126,11 @@ class ENASMacro(Space):
                     for j, t in enumerate(tensors)
                 ]
         return classifier(ops, tensors[-1], skeleton)
+
+    def supernet(self, skeleton: "ImageSkeleton") -> "Supernet":
+        from search_spaces.enas_macro_supernet import supernet
+
+        return supernet(self, skeleton)
 
     def official_parameters(self, arch: Arch, skeleton: "ImageSkeleton") -> int:
         """Trainable weights as the official code counts them: all reductions among them."""

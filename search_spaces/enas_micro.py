@@ -1,18 +1,20 @@
 """The ENAS micro space (Pham et al. 2018, arXiv:1802.03268, section 2.4; official code).
 
 State 1 is the last cell's output. The network is the one that a found cell is trained in from the
-start (micro_child.py, _fixed_layer); the one with shared weights differs.
+start (micro_child.py, _fixed_layer), or with skeleton.form=search the one that shares weights
+(enas_micro_search.py).
 
-Departures: the auxiliary head is trained, which the official code by mistake does not do; its last
-convolution has no padding, as in NASNet's.
+Departures: the auxiliary head is trained unless skeleton.auxiliary_trained=false, which is what the
+official code does by mistake; its last convolution has no padding, as in NASNet's.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nas.trial import Arch
-from search_spaces.cell_network import Rules
+from nas.trial import Arch, ConfigError
+from search_spaces import enas_micro_search
+from search_spaces.cell_network import Rules, network
 from search_spaces.cell_operations import (
     Operation,
     avg_pool,
@@ -25,6 +27,10 @@ from search_spaces.cell_operations import (
 from search_spaces.cells import CellSpace
 from search_spaces.genotypes import cells
 from search_spaces.ops import Ops
+
+if TYPE_CHECKING:
+    from nas.skeleton import ImageSkeleton
+    from search_spaces.supernet import Supernet
 
 # In the official order, so that a choice is the number that the authors' strings have.
 OPERATIONS: dict[str, Operation] = {
@@ -68,6 +74,21 @@ class ENASMicro(CellSpace):
 
     def __init__(self, *, nodes: int = 5, operations: Sequence[str] = tuple(OPERATIONS)):
         super().__init__(nodes=nodes, operations=operations)
+
+    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        write = enas_micro_search.network if skeleton.form == "search" else network
+        return write(ops, self.rules, self.genotype(arch), skeleton)
+
+    def supernet(self, skeleton: "ImageSkeleton") -> "Supernet":
+        from search_spaces.enas_micro_supernet import supernet
+
+        return supernet(self, skeleton)
+
+    def relaxed(self) -> tuple[int, ...]:
+        raise ConfigError(
+            "method must draw paths in the ENAS micro space, where an operation has other weights "
+            "for each state that it reads, got gates; set method=uniform"
+        )
 
     def parse(self, text: str) -> Arch:
         """Also takes the authors' notation: the choices separated by blanks."""

@@ -5,11 +5,14 @@ is saved and served and has stock layers alone, and `model.in_training.model`.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from search_spaces.ops import KerasOps, Shape
+
+if TYPE_CHECKING:
+    from nas.skeleton import ImageSkeleton
 
 
 class InTraining:
@@ -22,15 +25,21 @@ class InTraining:
         for other in auxiliary:
             loss += extras.auxiliary_weight * cross_entropy(labels, other)
 
-    model: its trainable variables are the model's own and those of the auxiliary head.
+    trainable_variables: the model's own, and those of the auxiliary head if it is trained.
     progress: a scalar variable in [0, 1], the share of the training that is done. The rates of
     dropped paths rise with it, from 0 (ScheduledDropPath; Zoph et al. 2018, appendix A.5).
     """
 
-    def __init__(self, ops: "TrainingOps", logits: Any, auxiliary_weight: float):
+    def __init__(self, ops: "TrainingOps", logits: Any, skeleton: "ImageSkeleton"):
         self.model = keras.Model(ops.input, [logits, *ops.auxiliary_logits])
         self.progress = ops.dropped.progress
-        self.auxiliary_weight = auxiliary_weight
+        self.auxiliary_weight = skeleton.auxiliary_weight
+        of_head = {id(v) for layer in ops.made.values() for v in layer.variables}
+        self.trainable_variables = [
+            v
+            for v in self.model.trainable_variables
+            if skeleton.auxiliary_trained or id(v) not in of_head
+        ]
 
     def __call__(self, images: Any) -> list[Any]:
         """images [batch, height, width, channels] -> logits [batch, classes] of each head."""

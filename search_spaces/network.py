@@ -14,7 +14,7 @@ import tensorflow as tf
 from nas.trial import Arch
 from search_spaces.ops import BN_MOMENTUM
 from search_spaces.tensor_ops import DRAWS, Moments, TensorOps, raw
-from search_spaces.weights import KERNEL, MEAN, OTHER, VARIANCE, Layout, WeightOps, draw
+from search_spaces.weights import FIXED, KERNEL, MEAN, OTHER, VARIANCE, Layout, WeightOps, draw
 
 if TYPE_CHECKING:
     from nas.skeleton import ImageSkeleton
@@ -47,14 +47,14 @@ class Network:
         seed: int,
         dtype: str = "float32",
     ):
-        listed = WeightOps(skeleton.image_shape)
+        listed = WeightOps(skeleton.image_shape, auxiliary_trained=skeleton.auxiliary_trained)
         space.network(listed, arch, skeleton)
         self.space, self.arch, self.skeleton, self.dtype = space, arch, skeleton, dtype
         self.auxiliary_weight = skeleton.auxiliary_weight
         self._rates = np.array(listed.drop_path_rates, np.float32)
         first = draw(listed.weights, seed)
         self._layouts, self._vectors = {}, {}
-        for kind in (KERNEL, OTHER, MEAN, VARIANCE):
+        for kind in (KERNEL, OTHER, FIXED, MEAN, VARIANCE):
             shapes = {name: w.shape for name, w in listed.weights.items() if w.kind == kind}
             if shapes:
                 self._layouts[kind] = Layout(shapes)
@@ -85,7 +85,7 @@ class Network:
         batch = tf.shape(images)[0] if images.shape[0] is None else images.shape[0]
         ops = TensorOps(
             tf.cast(images, self.dtype),
-            self._tensors(KERNEL, OTHER),
+            self._tensors(KERNEL, OTHER, FIXED),
             training=True,
             seed=seed,
             paths=self._paths(batch, seed, progress),

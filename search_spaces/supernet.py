@@ -17,6 +17,7 @@ import tensorflow as tf
 from nas.trial import Arch
 from search_spaces.ops import KerasOps
 from search_spaces.supernet_ops import Path, SupernetOps
+from search_spaces.supernet_rows import Rows
 
 if TYPE_CHECKING:
     from nas.skeleton import ImageSkeleton
@@ -34,7 +35,9 @@ class Supernet:
       static_name: (architecture, branches, name in `write`) -> name in `space.build`; None for the
         same name.
 
-    groups: the trainable variables, by the branches that they lie in; () lie in none.
+    groups: the trainable variables, by the branches that they lie in, () for none, and the question
+      whose answer is the row of theirs that is used, None where they have no rows.
+    kernels: of each of them, whether it is a kernel, which decays.
     """
 
     def __init__(
@@ -50,9 +53,20 @@ class Supernet:
         self._static_name = static_name or (lambda arch, path, name: name)
         self._ops = SupernetOps(skeleton.image_shape)
         self.write(self._ops)  # makes every layer
-        self.groups: dict[Path, list[keras.Variable]] = {}
+        self.kernels: dict[tuple[Path, int | None], list[bool]] = {}
+        self.groups: dict[tuple[Path, int | None], list[keras.Variable]] = {}
         for name, layer in self._ops.made.items():
-            self.groups.setdefault(self._ops.paths[name], []).extend(layer.trainable_variables)
+            if name in self._ops.of_auxiliary_head and not skeleton.auxiliary_trained:
+                continue
+            group = self._ops.paths[name], getattr(layer, "decision", None)
+            variables = layer.trainable_variables
+            self.groups.setdefault(group, []).extend(variables)
+            own = (
+                layer.kernels
+                if isinstance(layer, Rows)
+                else [v for v in variables if len(v.shape) > 1]
+            )
+            self.kernels.setdefault(group, []).extend(any(v is k for k in own) for v in variables)
 
     def __call__(
         self,
@@ -62,6 +76,7 @@ class Supernet:
         training: bool,
         batch_statistics: bool = False,
         seed: tf.Tensor | None = None,
+        progress: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """images [batch, height, width, channels] -> logits [batch, classes] float32.
 
@@ -69,20 +84,33 @@ class Supernet:
           choice: an architecture [decisions] int32, or gates [questions, choices] float32.
           batch_statistics: outside of training, normalise by the batch's own moments and not by the
             moving averages, which mix all architectures.
-          seed: [2] int32, of dropout in training.
+          seed: [2] int32, of dropout and dropped paths in training.
+          progress: [] float32 in [0, 1], the share of the training that is done, by which the rates
+            of dropped paths grow.
         """
-        choice = self._read(choice)
-        self._ops.begin(
-            images, choice, training=training, batch_statistics=batch_statistics, seed=seed
-        )
-        return self.write(self._ops)
+        return self.heads(
+            images, choice, training=training, batch_statistics=batch_statistics, seed=seed,
+            progress=progress,
+        )[0]  # fmt: skip
+
+    def heads(self, images: tf.Tensor, choice: tf.Tensor, **settings: Any) -> list[tf.Tensor]:
+        """As a call, and in training behind the logits those of the auxiliary head, if any."""
+        self._ops.begin(images, self._read(choice), **settings)
+        return [self.write(self._ops), *self._ops.auxiliary_logits]
 
     def active(self, choice: tf.Tensor) -> list[tf.Tensor | bool]:
         """Of each of `groups`, whether the choice uses it: [] bool, or True where all do."""
         choice = self._read(choice)
         if choice.shape.rank == 1:
-            return [_all(choice[d] == k for d, k in path) for path in self.groups]
-        return [_all(choice[d, k] != 0 for d, k in path) for path in self.groups]
+            return [_all(choice[d] == k for d, k in path) for path, _ in self.groups]
+        # Questions behind those of the gates are about what a path may leave out: gates run it.
+        asked = choice.shape[0]
+        return [_all(choice[d, k] != 0 for d, k in path if d < asked) for path, _ in self.groups]
+
+    def rows(self, choice: tf.Tensor) -> list[tf.Tensor | None]:
+        """Of each of `groups`, the row of its variables that the choice uses: [] int32, or None."""
+        choice = self._read(choice)
+        return [None if question is None else choice[question] for _, question in self.groups]
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -90,17 +118,24 @@ class Supernet:
         return [v for layer in self._ops.made.values() for v in layer.variables]
 
     def layers(self, arch: Arch) -> dict[str, keras.layers.Layer]:
-        """The layers of an architecture, by the names that they have in `space.build(arch)`."""
+        """The layers of an architecture, by the names that they have in `space.build(arch)`.
+
+        Layers that have a row of weights for each choice are there as copies of the chosen one.
+        """
         live = self.live(tf.constant(arch, tf.int32)).numpy()
         ops = self._ops
-        return {
-            self._static_name(arch, ops.paths[name], ops.static_names[name]): layer
-            for name, layer in ops.made.items()
-            if all(live[d] == k for d, k in ops.paths[name])
-        }
+        found: dict[str, keras.layers.Layer] = {}
+        for name, layer in ops.made.items():
+            if not all(live[d] == k for d, k in ops.paths[name]):
+                continue
+            if isinstance(layer, Rows):
+                found |= layer.of(int(live[layer.decision]))
+            else:
+                found[self._static_name(arch, ops.paths[name], ops.static_names[name])] = layer
+        return found
 
     def static(self, arch: Arch) -> keras.Model:
-        """The network of one architecture, over the supernet's own layers."""
+        """The network of one architecture, over the supernet's own layers (see `layers`)."""
         ops = KerasOps(self.skeleton.image_shape, reuse=self.layers(arch))
         return ops.model(self.space.network(ops, arch, self.skeleton))
 
@@ -112,10 +147,11 @@ class Supernet:
 
     def _read(self, choice: tf.Tensor) -> tf.Tensor:
         choice = tf.convert_to_tensor(choice)
-        decisions, questions = len(self.space.decisions), len(self.space.relaxed())
-        if choice.shape.rank == 1 and choice.shape[0] == decisions:
+        decisions, rank = len(self.space.decisions), choice.shape.rank
+        questions = len(self.space.relaxed()) if rank == 2 else "questions"
+        if rank == 1 and choice.shape[0] == decisions:
             return self.live(choice)
-        if choice.shape.rank == 2 and choice.shape[0] == questions:
+        if rank == 2 and choice.shape[0] == questions:
             return choice
         raise ValueError(
             f"a choice must be an architecture [{decisions}] int32 or gates [{questions}, choices] "

@@ -13,6 +13,7 @@ from search_spaces.ops import BN_EPSILON, KERNEL_INITIALIZER, CountOps, Pair, Sh
 
 # The two of a normalization that are not trained; of what is, weight decay reaches kernels alone.
 KERNEL, OTHER, MEAN, VARIANCE = "kernel", "other", "moving_mean", "moving_variance"
+FIXED = "fixed"  # of an auxiliary head that is not trained
 # Keras' initializers by name: the variance is so much over fan_in, or over the mean of both fans.
 VARIANCES = {"he": 2.0, "lecun": 1.0, "glorot": 1.0}
 DENSE_INITIALIZER = "glorot_uniform"
@@ -25,15 +26,16 @@ class Weight(NamedTuple):
     """A weight that is still to be made."""
 
     shape: tuple[int, ...]
-    kind: str  # KERNEL, OTHER, MEAN or VARIANCE
+    kind: str  # KERNEL, OTHER, FIXED, MEAN or VARIANCE
     initializer: str
 
 
 class WeightOps(CountOps):
     """Lists the weights of the layers that KerasOps makes, and of the auxiliary head."""
 
-    def __init__(self, image_shape: Shape):
+    def __init__(self, image_shape: Shape, *, auxiliary_trained: bool = True):
         super().__init__(image_shape)
+        self.auxiliary_trained, self._is_fixed = auxiliary_trained, False
         self.weights: dict[str, Weight] = {}
         self.drop_path_rates: list[float] = []  # of the paths, in the order of the network
 
@@ -58,8 +60,8 @@ class WeightOps(CountOps):
     def batch_norm(self, x: Shape, *, name: str, epsilon: float = BN_EPSILON) -> Shape:
         shape = (x[2],)
         self.weights |= {
-            f"{name}/gamma": Weight(shape, OTHER, "ones"),
-            f"{name}/beta": Weight(shape, OTHER, "zeros"),
+            f"{name}/gamma": Weight(shape, self._trained(OTHER), "ones"),
+            f"{name}/beta": Weight(shape, self._trained(OTHER), "zeros"),
             f"{name}/{MEAN}": Weight(shape, MEAN, "zeros"),
             f"{name}/{VARIANCE}": Weight(shape, VARIANCE, "ones"),
         }
@@ -75,7 +77,9 @@ class WeightOps(CountOps):
         return super().dense(x, units, name=name, dtype=dtype)
 
     def auxiliary(self, head: Callable[[], Shape]) -> None:
+        self._is_fixed = not self.auxiliary_trained
         head()
+        self._is_fixed = False
 
     def classifier(
         self, x: Shape, classes: int, *, dropout: float, bias: bool = True, name: str = "logits"
@@ -86,9 +90,12 @@ class WeightOps(CountOps):
     def _weighted(self, name: str, shape: tuple[int, ...], bias: bool, initializer: str) -> None:
         if f"{name}/kernel" in self.weights:
             raise ValueError(f"layers must have names of their own, got {name} twice")
-        self.weights[f"{name}/kernel"] = Weight(shape, KERNEL, initializer)
+        self.weights[f"{name}/kernel"] = Weight(shape, self._trained(KERNEL), initializer)
         if bias:
-            self.weights[f"{name}/bias"] = Weight(shape[-1:], OTHER, "zeros")
+            self.weights[f"{name}/bias"] = Weight(shape[-1:], self._trained(OTHER), "zeros")
+
+    def _trained(self, kind: str) -> str:
+        return FIXED if self._is_fixed else kind
 
 
 class Layout:
