@@ -15,6 +15,7 @@ COMMANDS = {
     "oneshot": ("nas.oneshot_command", "weights shared by all architectures, then a search"),
     "retrain": ("nas.retrain_command", "train a found architecture at full size, n seeds"),
     "compare": ("nas.compare", "controllers x seeds on one benchmark, with statistics"),
+    "tabulate": ("nas.tabulate", "train every architecture of a small space, write a table"),
     "report": ("nas.report", "write report.html and its pictures for a run folder"),
     "export": ("nas.export", "write .keras, SavedModel and TFLite, each loaded again and scored"),
     "fit": ("nas.fit_command", "the best Keras model for your arrays in so many minutes"),
@@ -22,7 +23,7 @@ COMMANDS = {
     "data": ("nas.data_command", "which data sets are here; prepare what can be prepared"),
 }
 
-HYDRA = ("search", "oneshot", "retrain", "compare")  # those that take overrides
+HYDRA = ("search", "oneshot", "retrain", "compare", "tabulate")  # those that take overrides
 
 HELP = """nas: neural architecture search in TensorFlow 2
 
