@@ -1,6 +1,6 @@
 """What the engine adds to a trial: controller and store, and a real tiny candidate.
 
-    python scripts/bench_overhead.py [--table-trials 10000] [--candidates 100]
+    python scripts/bench_overhead.py [--table-trials 10000] [--candidates 100] [--cpu]
 
 Prints milliseconds a trial of regularized evolution with an evaluator as fast as a table, at the
 start and at the end of a long search, with and without the durable store, side by side in one run;
@@ -26,7 +26,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table-trials", type=int, default=10_000)
     parser.add_argument("--candidates", type=int, default=100)
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        help="CPU seconds, which others on the machine do not lengthen",
+    )
     args = parser.parse_args()
+    if args.cpu:
+        time.perf_counter = time.process_time  # nas reads this clock too
     table(args.table_trials)
     if args.candidates:
         candidates(args.candidates)
