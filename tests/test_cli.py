@@ -283,7 +283,8 @@ def imported(file: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom):
-            found.add(str(node.module))
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= set(whole if node.module in OURS else [str(node.module)])
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return {name for name in found if name.split(".")[0] in OURS}
