@@ -39,6 +39,26 @@ def load(
         raise ConfigError(f"dataset.image_size must be an int of at least 1, got {image_size}")
     if channels not in (1, 3):
         raise ConfigError(f"dataset.channels must be 1 (grey) or 3 (colour), got {channels}")
+    images, labels, class_names, given = read_classes(
+        path, image_size=image_size, channels=channels
+    )
+    return make_image_data(
+        Path(path or "").resolve().name,
+        images,
+        labels,
+        class_names=class_names,
+        valid_size=valid_size,
+        test=given,
+        test_size=test_size,
+        train_size=train_size,
+    )
+
+
+def read_classes(
+    path: str | Path | None, *, image_size: int, channels: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[np.ndarray, np.ndarray] | None]:
+    """Images [n, image_size, image_size, channels] uint8, labels [n], names of the classes, and
+    images and labels of test/, None where there is none. Raises ConfigError."""
     train, test = _parts(path)
     classes = _classes(train)
     class_names = tuple(folder.name for folder in classes)
@@ -53,15 +73,7 @@ def load(
         if unknown:
             raise ConfigError(f"{test} must have the classes of {train}, got also {unknown}")
         given = _read(_classes(test), class_names, image_size, channels)
-    return make_image_data(
-        train.resolve().name if test is None else train.resolve().parent.name,
-        *_read(classes, class_names, image_size, channels),
-        class_names=class_names,
-        valid_size=valid_size,
-        test=given,
-        test_size=test_size,
-        train_size=train_size,
-    )
+    return *_read(classes, class_names, image_size, channels), class_names, given
 
 
 def look(*, path: str | None = None, **settings) -> Found:
@@ -76,7 +88,7 @@ def look(*, path: str | None = None, **settings) -> Found:
     return Found(ready=True, place=path, contents=f"{sum(files):,} files, {len(files)} classes")
 
 
-def _parts(path: str | None) -> tuple[Path, Path | None]:
+def _parts(path: str | Path | None) -> tuple[Path, Path | None]:
     """The folder of training classes, and that of test classes where there is one."""
     root = None if path is None else Path(path).expanduser()
     if root is None or not root.is_dir():

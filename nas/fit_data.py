@@ -11,35 +11,59 @@ import numpy as np
 from nas.data import ImageData, split_by_hash
 from nas.trial import ConfigError
 
+CLASSIFICATION, REGRESSION = "classification", "regression"
+TASKS = ("auto", CLASSIFICATION, REGRESSION)
+MANY = 0.2  # of the examples: whole numbers more different than that may be no classes
 MOST_VALID = 5000  # examples: more cost time and tell little
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ArrayData(ImageData):
-    """As ImageData, but images may be float32, and there is no test part."""
+    """As ImageData, but images may be float32, and there is no test part.
 
-    labels: np.ndarray  # what class i was called in y
+    Of regression, train_labels and valid_labels are float32, (y - centre) / scale, and there is one
+    class, for the one number that a network gives.
+    """
+
+    labels: np.ndarray  # what class i was called in y; empty of regression
     is_vectors: bool
+    centre: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def is_regression(self) -> bool:
+        return not len(self.labels)
 
     def __post_init__(self):
         """`prepare` has checked everything."""
 
 
-def prepare(x, y, *, valid_share: float) -> ArrayData:
+def prepare(x, y, *, valid_share: float, task: str = "auto") -> ArrayData:
     """Checks, standardises and splits by hash into training and validation.
 
     x: [n, height, width], [n, height, width, channels] or [n, features]. y: [n] or [n, 1] classes,
-    whole numbers or texts. Raises ConfigError for anything else.
+    whole numbers or texts, or numbers. task: one of TASKS; auto: regression where y has fractions.
+    Raises ConfigError for anything else.
     """
+    if task not in TASKS:
+        raise ConfigError(f"task must be one of {', '.join(TASKS)}, got {task}")
     if not 0 < valid_share < 1:
         raise ConfigError(f"valid_share must be in (0, 1), got {valid_share}")
     images, is_vectors = _images(np.asarray(x))
-    labels, classes = _classes(np.asarray(y), len(images))
+    y = _column(np.asarray(y), len(images))
+    regression = task == REGRESSION or (task == "auto" and _has_fractions(y))
+    labels, classes = _numbers(y) if regression else _classes(y, task)
     valid_size = min(MOST_VALID, round(valid_share * len(images)))
     if valid_size < 1 or valid_size >= len(images):
         raise ConfigError(f"x must have enough examples to split, got {len(images)}")
     train, valid = split_by_hash(images, classes, valid_size)
     mean, std = _moments(images[train])
+    centre, scale = 0.0, 1.0
+    if regression:
+        centre, scale = float(classes[train].mean()), float(classes[train].std())
+        if not scale > 0:
+            raise ConfigError(f"y must have different numbers, got {y[0]} alone")
+        classes = ((classes - centre) / scale).astype(np.float32)
     none = images[:0], classes[:0]
     return ArrayData(
         name="arrays",
@@ -49,12 +73,14 @@ def prepare(x, y, *, valid_share: float) -> ArrayData:
         valid_labels=classes[valid],
         test_images=none[0],
         test_labels=none[1],
-        class_names=tuple(map(str, labels.tolist())),
+        class_names=("y",) if regression else tuple(map(str, labels.tolist())),
         mean=mean,
         std=std,
         split="",
         labels=labels,
         is_vectors=is_vectors,
+        centre=centre,
+        scale=scale,
     )
 
 
@@ -75,25 +101,47 @@ def _images(x: np.ndarray) -> tuple[np.ndarray, bool]:
     return x, is_vectors
 
 
-def _classes(y: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The different labels, and the number of each example's."""
+def _column(y: np.ndarray, count: int) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.shape != (count,):
-        raise ConfigError(f"y must be [{count}], one class per example, got {list(y.shape)}")
+        raise ConfigError(f"y must be [{count}], one value per example, got {list(y.shape)}")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ConfigError("y must be finite numbers, got some that are missing or infinite")
+    return y
+
+
+def _has_fractions(y: np.ndarray) -> bool:
+    return y.dtype.kind == "f" and not np.array_equal(y, np.rint(y))
+
+
+def _classes(y: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """The different labels, and the number of each example's."""
+    if _has_fractions(y):
+        raise ConfigError(
+            f"y must be classes, whole numbers or texts, for task={task}, got "
+            f"{y[y != np.rint(y)][0]}"
+        )
     if y.dtype.kind == "f":
-        if not np.array_equal(y, np.rint(y)):
-            raise ConfigError(
-                "y must be classes, whole numbers or texts (regression is not offered), got "
-                f"{y[y != np.rint(y)][0]}"
-            )
         y = y.astype(np.int64)
     if y.dtype.kind == "O":
         y = y.astype(str)
     labels, classes = np.unique(y, return_inverse=True)
     if len(labels) < 2:
         raise ConfigError(f"y must have at least 2 classes, got {labels.tolist()}")
+    if task == "auto" and y.dtype.kind in "iu" and len(labels) > max(10, MANY * len(y)):
+        raise ConfigError(
+            f"task must be given, {CLASSIFICATION} or {REGRESSION}: y has {len(labels)} different "
+            f"whole numbers in {len(y)} examples"
+        )
     return labels, classes.astype(np.int32)
+
+
+def _numbers(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """No labels, and the numbers as they are."""
+    if y.dtype.kind not in "biuf":
+        raise ConfigError(f"y must be numbers for task={REGRESSION}, got {y.dtype}")
+    return np.empty(0), y.astype(np.float64)
 
 
 def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

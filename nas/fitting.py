@@ -44,21 +44,31 @@ RESERVE = 1.0  # seconds to make the model that is returned
 class Fitted:
     """What was found.
 
-    model: takes x as it was given, any number of examples, and gives probabilities [n, classes].
+    model: takes x as it was given, any number of examples, and gives probabilities [n, classes], or
+    of regression numbers as in y, [n, 1].
     history: of the training that the model comes from: seconds, accuracy, valid_accuracy,
     valid_loss, in the order of time; what its ancestors learned came before. trials: all of them.
+    Of regression every accuracy is the coefficient of determination, R^2.
     """
 
     model: Any
     history: Mapping[str, Sequence[float]]
     valid_accuracy: float
     trials: Sequence[Trial]
-    labels: np.ndarray  # [classes], as in y
+    labels: np.ndarray  # [classes], as in y; [0] of regression
     seconds: float  # in all
 
     def predict(self, x) -> np.ndarray:
-        """Labels as in y. [n]"""
-        return self.labels[np.argmax(self.model.predict(np.asarray(x), verbose=0), axis=-1)]
+        """Labels or numbers as in y. [n]"""
+        given = self.model.predict(np.asarray(x), verbose=0)
+        return self.labels[np.argmax(given, axis=-1)] if len(self.labels) else given[:, 0]
+
+    def score(self, x, y) -> float:
+        """The share of right labels, or R^2 of regression. y: [n] or [n, 1]."""
+        y, told = np.asarray(y).reshape(-1), self.predict(x)
+        if len(self.labels):
+            return float(np.mean(told == y))
+        return float(1 - np.mean((told - y) ** 2) / np.var(y))
 
 
 def fit(
@@ -66,6 +76,7 @@ def fit(
     y,
     *,
     minutes: float = 10,
+    task: str = "auto",
     valid_share: float = 0.2,
     seed: int = 0,
     on_trial=lambda trial: None,
@@ -74,7 +85,8 @@ def fit(
 
     Args:
       x: images [n, height, width] or [n, height, width, channels], or vectors [n, features].
-      y: one class for each, [n] or [n, 1]: whole numbers or texts.
+      y: one value for each, [n] or [n, 1]: classes, which are whole numbers or texts, or numbers.
+      task: classification, regression or auto: regression where y has fractions.
       minutes: of wall time, kept to within a few seconds.
       valid_share: of the examples, that judge the models and train none.
       on_trial: called with each finished trial.
@@ -84,7 +96,7 @@ def fit(
     start = time.monotonic()
     if not minutes > 0:
         raise ConfigError(f"minutes must be above 0, got {minutes}")
-    data = prepare(x, y, valid_share=valid_share)
+    data = prepare(x, y, valid_share=valid_share, task=task)
     end = start + 60 * minutes - RESERVE
     space = make_space(data)
     controller = _part("controller", "climb", space=space, seed=seed)
@@ -166,6 +178,15 @@ def make_recipe(data: ArrayData):
     return _part("recipe", "search", changes)
 
 
+def _head(data: ArrayData):
+    """The layer behind the last: None is image.servable's own, probabilities."""
+    import keras
+
+    if not data.is_regression:
+        return None
+    return keras.layers.Rescaling(data.scale, data.centre, dtype="float32")
+
+
 @contextlib.contextmanager
 def _untold() -> Iterator[None]:
     """TensorFlow warns of graphs that are traced often; here each network is another graph."""
@@ -233,7 +254,7 @@ class TimedTraining(InheritFromParent):
         return Trial(trial_id, proposal, metrics["valid_accuracy"], metrics, seconds)
 
     def model(self, trial: Trial):
-        """x as it was given -> probabilities [n, classes] float32."""
+        """x as it was given -> probabilities [n, classes], or numbers [n, 1], float32."""
         import keras
 
         from nas import image
@@ -243,7 +264,7 @@ class TimedTraining(InheritFromParent):
         _, weights = self.kept.load(trial.id, trial.id)
         inner = image.build(self.space, trial.arch, skeleton, self.recipe, self.seed)
         give(inner, weights)
-        served = image.servable(inner, data)
+        served = image.servable(inner, data, _head(data))
         if data.is_vectors:
             raw = keras.Input((data.image_shape[2],))
             pixel = keras.layers.Reshape((1, 1, data.image_shape[2]))(raw)

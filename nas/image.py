@@ -16,6 +16,7 @@ import tensorflow as tf
 from nas import devices
 from nas.augment import augment
 from nas.data import ImageData
+from nas.objective import objective
 from nas.optimizer import Optimizer
 from nas.recipe import Recipe, learning_rates
 from nas.trial import NAN, OOM, TIMEOUT, Arch, EvaluationError
@@ -151,6 +152,7 @@ def make_epoch(
     replicas = strategy.num_replicas_in_sync
     all_steps = float(recipe.epochs * -(-len(images) // recipe.batch_size))
     all_images, all_labels = tf.constant(images), tf.constant(labels)
+    aim = objective(labels)
     variables = network.trainable_variables
     with strategy.scope():
         optimizer = Optimizer(recipe, variables)
@@ -168,9 +170,9 @@ def make_epoch(
         progress = tf.cast(number, tf.float32) / all_steps
         with tf.GradientTape() as tape:
             logits, *auxiliary = network.heads(x, seed=own, progress=progress)
-            loss = tf.reduce_mean(cross_entropy(y, logits, recipe.label_smoothing))
+            loss = tf.reduce_mean(aim.loss(y, logits, recipe.label_smoothing))
             for other in auxiliary:
-                more = tf.reduce_mean(cross_entropy(y, other, recipe.label_smoothing))
+                more = tf.reduce_mean(aim.loss(y, other, recipe.label_smoothing))
                 loss += network.auxiliary_weight * more
         gradients = tape.gradient(loss, variables)
         if replicas > 1:
@@ -183,8 +185,7 @@ def make_epoch(
         if recipe.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_norm)
         optimizer.apply(gradients, rate, number)
-        hits = tf.equal(tf.argmax(logits, -1, tf.int32), y)
-        return loss, tf.reduce_mean(tf.cast(hits, tf.float32))
+        return loss, tf.reduce_mean(aim.score(y, logits))
 
     def on_every_device(batch, rate, number):
         def share():
@@ -226,20 +227,20 @@ def make_evaluate(
     weight = (np.arange(batches * size) < count).astype(np.float32).reshape(batches, size)
     all_images, all_labels = tf.constant(images), tf.constant(labels)
     mean, std = tf.constant(data.mean), tf.constant(data.std)
+    aim = objective(labels)
 
-    def body(i, loss, hits):
+    def body(i, loss, score):
         batch, w = tf.constant(index)[i], tf.constant(weight)[i]
         x = (tf.cast(tf.gather(all_images, batch), tf.float32) / 255.0 - mean) / std
         y = tf.gather(all_labels, batch)
         logits = model(x)
-        loss += tf.reduce_sum(w * cross_entropy(y, logits, 0.0))
-        right = tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), y), w.dtype)
-        return i + 1, loss, hits + tf.reduce_sum(w * right)
+        loss += tf.reduce_sum(w * aim.loss(y, logits, 0.0))
+        return i + 1, loss, score + tf.reduce_sum(w * aim.score(y, logits))
 
     @tf.function(jit_compile=uses_xla(recipe), autograph=False)
     def run():
-        _, loss, hits = tf.while_loop(lambda i, *_: i < batches, body, (0, 0.0, 0.0))
-        return loss / count, hits / count
+        _, loss, score = tf.while_loop(lambda i, *_: i < batches, body, (0, 0.0, 0.0))
+        return loss / count, score / count
 
     def call() -> tuple[float, float]:
         loss, accuracy = run()
@@ -248,24 +249,18 @@ def make_evaluate(
     return call
 
 
-def servable(model: keras.Model, data: ImageData) -> keras.Model:
-    """raw pixels [batch, height, width, channels] float32 in 0..255 -> probabilities."""
+def servable(model: keras.Model, data: ImageData, head: Any = None) -> keras.Model:
+    """raw pixels [batch, height, width, channels] float32 in 0..255 -> probabilities.
+
+    head: another layer behind the logits.
+    """
     raw = keras.Input(data.image_shape)
     variance = np.square(data.std * 255.0)
     x = keras.layers.Normalization(mean=(data.mean * 255.0).tolist(), variance=variance.tolist())(
         raw
     )
-    return keras.Model(raw, keras.layers.Softmax(dtype="float32")(model(x)))
-
-
-def cross_entropy(labels, logits, smoothing: float):
-    """labels [batch] int32, logits [batch, classes] -> [batch] float32."""
-    logits = tf.cast(logits, tf.float32)
-    if not smoothing:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    classes = logits.shape[-1]
-    target = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-    return tf.nn.softmax_cross_entropy_with_logits(target, logits)
+    head = head or keras.layers.Softmax(dtype="float32")
+    return keras.Model(raw, head(model(x)))
 
 
 def uses_xla(recipe: Recipe) -> bool:

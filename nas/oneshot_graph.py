@@ -14,7 +14,8 @@ from nas import devices
 from nas.augment import augment
 from nas.data import ImageData
 from nas.grouped_optimizer import GroupedOptimizer
-from nas.image import cross_entropy, uses_xla
+from nas.image import uses_xla
+from nas.objective import cross_entropy
 from nas.recipe import Recipe
 from nas.trial import Arch, ConfigError
 

@@ -16,7 +16,8 @@ import tensorflow as tf
 from nas import devices
 from nas.augment import augment
 from nas.data import ImageData
-from nas.image import cross_entropy, uses_xla
+from nas.image import uses_xla
+from nas.objective import cross_entropy
 from nas.optimizer import Optimizer
 from nas.recipe import Recipe, learning_rates
 from nas.trial import Arch

@@ -104,6 +104,29 @@ def test_vectors_are_learned():
     assert np.mean(fitted.predict(x[500:]) == y[500:]) > 0.7  # chance: 0.5
 
 
+def test_numbers_are_learned_and_come_back_in_their_units():
+    x, _ = vectors(600)
+    y = 1000 + 50 * (x[:, 0] - 3) + 2 * x[:, 1]
+    fitted = nas.fit(x[:500], y[:500], minutes=8 / 60)
+    assert fitted.model.output_shape == (None, 1) and len(fitted.labels) == 0
+    told = fitted.predict(x[500:])
+    r2 = 1 - np.mean((told - y[500:]) ** 2) / np.var(y[500:])
+    assert fitted.score(x[500:], y[500:]) == pytest.approx(r2, abs=1e-6)
+    assert r2 > 0.5  # a guess of the mean: 0
+
+
+def test_the_score_of_numbers_is_their_coefficient_of_determination():
+    import tensorflow as tf
+    from sklearn.metrics import r2_score
+
+    from nas.objective import objective
+
+    rng = np.random.default_rng(0)
+    labels, told = rng.normal(size=(2, 50)).astype(np.float32)
+    score = objective(labels).score(labels, tf.constant(told[:, None]))
+    assert np.mean(score) == pytest.approx(r2_score(labels, told), abs=1e-5)
+
+
 def test_bytes_stay_bytes_and_channels_may_be_left_out():
     images = np.zeros((20, 6, 6), np.uint8)
     images[:] = np.arange(20)[:, None, None]
@@ -116,12 +139,13 @@ def test_bytes_stay_bytes_and_channels_may_be_left_out():
     "x, y, told",
     [
         (np.zeros(5), np.zeros(5), r"x must be \[n, features\], .* got \[5\]"),
-        (np.zeros((4, 2)), [0, 1, 0], r"y must be \[4\], one class per example, got \[3\]"),
+        (np.zeros((4, 2)), [0, 1, 0], r"y must be \[4\], one value per example, got \[3\]"),
         (np.zeros((4, 2)), [0, 0, 0, 0], r"y must have at least 2 classes, got \[0\]"),
+        (np.zeros((4, 2)), [0, 1, np.nan, 1], "y must be finite numbers"),
         (
-            np.zeros((4, 2)),
-            [0, 1, 0.5, 1],
-            r"whole numbers or texts \(regression is not offered\), got 0.5",
+            np.zeros((40, 2)),
+            list(range(40)),
+            "task must be given, classification or regression: y has 40 different whole numbers",
         ),
         (np.full((4, 2), np.nan), [0, 1, 0, 1], "x must be finite numbers"),
         (np.full((4, 2), "a"), [0, 1, 0, 1], "x must be numbers, got <U1"),
@@ -137,6 +161,16 @@ def test_wrong_settings_are_told():
     x, y = vectors()
     with pytest.raises(ConfigError, match="minutes must be above 0, got 0"):
         nas.fit(x, y, minutes=0)
+    with pytest.raises(
+        ConfigError, match=r"whole numbers or texts, for task=classification, got 0.5"
+    ):
+        nas.fit(x, [0.5] * 200, task="classification")
+    with pytest.raises(ConfigError, match="y must be numbers for task=regression, got <U3"):
+        nas.fit(x, y, task="regression")
+    with pytest.raises(ConfigError, match="task must be one of auto, classification, regression"):
+        nas.fit(x, y, task="ranking")
+    with pytest.raises(ConfigError, match="y must have different numbers, got 0.5 alone"):
+        nas.fit(x, [0.5] * 200)
     with pytest.raises(ConfigError, match=r"valid_share must be in \(0, 1\), got 1"):
         nas.fit(x, y, valid_share=1)
 
@@ -201,7 +235,7 @@ def test_files_that_are_no_data_are_told(tmp_path):
     np.savez(pickled, x=np.array([{}, {}], dtype=object), y=np.zeros(2))
     to = ["--to", str(tmp_path / "m.keras")]
     for path in (text, tmp_path / "gone.npz"):
-        with pytest.raises(ConfigError, match="DATA must be an .npz file that exists"):
+        with pytest.raises(ConfigError, match="DATA must be an .npz file, a folder or a .csv file"):
             fit_command.main([str(path), *to])
     with pytest.raises(ConfigError, match="x and y, or x_train and y_train; .* has z"):
         fit_command.main([str(odd), *to])
