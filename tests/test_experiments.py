@@ -33,8 +33,7 @@ def test_an_experiment_is_made_of_parts_that_fit(name):
 @pytest.mark.parametrize("name", ONESHOT)
 def test_an_experiment_with_shared_weights_is_made_of_parts_that_fit(name):
     """But for the shared weights themselves, which take a while to make."""
-    with initialize_config_module("conf", version_base="1.3"):
-        config = compose("oneshot", overrides=[f"experiment={name}", "run_dir=none", "name=test"])
+    config = of_oneshot(f"experiment={name}")
     parts = {"seed": 0, "run_dir": Path("none")}
     for group in ("space", "recipe", "reward", "controller", "method"):
         parts[group] = make(config[group], group, **parts)
@@ -44,7 +43,69 @@ def test_an_experiment_with_shared_weights_is_made_of_parts_that_fit(name):
     small, large = (make(c.skeleton, "skeleton")(**image) for c in (config, config.retrain))
     found = [parts["space"].cost(proposal.arch, s).parameters for s in (small, large)]
     assert found[0] < found[1]
-    assert make(config.retrain.recipe, "retrain.recipe").epochs > parts["recipe"].epochs
+    assert make(config.retrain.recipe, "retrain.recipe").epochs >= parts["recipe"].epochs
+
+
+def of_oneshot(*chosen):
+    with initialize_config_module("conf", version_base="1.3"):
+        return compose("oneshot", overrides=[*chosen, "run_dir=none", "name=test"])
+
+
+@pytest.mark.parametrize(
+    "name, low, epochs, last",
+    [
+        ("enas_macro_cifar10", 0.001, 310, 310),
+        ("enas_macro_cifar10_released", 0.0005, 310, 310),
+        ("enas_micro_cifar10", 0.001, 150, 630),
+        ("enas_micro_cifar10_released", 0.0005, 150, 630),
+    ],
+)
+def test_the_rates_of_enas_restart_and_end_with_a_cosine(name, low, epochs, last):
+    config = of_oneshot(f"experiment={name}")
+    rates = learning_rates(make(config.recipe, "recipe"), 1)
+    assert len(rates) == epochs and config.retrain.recipe.epochs == last
+    middle = low + 0.5 * (0.05 - low)
+    expected = {0: 0.05, 10: 0.05, 20: middle, 30: 0.05, 70: 0.05}
+    assert {epoch: rates[epoch] for epoch in expected} == pytest.approx(expected)
+    assert rates[-1] == pytest.approx(low, abs=2e-5)
+    if "released" in name:
+        assert rates[9] == pytest.approx(0.00171, abs=5e-6)
+
+
+@pytest.mark.parametrize("name", ["enas_macro_cifar10", "enas_micro_cifar10"])
+def test_enas_as_published_and_as_released_differ_where_paper_and_code_do(name):
+    paper, code = of_oneshot(f"experiment={name}"), of_oneshot(f"experiment={name}_released")
+    assert (paper.recipe.clip_norm, code.recipe.clip_norm) == (5.0, None)
+    assert (paper.controller.temperature, code.controller.temperature) == (5.0, None)
+    assert (paper.controller.beta_1, code.controller.beta_1) == (0.9, 0.0)
+    assert (paper.controller.entropy_weight, code.controller.entropy_weight) == (0.1, 1e-4)
+    is_macro = "macro" in name
+    assert (paper.controller.tanh_constant, code.controller.tanh_constant) == (
+        2.5, 1.5 if is_macro else 1.1
+    )  # fmt: skip
+    forms = paper.retrain.skeleton.form, code.retrain.skeleton.form
+    assert forms == ("final", "released" if is_macro else "final")
+    assert code.batch_statistics == (not is_macro)
+    for skeletons in (
+        [paper.skeleton, code.skeleton],
+        [paper.retrain.skeleton, code.retrain.skeleton],
+    ):
+        heads = [(s.auxiliary_weight, s.auxiliary_trained) for s in skeletons]
+        assert heads == ([(0.0, True)] * 2 if is_macro else [(0.4, True), (0.4, False)])
+    for config in (paper, code):  # a gradient for all that are asked for at a time
+        assert config.controller.batch_size == config.method.samples_per_step
+
+
+def test_a_scale_makes_the_controllers_part_of_an_epoch_shorter_too():
+    macro = "experiment=enas_macro_cifar10_released"
+    steps = [
+        of_oneshot(macro, f"scale={s}").method.controller_steps for s in ("paper", "cpu", "smoke")
+    ]
+    assert steps == [50, 10, 1]
+    assert of_oneshot(macro, "scale=cpu", "method.controller_steps=7").method.controller_steps == 7
+    rates = learning_rates(make(of_oneshot(macro, "scale=cpu").recipe, "recipe"), 1)
+    assert len(rates) == 6 and rates[2] == pytest.approx(0.05)  # two cosines, of 2 and 4 epochs
+    assert "controller_steps" not in of_oneshot("experiment=darts_cifar10", "scale=cpu").method
 
 
 @pytest.mark.slow
