@@ -95,7 +95,14 @@ def load(
     words = (EOS, "that", *by_frequency(" ".join(WORDS.values()).split()))
     numbers = {part: numbered(tokens, words) for part, (tokens, _) in drawn.items()}
     floors = {part: float(surprisals[1:].mean()) for part, (_, surprisals) in drawn.items()}
-    return TextData(name="grammar", words=words, entropy=floors, **numbers)
+    return TextData(
+        name="grammar",
+        train=numbers["train"],
+        valid=numbers["valid"],
+        test=numbers["test"],
+        words=words,
+        entropy=floors,
+    )
 
 
 def look(

@@ -70,6 +70,7 @@ def load(
         valid=numbers["valid"],
         test=numbers["test"],
         words=words,
+        level=level,
     )
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any, TextIO
 
+from nas.findings import tested
 from nas.logs import RunInfo
 from nas.trial import Trial
 
@@ -126,7 +127,9 @@ class Console:
         self.bar.begin(epochs, note="the first epoch takes longer")
 
     def epoch(self, seed: int, epoch: int, values: dict[str, float]) -> None:
-        self.bar.step(f"seed {seed}  epoch {epoch + 1}  accuracy {values['accuracy']:.4f}")
+        name = "accuracy" if "accuracy" in values else "valid_perplexity"
+        said = f"{name.replace('valid_', 'validation ')} {values[name]:.4f}"
+        self.bar.step(f"seed {seed}  epoch {epoch + 1}  {said}")
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         self._log(f"seed {seed}  epoch {epoch + 1}  {numbers}")
 
@@ -152,15 +155,20 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         if summary["best"] is None:
             lines.append("best: none, for every trial failed")
     if best := summary.get("best"):
-        measured = best["metrics"].get("valid_accuracy")
-        told = "" if measured is None else f", validation accuracy {measured:.4f}"
+        told = "".join(
+            f", validation {name} {best['metrics'][f'valid_{name}']:.4f}"
+            for name in ("accuracy", "perplexity")
+            if f"valid_{name}" in best["metrics"]
+        )
         lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4f}{told}")
     if retrained := summary.get("retrained"):
-        spread = retrained["test_accuracy_sd"]
-        count = len(retrained["seeds"])
+        name, key = tested(retrained)
+        spread, count = retrained[f"{key}_sd"], len(retrained["seeds"])
+        floor = retrained.get("test_perplexity_floor")
         lines.append(
-            f"retrained: test accuracy {retrained['test_accuracy']:.4f}"
+            f"retrained: test {name} {retrained[key]:.4f}"
             + (f" +- {spread:.4f} (sd of {count} seeds)" if spread is not None else "")
+            + (f", the text's own {floor:.4f}" if floor is not None else "")
             + f", {retrained['parameters']:,} parameters"
         )
     return lines

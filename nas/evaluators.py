@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nas import kinds
 from nas.data import ImageData
 from nas.recipe import Recipe
 from nas.skeleton import ImageSkeleton
@@ -78,11 +79,8 @@ class TrainFromScratch:
             raise ConfigError(
                 f"evaluator.restarts must be at least 0, got {restarts}; set evaluator.restarts=0"
             )
-        if not isinstance(recipe, Recipe):
-            raise ConfigError(
-                f"this evaluator needs a recipe of images, got {type(recipe).__name__}; "
-                "set recipe=search, or evaluator=language"
-            )
+        kinds.check_space(space, "this evaluator", text=False)
+        kinds.check_recipe(recipe, "this evaluator", text=False)
         self.space, self.skeleton, self.recipe = space, skeleton, recipe
         self.dataset = dataset if isinstance(dataset, LoadedOnce) else LoadedOnce(dataset)
         self.seed = seed
@@ -92,17 +90,7 @@ class TrainFromScratch:
 
     def check_data(self, data: Any) -> None:
         """Raises ConfigError where `data` are not images, or the skeleton is none of images."""
-        if not isinstance(data, ImageData):
-            raise ConfigError(
-                f"this evaluator needs images, got {data.name}; "
-                "set dataset=digits, or evaluator=language"
-            )
-        try:
-            self.skeleton(image_shape=data.image_shape, classes=data.classes)
-        except TypeError as error:
-            raise ConfigError(
-                f"skeleton must be one of image classifiers ({error}); set skeleton=small"
-            ) from error
+        kinds.check_data(data, self.skeleton, "this evaluator", text=False)
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
         """valid_accuracy and valid_loss of the last epoch, valid_accuracies of all, costs."""

@@ -19,6 +19,7 @@ import numpy as np
 from nas import run as runs
 from nas.config import make_saved
 from nas.export_check import score
+from nas.language_choices import is_language
 from nas.trial import ConfigError
 
 FORMATS = {"keras": "model.keras", "savedmodel": "saved_model", "tflite": "model.tflite"}
@@ -32,6 +33,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     args = parser.parse_args(argv)
     model_path = args.run / runs.MODEL
+    if is_language(runs.read_run(args.run).get("recipe")):
+        raise ConfigError(f"nas export writes image classifiers, got language models in {args.run}")
     if not model_path.is_file():
         raise ConfigError(
             f"{args.run} has no {runs.MODEL}: `nas retrain {args.run}` makes one, "

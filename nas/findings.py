@@ -15,6 +15,13 @@ TOP = 10  # rows of best trials
 MOST_REASONS = 5  # rows per kind of failure
 MOST_IDS = 8  # trials named in a row
 
+# What a retraining may have tested: the key of the mean, and that of each seed's value.
+SEVERAL = {
+    "test_bits_per_character": "test_bits_per_character_by_seed",
+    "test_perplexity": "test_perplexities",
+    "test_accuracy": "test_accuracies",
+}
+
 Rows = list[list[str]]
 
 
@@ -95,7 +102,7 @@ def headline(
         (
             "best validation reward",
             number(best.reward) if best else "–",
-            f"in trial {best.id}" if best else "no trial succeeded",
+            f"in trial {best.id}{_perplexity(best)}" if best else "no trial succeeded",
         ),
         ("trials", f"{len(trials):,}", f"{failed:,} failed" if failed else "none failed"),
         (
@@ -106,12 +113,22 @@ def headline(
     ]
 
 
+def _perplexity(trial: Trial) -> str:
+    value = trial.metrics.get("valid_perplexity")
+    return "" if value is None else f", perplexity {number(value)}"
+
+
 def test_values(result: Mapping[str, Any]) -> tuple[str, list[float]]:
     """The name of the metric that was tested, and its value for each seed."""
-    name = "perplexity" if "test_perplexity" in result else "accuracy"
-    several = result.get(f"test_{'perplexities' if name == 'perplexity' else 'accuracies'}")
-    mean = result[f"test_{name}"]
-    return name, list(several or (mean if isinstance(mean, list) else [mean]))
+    name, key = tested(result)
+    mean = result[key]
+    return name, list(result.get(SEVERAL[key]) or (mean if isinstance(mean, list) else [mean]))
+
+
+def tested(result: Mapping[str, Any]) -> tuple[str, str]:
+    """The name of the metric that was tested, and the key of its mean."""
+    key = next(key for key in SEVERAL if key in result)
+    return key.removeprefix("test_").replace("_", " "), key
 
 
 def spread(values: Sequence[float]) -> str:
@@ -127,20 +144,22 @@ def test_result(result: Mapping[str, Any]) -> str:
 def retraining(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
     """One row per seed."""
     name, values = test_values(result)
-    losses = result.get("test_losses") or [None] * len(values)
+    text = "valid_perplexities" in result
+    others = result.get("valid_perplexities" if text else "test_losses") or [None] * len(values)
     runs = histories(result)
     rows = [
         [
             str(seed),
             number(value),
-            number(loss),
+            number(other),
             amount(result.get("parameters")),
-            number(len(runs.get(f"seed {seed}", {}).get("loss", [])) or None),
+            number(len(runs.get(f"seed {seed}", {}).get("seconds", [])) or None),
             duration(sum(runs.get(f"seed {seed}", {}).get("seconds", []))),
         ]
-        for seed, value, loss in zip(result["seeds"], values, losses, strict=False)
+        for seed, value, other in zip(result["seeds"], values, others, strict=False)
     ]
-    return ["seed", f"test {name}", "test loss", "parameters", "epochs", "training time"], rows
+    second = "valid. perplexity" if text else "test loss"
+    return ["seed", f"test {name}", second, "parameters", "epochs", "training time"], rows
 
 
 def histories(result: Mapping[str, Any]) -> dict[str, Mapping[str, Sequence[float]]]:

@@ -12,14 +12,17 @@ import numpy as np
 
 from nas.trial import ConfigError
 
+KINDS = ("weights", "averages", "slots")  # of arrays
+
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """Weights, their averages (empty without averaging), steps averaged (-1: not begun)."""
+    """Weights, averages (empty without averaging), steps averaged (-1: not begun), Adam's slots."""
 
     weights: tuple[np.ndarray, ...]
     averages: tuple[np.ndarray, ...]
     averaged: int
+    slots: tuple[np.ndarray, ...] = ()
 
     @classmethod
     def of(cls, training: Any) -> "Snapshot":
@@ -27,12 +30,14 @@ class Snapshot:
             tuple(v.numpy() for v in training.variables),
             tuple(v.numpy() for v in training.averages),
             int(training.averaged.numpy()),
+            tuple(v.numpy() for v in training.slots),
         )
 
     def restore(self, training: Any) -> None:
         for variables, values in (
             (training.variables, self.weights),
             (training.averages, self.averages),
+            (training.slots, self.slots),
         ):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
@@ -78,7 +83,7 @@ class Progress:
         arrays: dict[str, np.ndarray] = {"said": np.array(json.dumps(said))}
         for name, snapshot in (("now", self.now), ("best", self.best)):
             if snapshot is not None:
-                for kind in ("weights", "averages"):
+                for kind in KINDS:
                     for i, value in enumerate(getattr(snapshot, kind)):
                         arrays[f"{name}_{kind}_{i}"] = value
         part = path.with_name(f".{path.stem}.part.npz")  # savez adds .npz to any other name
@@ -96,11 +101,11 @@ class Progress:
                     count = sum(key.startswith(f"{name}_{kind}_") for key in file.files)
                     return tuple(file[f"{name}_{kind}_{i}"] for i in range(count))
 
-                return Snapshot(read("weights"), read("averages"), averaged)
+                return Snapshot(read("weights"), read("averages"), averaged, read("slots"))
 
             now = snapshot("now", said["averaged"][0])
             best = snapshot("best", said["averaged"][1]) if "best_weights_0" in file.files else None
-        shapes = [[v.shape for v in (*s.weights, *s.averages)] for s in (now, like)]
+        shapes = [[[v.shape for v in getattr(s, kind)] for kind in KINDS] for s in (now, like)]
         if shapes[0] != shapes[1]:
             raise ConfigError(
                 f"{path} must be the checkpoint of this model, got weights of shapes {shapes[0]}, "

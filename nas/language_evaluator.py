@@ -4,11 +4,11 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
+from nas import kinds
 from nas.evaluators import LoadedOnce, trial_seed
 from nas.language_recipe import LanguageRecipe
 from nas.language_skeleton import LanguageSkeleton
-from nas.text import TextData
-from nas.trial import INVALID, ConfigError, EvaluationError, Proposal
+from nas.trial import INVALID, EvaluationError, Proposal
 
 
 class TrainLanguageModel:
@@ -32,11 +32,8 @@ class TrainLanguageModel:
         max_parameters: int | None = None,
         max_seconds: float | None = None,
     ):
-        if not isinstance(recipe, LanguageRecipe):
-            raise ConfigError(
-                "evaluator=language needs a recipe of language models, got "
-                f"{type(recipe).__name__}; set recipe=grammar skeleton=grammar"
-            )
+        kinds.check_space(space, "evaluator=language", text=True)
+        kinds.check_recipe(recipe, "evaluator=language", text=True)
         self.space, self.skeleton, self.recipe, self.seed = space, skeleton, recipe, seed
         self.dataset: Callable[[], Any] = (
             dataset if isinstance(dataset, LoadedOnce) else LoadedOnce(dataset)
@@ -44,11 +41,8 @@ class TrainLanguageModel:
         self.max_parameters, self.max_seconds = max_parameters, max_seconds
 
     def check_data(self, data: Any) -> None:
-        """Raises ConfigError where `data` are not a text."""
-        if not isinstance(data, TextData):
-            raise ConfigError(
-                f"evaluator=language needs a text, got {data.name}; set dataset=grammar"
-            )
+        """Raises ConfigError where `data` are not a text, or the skeleton is none of texts."""
+        kinds.check_data(data, self.skeleton, "evaluator=language", text=True)
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
         """valid_perplexity of the last epoch, valid_perplexities of all, costs."""

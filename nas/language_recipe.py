@@ -10,6 +10,7 @@ import numpy as np
 
 from nas.trial import ConfigError
 
+OPTIMIZERS = ("sgd", "adam")
 SHORT_SHARE = (
     0.05  # of random sequences are drawn round half the length (Merity et al., section 4.1)
 )
@@ -18,7 +19,7 @@ LENGTH_DEVIATION, SHORTEST = 5.0, 5  # steps (their code, main.py)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LanguageRecipe:
-    """Plain SGD with a clipped gradient, its schedule, truncation, regularisation, averaging."""
+    """SGD or Adam with a clipped gradient, its schedule, truncation, regularisation, averaging."""
 
     epochs: int = 13
     batch_size: int = 20  # streams that are read side by side
@@ -29,6 +30,7 @@ class LanguageRecipe:
     max_bptt: int | None = None  # steps of the longest random sequence; None: no limit
     eval_batch_size: int = 10  # streams of the validation part
     test_batch_size: int = 1  # streams of the test part: 1 gives every token its whole past
+    optimizer: str = "sgd"  # or adam, with Keras' betas and epsilon
     learning_rate: float = 1.0
     decay_after: int = 4  # epochs at the full rate
     decay: float = 0.5  # the rate is multiplied by it at the start of each later epoch
@@ -44,6 +46,10 @@ class LanguageRecipe:
     xla: bool | str = "auto"  # auto: on a GPU, with sequences of fixed length
 
     def __post_init__(self):
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(
+                f"recipe.optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer}"
+            )
         for name in ("epochs", "batch_size", "bptt", "eval_batch_size", "test_batch_size"):
             self._check_whole(name, 1)
         for name in ("max_bptt", "nonmonotone", "steps_per_call"):

@@ -243,8 +243,16 @@ def _trial_axis(axes: "Axes", last: int) -> None:
 
 
 def curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":
-    """Loss and accuracy by epoch, one line per training; keys of a history as `nas.image.fit`'s."""
+    """Loss and accuracy, or perplexities, by epoch, one line per training.
+
+    Keys of a history as `nas.image.fit`'s or `nas.language.fit`'s.
+    """
     panels = (("loss", "loss on training data"), ("accuracy", "accuracy on training data"))
+    if any("valid_perplexity" in history for history in histories.values()):
+        panels = (
+            ("train_perplexity", "perplexity in training"),
+            ("valid_perplexity", "validation perplexity"),
+        )
     with style():
         figure = new_figure(10.5, 3.2)
         for axes, (key, label) in zip(figure.subplots(1, 2), panels, strict=True):
@@ -254,5 +262,5 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":
             axes.set_xlabel("epoch")
             axes.set_ylabel(label)
             axes.grid(axis="y")
-        axes.legend(loc="lower right", ncols=2)
+        axes.legend(loc="best", ncols=2)
     return figure

@@ -148,6 +148,11 @@ def _statements(run: Run) -> list[Html]:
         "trials is optimistic, and is not the number a paper reports.",
         test,
     ]
+    if any("valid_perplexity" in trial.metrics for trial in run.trials):
+        lines.append(
+            "Perplexity is exp of the mean loss of a token, each counted once: lower is better. "
+            "Language models are retrained on the training part; validation tells of each epoch."
+        )
     if run.summary.get("trials") != len(run.trials):
         lines.append("The search has not come to its end: this is what it has found so far.")
     if run.summary.get("stopped"):
@@ -230,8 +235,8 @@ def _architecture(run: Run, arch: Arch) -> Html:
 def _top(run: Run) -> Html:
     head, rows, numbers = findings.top(run.trials, run.space)
     text = (
-        "One row per architecture: its best trial. FLOPs are multiply-adds of one example, "
-        "forward. The last column is what `nas retrain genotype=...` takes."
+        "One row per architecture: its best trial. FLOPs are multiply-adds of one image "
+        "or token, forward. The last column is what `nas retrain genotype=...` takes."
     )
     return page.section(
         "Best trials",
@@ -277,16 +282,16 @@ def _retraining(run: Run) -> Html:
     parts: list[Html] = []
     if not run.retrainings:
         text = (
-            "Nothing was retrained yet. This trains the best architecture anew, at full size, on "
+            "Nothing was retrained yet. This trains the best architecture anew, at full size, "
+            "and tests it once per seed:"
         )
-        text += "training and validation data, and tests it once per seed:"
         parts = [page.element("p", text), page.command(findings.retrain_command(run.folder))]
     for i, (where, result) in enumerate(run.retrainings.items()):
         head, rows = findings.retraining(result)
         parts += [page.element("h3", f"{findings.test_result(result)}: {where}")]
         parts += [page.table(head, rows, numbers=range(1, len(head)))]
         histories = findings.histories(result)
-        if any(len(history.get("loss", [])) > 1 for history in histories.values()):
+        if any(len(history.get("seconds", [])) > 1 for history in histories.values()):
             words = {"caption": "Training from each seed.", "alt": f"Learning curves of {where}"}
             parts += [_figure(run, plots.curves(histories), f"retraining{i or ''}", **words)]
     return page.section("Retraining", *parts)

@@ -5,34 +5,53 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.data import ImageData
-from nas.recipe import Recipe
+from nas import kinds
+from nas.run import MODEL
 from nas.trial import Arch, ConfigError, EvaluationError
 
 
 def retrain(
     space,
     arch: Arch,
-    data: ImageData,
+    data: Any,
     skeleton: Callable[..., Any],
-    recipe: Recipe,
+    recipe: Any,
     *,
     seeds: Sequence[int],
-    save_to: Path | None = None,
+    folder: Path | None = None,
     on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Trains on train + validation from each seed; test is read once per seed, at the end.
 
+    A recurrent cell becomes a language model: nas.language_retrain tells what differs.
+
     Args:
       skeleton: gives the skeleton when called with the data's image_shape and classes.
-      save_to: where the model of the first seed goes (chosen beforehand, never by its test score).
+      folder: where the model of the first seed goes (chosen beforehand, never by its test score).
       on_epoch: called with (seed, epoch, values).
 
     Returns: parameters, seeds, test_accuracy (mean), test_accuracy_sd, test_accuracies,
       test_losses, seconds and history (of each seed).
 
-    Raises ConfigError where a training fails.
+    Raises ConfigError where a training fails, or where images and texts are mixed.
     """
+    kinds.check(space, data, skeleton, recipe, "retraining")
+    if kinds.is_recurrent(space):
+        from nas.language_retrain import retrain_language
+
+        return retrain_language(
+            lambda made: space.build(arch, made),
+            data,
+            skeleton,
+            recipe,
+            seeds=seeds,
+            folder=folder,
+            on_epoch=on_epoch,
+        )
+    return _retrain_images(space, arch, data, skeleton, recipe, seeds, folder, on_epoch)
+
+
+def _retrain_images(space, arch, data, skeleton, recipe, seeds, folder, on_epoch) -> dict[str, Any]:
     import keras
 
     from nas.image import build, fit, servable
@@ -58,8 +77,8 @@ def retrain(
                 "another recipe may help, say a smaller learning_rate or batch_size"
             ) from error
         histories.append(history)
-        if save_to is not None and seed == seeds[0]:
-            servable(model, data).save(save_to)
+        if folder is not None and seed == seeds[0]:
+            servable(model, data).save(folder / MODEL)
         keras.backend.clear_session()
     accuracies = [history["test_accuracy"][-1] for history in histories]
     return {

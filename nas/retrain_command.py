@@ -5,8 +5,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from nas import kinds
 from nas import run as runs
-from nas.config import conf_files, make, refuse_foreign_targets, resolved
+from nas.config import (
+    FREE_TO_CHANGE,
+    conf_files,
+    make,
+    refuse_foreign_targets,
+    refuse_other_config,
+    resolved,
+)
+from nas.language_choices import for_retrain, is_language
 from nas.search import best
 from nas.store import Store
 from nas.trial import Arch, ConfigError
@@ -18,7 +27,7 @@ def main(argv: list[str]) -> int:
     # A first word without "=" is the run folder, as in `nas report RUN`.
     if argv and not argv[0].startswith("-") and "=" not in argv[0]:
         argv = [f"run='{argv[0]}'", *argv[1:]]
-    return run(task, "retrain", [_quoted(arg) for arg in argv])
+    return run(task, "retrain", for_retrain([_quoted(arg) for arg in argv]))
 
 
 def _quoted(arg: str) -> str:
@@ -30,32 +39,37 @@ def _quoted(arg: str) -> str:
 
 
 def task(config: DictConfig) -> float:
-    """Trains and tests; writes summary.json and the model of the first seed. Returns accuracy."""
+    """Trains and tests; writes summary.json and the model of the first seed.
+
+    Returns the test accuracy or, of a language model, the test perplexity.
+    """
     from nas.console import Console
     from nas.logs import Loggers, RunInfo
     from nas.retrain import retrain
 
-    if (config.run is None) == (config.genotype is None):
-        raise ConfigError("retrain needs either a run folder (`nas retrain RUN`) or genotype=...")
+    cell = config.get("cell")
+    if sum(chosen is not None for chosen in (config.run, config.genotype, cell)) != 1:
+        raise ConfigError(
+            "retrain needs either a run folder (`nas retrain RUN`) or genotype=... "
+            "or, of a language model, cell=NAME"
+        )
     if not isinstance(config.seeds, ListConfig) or not config.seeds:
         raise ConfigError(f"seeds must list at least one seed, got {config.seeds}; set seeds=[0]")
     config = _with_space_of_name(_with_run(config))
-    space = make(config.space, "space")
-    arch = _arch(config, space)
+    space = _OfCell(config) if cell is not None else make(config.space, "space")
+    arch = () if cell is not None else _arch(config, space)
     recipe = make(config.recipe, "recipe")
     extra = [make(config.logger, "logger")] if config.logger else []
     data = make(config.dataset, "dataset")()
+    skeleton = make(config.skeleton, "skeleton")
+    kinds.check(space, data, skeleton, recipe, "retraining")
     folder = Path(config.run_dir or Path(config.run or "runs") / "retrain" / _now())
-    if (folder / runs.CONFIG).exists():
-        raise ConfigError(f"run_dir must be a new folder, got {folder}, which holds a run already")
-    runs.make_folder(folder)
-    runs.write(folder / runs.CONFIG, OmegaConf.to_yaml(OmegaConf.create(resolved(config))))
-
+    _open(folder, config)
     info = RunInfo(
         run_dir=folder,
         job_type="retrain",
-        experiment=Path(config.run).name if config.run else type(space).__name__,
-        space=type(space).__name__,
+        experiment=Path(config.run).name if config.run else _name(space),
+        space=_name(space),
         controller="",
         dataset=data.name,
         seed=config.seeds[0],
@@ -63,23 +77,57 @@ def task(config: DictConfig) -> float:
     )
     with Loggers([Console(), *extra], info) as loggers:
         loggers.retraining(
-            f"retraining {list(arch)}, {recipe.epochs} epochs, seeds {config.seeds}",
+            f"retraining {list(arch) or 'it'}, {recipe.epochs} epochs, seeds {config.seeds}",
             recipe.epochs * len(config.seeds),
         )
         result = retrain(
             space,
             arch,
             data,
-            make(config.skeleton, "skeleton"),
+            skeleton,
             recipe,
             seeds=list(config.seeds),
-            save_to=folder / runs.MODEL,
+            folder=folder,
             on_epoch=loggers.epoch,
         )
         summary = {"arch": list(arch), "dataset": data.name, "retrained": result}
+        if cell is not None:
+            summary = {"cell": _name(space)} | summary
         runs.write_summary(folder, summary)
         loggers.finish(summary, space)
-    return result["test_accuracy"]
+    return result["test_perplexity" if kinds.is_recurrent(space) else "test_accuracy"]
+
+
+class _OfCell:
+    """In place of a space: the language model of a cell by name, which has no decisions."""
+
+    def __init__(self, config: DictConfig):
+        from hydra.core.hydra_config import HydraConfig
+
+        self.name = str(HydraConfig.get().runtime.choices["cell"])
+        self.maker, self.model = make(config.cell, "cell"), make(config.model, "model")
+        config.space = None
+
+    def build(self, arch: Arch, skeleton):
+        return self.model(self.maker, skeleton)
+
+
+def _name(space) -> str:
+    return space.name if isinstance(space, _OfCell) else type(space).__name__
+
+
+def _open(folder: Path, config: DictConfig) -> None:
+    """Makes the folder. That of a language model goes on, or adds seeds; others must be new."""
+    path, settings = folder / runs.CONFIG, resolved(config)
+    if path.exists():
+        seeds = [*folder.glob("seed*.npz")]
+        if not is_language(config.recipe) or not seeds:
+            raise ConfigError(
+                f"run_dir must be a new folder, got {folder}, which holds a run already"
+            )
+        refuse_other_config(path, settings, free=FREE_TO_CHANGE | {"seeds"})
+    runs.make_folder(folder)
+    runs.write(path, OmegaConf.to_yaml(OmegaConf.create(settings)))
 
 
 def _with_run(config: DictConfig) -> DictConfig:
@@ -89,13 +137,15 @@ def _with_run(config: DictConfig) -> DictConfig:
     if config.run is None:
         return config
     saved = runs.read_run(Path(config.run))
+    text = is_language(saved.get("recipe"))
     given = [item.lstrip("+~") for item in HydraConfig.get().overrides.task]
     retraining = saved.get("retrain") or {}
     for name, own in (
         ("space", saved.get("space")),
         ("dataset", saved.get("dataset")),
-        ("recipe", retraining.get("recipe")),
-        ("skeleton", retraining.get("skeleton")),
+        # A language model that was not to be retrained has the sizes and the recipe of the search.
+        ("recipe", retraining.get("recipe") or (saved.recipe if text else None)),
+        ("skeleton", retraining.get("skeleton") or (saved.skeleton if text else None)),
     ):
         if any(item.startswith(f"{name}=") for item in given):
             continue  # the command line chose another
@@ -148,6 +198,7 @@ def _arch(config: DictConfig, space) -> Arch:
     top = best(trials)
     if top is None:
         raise ConfigError(f"{config.run} has no trial that succeeded: nothing to retrain")
+    config.trial = top.id  # what is continued is the same, though the run may have gone on
     return top.arch
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from nas import kinds
 from nas import run as runs
 from nas.config import make, resolved
+from nas.language_choices import for_search
 from nas.search import TooManyFailures, best, search
 from nas.trial import ConfigError, Trial
 
@@ -17,7 +19,7 @@ from nas.trial import ConfigError, Trial
 def main(argv: list[str]) -> int:
     from nas.hydra_main import run
 
-    return run(task, "search", argv)
+    return run(task, "search", for_search(argv))
 
 
 def task(config: DictConfig) -> float | None:
@@ -64,6 +66,13 @@ def build(config: DictConfig, run_dir: Path | None = None) -> dict[str, Any]:
         data = parts["dataset"]()  # data that are not there are told now
         if hasattr(parts["evaluate"], "check_data"):
             parts["evaluate"].check_data(data)
+        if config.retrain.seeds:
+            given = (parts["retrain_skeleton"], parts["retrain_recipe"])
+            try:
+                kinds.check(parts["space"], data, *given, "retraining")
+            except ConfigError as error:
+                hint = "language" if kinds.is_recurrent(parts["space"]) else "default"
+                raise ConfigError(f"{error}: set retrain={hint} or retrain=none") from error
     return parts
 
 
@@ -180,6 +189,10 @@ def _retrained(config, parts, top: Trial, run_dir: Path, before, loggers) -> dic
     seeds, done = list(config.retrain.seeds), before.get("retrained")
     if done and before["best"]["trial"] == top.id and done["seeds"] == seeds:
         return done
+    folder = run_dir
+    if kinds.is_recurrent(parts["space"]):  # each seed leaves files there, of this architecture
+        folder = run_dir / f"trial{top.id}"
+        runs.make_folder(folder)
     epochs = parts["retrain_recipe"].epochs
     loggers.retraining(
         f"retraining trial {top.id} on train + validation, {epochs} epochs, seeds {seeds}",
@@ -192,7 +205,7 @@ def _retrained(config, parts, top: Trial, run_dir: Path, before, loggers) -> dic
         parts["retrain_skeleton"],
         parts["retrain_recipe"],
         seeds=seeds,
-        save_to=run_dir / runs.MODEL,
+        folder=folder,
         on_epoch=loggers.epoch,
     )
 

@@ -31,6 +31,7 @@ class TextData:
     test: np.ndarray
     words: tuple[str, ...]
     entropy: Mapping[str, float] | None = None
+    level: str = "word"  # or character: what a token is
 
     def __post_init__(self):
         if len(set(self.words)) != len(self.words) or not self.words:

@@ -68,6 +68,18 @@ class RecurrentNodes(RecurrentSpace):
         outputs = every if self.average == "all" else loose_ends(nodes)
         return Nodes(self.first or chosen["node0/function"], nodes, outputs)
 
+    @property
+    def published(self) -> tuple[str, ...]:
+        """Names of the published cells that lie in the space."""
+        return tuple(name for name in names() if self._holds(name))
+
+    def _holds(self, name: str) -> bool:
+        try:
+            self.parse(name)
+        except ConfigError:
+            return False
+        return True
+
     def parse(self, text: str) -> Arch:
         """Also takes the name of a published cell that lies in the space, such as darts_rnn_v2."""
         if text.strip() not in names():

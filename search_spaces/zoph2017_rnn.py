@@ -23,6 +23,8 @@ ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu")
 class ZophRNN(RecurrentSpace):
     """Trees of `base` leaves, a power of 2: 8 in the paper, 2 in its worked example."""
 
+    published = ("nascell",)  # names that `parse` takes
+
     def __init__(self, *, base: int = 8):
         if isinstance(base, bool) or not isinstance(base, int) or base < 2 or base & (base - 1):
             raise ConfigError(f"space.base must be 2, 4, 8, 16 ..., got {base}; set space.base=8")

@@ -122,10 +122,17 @@ def test_a_misspelled_setting_of_a_sweep_is_told_as_well():
         (("max_seconds=-5",), "max_seconds must be a number above 0, or null, got -5"),
         (("dataset=grammar",), "this evaluator needs images, got grammar; set dataset=digits"),
         (("recipe=grammar",), "this evaluator needs a recipe of images, got LanguageRecipe"),
-        (("skeleton=grammar",), "skeleton must be one of image classifiers"),
         (
-            ("evaluator=language", "recipe=grammar"),
+            ("skeleton=grammar",),
+            "needs a skeleton of image classifiers; set skeleton=small",
+        ),
+        (
+            ("evaluator=language", "space=darts_rnn", "dataset=digits"),
             "evaluator=language needs a text, got digits; set dataset=grammar",
+        ),
+        (
+            ("evaluator=language", "space=nasbench201"),
+            "evaluator=language needs a space of recurrent cells, got NASBench201; set space=",
         ),
         (("recipe.learning_rate=0",), "recipe.learning_rate must be positive, got 0"),
         (("executor.workers=0",), "executor.workers must be at least 1, got 0"),

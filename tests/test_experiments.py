@@ -14,7 +14,9 @@ from tests.command import nas
 
 FILES = sorted(Path(str(resources.files("conf"))).glob("experiment/*.yaml"))
 ONESHOT = [file.stem for file in FILES if "override /method:" in file.read_text()]
-EXPERIMENTS = [file.stem for file in FILES if file.stem not in ONESHOT]
+# Of which nothing is searched: a cell is trained.
+CELLS = [file.stem for file in FILES if "override /cell:" in file.read_text()]
+EXPERIMENTS = [file.stem for file in FILES if file.stem not in (*ONESHOT, *CELLS)]
 QUICK = {"metaqnn_cifar10", "genetic_cnn_cifar10"}  # of which a run takes a few seconds
 
 
@@ -115,6 +117,16 @@ def test_an_experiment_with_shared_weights_runs_at_scale_smoke(name, tmp_path):
     assert said.status == 0, said.err
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["failed"] == 0 and summary["best"]["arch"]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_an_experiment_of_a_cell_runs_at_scale_smoke(name, tmp_path):
+    said = nas(
+        "retrain", f"experiment={name}", "scale=smoke_language", "seeds=[0]", f"run_dir={tmp_path}"
+    )
+    assert said.status == 0, said.err
+    found = json.loads((tmp_path / "summary.json").read_text())["retrained"]
+    assert 1 < found["test_perplexity"] < 200
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -344,6 +344,7 @@ SETTINGS = {
     "plain": {},
     "random lengths": {"random_bptt": True},
     "averaging": {"nonmonotone": 1, "keep_best": True, "learning_rate": 3.0},
+    "adam": {"optimizer": "adam", "learning_rate": 0.01, "clip_norm": 0.5, "weight_decay": 0.01},
 }
 
 
