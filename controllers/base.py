@@ -24,7 +24,10 @@ class Controller(Protocol):
         ...
 
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Finished trials, in the order they finished. A reward of None means it failed."""
+        """Finished trials, in the order they finished. A reward of None means it failed.
+
+        One whose id is below 0 was not asked for: another run found it (`nas/warm_start.py`).
+        """
         ...
 
     def state(self) -> dict[str, Any]:

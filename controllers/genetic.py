@@ -11,7 +11,7 @@ ones, those that an exchange or a mutation closes are drawn again.
 
 Not checked against the paper's text: the rates that are the defaults. Not said there: a generation
 whose members are all as good is drawn from uniformly; a failed child is as the worst, and where all
-failed the next generation is random.
+failed the next generation is random. The best that another run found are in the first generation.
 """
 
 from collections.abc import Collection, Sequence
@@ -70,9 +70,12 @@ class Genetic:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            self.told += 1
+            if trial.id >= 0:
+                self.told += 1
             if trial.reward is not None:
                 self.rewards.setdefault(trial.arch, []).append(trial.reward)
+                if trial.id < 0:
+                    self._replace(trial.arch)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -88,6 +91,14 @@ class Genetic:
         self.asked, self.told = state["asked"], state["told"]
         self.rewards = {tuple(arch): list(rewards) for arch, rewards in state["rewards"]}
         self.rng.bit_generator.state = state["rng"]
+
+    def _replace(self, arch: Arch) -> None:
+        """The best that another run found, in the place of the least of the first generation."""
+        if arch not in self.generation:
+            fitness = [np.mean(self.rewards.get(member, [-np.inf])) for member in self.generation]
+            least = int(np.argmin(fitness))
+            if np.mean(self.rewards[arch]) > fitness[least]:
+                self.generation[least] = arch
 
     def _next(self) -> list[Arch]:
         alive = [arch for arch in self.generation if arch in self.rewards]

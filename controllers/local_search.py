@@ -49,9 +49,11 @@ class LocalSearch:
             if trial.arch in self.pending:
                 self.pending.remove(trial.arch)
             self.known[trial.arch] = FAILED if trial.reward is None else trial.reward
+            if trial.id < 0 and (self.centre is None or self._is_better(trial.arch)):
+                self.centre = trial.arch  # the first climb begins at the best of another run
             if not (self.first_improvement and self.surrounded and self.centre is not None):
                 continue
-            if self.known[trial.arch] > self.known[self.centre]:
+            if self._is_better(trial.arch):
                 self.centre, self.surrounded, self.queue = trial.arch, False, []
 
     def state(self) -> dict[str, Any]:
@@ -73,6 +75,9 @@ class LocalSearch:
         self.queue = [tuple(arch) for arch in state["queue"]]
         self.centre = None if state["centre"] is None else tuple(state["centre"])
         self.surrounded = state["surrounded"]
+
+    def _is_better(self, arch: Arch) -> bool:
+        return self.centre is not None and self.known[arch] > self.known[self.centre]
 
     def _go_on(self) -> bool:
         """Everything asked for is known: queues what comes next. False: nothing is left."""

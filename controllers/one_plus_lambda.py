@@ -51,6 +51,7 @@ class OnePlusLambda:
         self.rng = np.random.default_rng(seed)
         self.parent = space.sample(self.rng)
         self.reward: float | None = None  # of the parent; None: not evaluated, or failed
+        self.found = FAILED  # the reward that another run's best had there
         self.started = False  # whether the first parent has been evaluated
         self.asked = 0  # of this generation, which the first parent is alone in
         self.told: list[tuple[Arch, float | None]] = []  # of this generation
@@ -64,6 +65,10 @@ class OnePlusLambda:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
+            if trial.id < 0:  # the best of another run is the first parent, evaluated here anew
+                if _worth(trial.reward) > self.found:
+                    self.parent, self.found = trial.arch, _worth(trial.reward)
+                continue
             self.told.append((trial.arch, trial.reward))
             if len(self.told) == self._size():
                 self._select()

@@ -80,7 +80,10 @@ class PPO:
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
             reward = self.failure_reward if trial.reward is None else trial.reward
-            self.batch.append((trial.arch, trial.proposal.notes["log_prob"], reward))
+            old = trial.proposal.notes.get("log_prob")
+            if old is None:  # of another run: as if drawn by this policy
+                old = float(self.policy.log_prob([trial.arch])[0])
+            self.batch.append((trial.arch, old, reward))
             if len(self.batch) == self.batch_size:
                 self._learn()
 

@@ -73,6 +73,8 @@ class Tournament:
             if trial.reward is not None:
                 self.population.append((trial.arch, trial.reward))
                 self.ids.append(trial.id)
+                if trial.id < 0:  # of another run: a first member that needs no drawing
+                    self.missing = max(0, self.missing - 1)
             elif "killed" in notes:
                 arch, reward, killed = notes["killed"]
                 self.population.append((tuple(arch), reward))

@@ -33,7 +33,9 @@ from nas.search_command import benchmark, check_limits
 from nas.statistics import incumbents
 from nas.store import Store, Unsaved, lock, unlock
 from nas.trial import ConfigError
+from nas.warm_start import warm_start
 
+WARM = "warm_start"  # beside the settings of a controller
 FILE, SEARCHES = "comparison.db", "searches"
 FREE = {"controllers", "settings", "seeds", "run_dir", "executor", "logger"}
 
@@ -119,13 +121,17 @@ def contestants(config: DictConfig) -> dict[str, DictConfig]:
     nodes: dict[str, DictConfig] = {}
     for label in labels:
         own = dict(settings.get(label) or {})
-        name = own.pop("controller", label)
+        name, warm = own.pop("controller", label), own.pop("warm_start", None)
         try:
             given = [f"controller={name}", f"max_trials={config.max_trials}"]
             node = compose("search", overrides=given).controller
             node = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
             OmegaConf.set_struct(node, True)
             nodes[label] = cast(DictConfig, OmegaConf.merge(node, own))
+            if warm is not None:
+                nodes[label] = OmegaConf.create(
+                    {**cast(dict, OmegaConf.to_container(nodes[label])), WARM: str(warm)}
+                )
         except (HydraException, OmegaConfBaseException) as error:
             from nas.hydra_main import names
 
@@ -222,7 +228,11 @@ class Contest:
     def _parts(self, label: str, seed: int) -> dict[str, Any]:
         node = cast(DictConfig, OmegaConf.create(self.controllers[label]))
         parts = self._benchmark(seed, self._folder(label, settings_of(node), seed))
-        return parts | {"controller": make(node, f"controller {label}", **(parts | {"seed": seed}))}
+        run = node.pop(WARM, None)
+        controller = make(node, f"controller {label}", **(parts | {"seed": seed}))
+        if run is not None:
+            warm_start(controller, run, parts["space"], parts["reward"])
+        return parts | {"controller": controller}
 
     def _folder(self, label: str, settings: str, seed: int) -> Path:
         """Of one search: other settings under the same label have another."""

@@ -14,6 +14,7 @@ from nas.config import make, resolved
 from nas.language_choices import for_search
 from nas.search import TooManyFailures, best, search
 from nas.trial import ConfigError, Trial
+from nas.warm_start import warm_start
 
 
 def main(argv: list[str]) -> int:
@@ -43,6 +44,8 @@ def task(config: DictConfig) -> float | None:
             run_dir.rmdir()
         raise
     with store, _loggers(extra, run_dir, settings, choices, store) as loggers:
+        if parts["told"]:
+            loggers.message(f"the controller begins with {parts['told']} trials of warm_start")
         return _run(config, parts, store, run_dir, loggers, choices)
 
 
@@ -58,6 +61,11 @@ def build(config: DictConfig, run_dir: Path | None = None) -> dict[str, Any]:
     parts: dict[str, Any] = {"seed": seed, "run_dir": run_dir or Path(config.run_dir)}
     parts |= benchmark(config)
     parts["controller"] = make(config.controller, "controller", **parts)
+    parts["told"] = 0  # trials of another run
+    if config.get("warm_start"):
+        parts["told"] = warm_start(
+            parts["controller"], config.warm_start, parts["space"], parts["reward"]
+        )
     parts["evaluate"] = make(config.evaluator, "evaluator", **parts)
     if config.retrain.seeds:
         parts["retrain_skeleton"] = make(config.retrain.skeleton, "retrain.skeleton")

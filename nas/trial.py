@@ -29,7 +29,7 @@ class Proposal:
 class Trial:
     """A finished proposal, as the store keeps it."""
 
-    id: int
+    id: int  # from 0; below 0: of another run, which a controller was told to begin with
     proposal: Proposal
     reward: float | None  # larger is better; None: the evaluation failed
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)  # raw, JSON

@@ -186,3 +186,18 @@ def test_the_curve_is_the_incumbents():
     np.testing.assert_array_equal(
         comparison._curve(run, "test", "seconds", grid), [np.nan, 0.7, 0.7, 0.6]
     )
+
+
+def test_a_controller_may_begin_with_another_run(compare, tmp_path):
+    args = ["space=nasbench201", "executor=serial", "controller=random", "retrain=none"]
+    source = tmp_path / "source"
+    args += ["evaluator=nasbench201", "reward=accuracy", f"run_dir={source}", "max_trials=4"]
+    assert main(["search", *args]) == 0
+    _, told, folder = compare(
+        "controllers=[local_search,warm]",
+        f"+settings.warm={{controller: local_search, warm_start: {source}}}", *FEW[1:],
+    )  # fmt: skip
+    numbers = json.loads((folder / "comparison.json").read_text())["controllers"]
+    assert numbers["warm"]["best_reward"]["mean"] != numbers["local_search"]["best_reward"]["mean"]
+    status, told, _ = compare("controllers=[random]", "+settings.random.warm_start=none", *FEW[1:])
+    assert status == 2 and "warm_start=none must be the folder of a run" in told.err
