@@ -4,7 +4,8 @@ Rewards become normal scores of their ranks, so that a few ruined networks do no
 (as in Salinas et al. 2020, arXiv:1909.13595). The kernel is tensorflow-probability's, by default
 exp(-d^2 / 2 l^2), d the distance of two architectures' features, each feature scaled to deviation 1
 and d^2 divided by their number: two random architectures are at d^2 = 2 on average, whatever the
-space. A pending trial is believed to give what the process expects of it.
+space; or that of their networks (posterior.py). A pending trial is believed to give what the
+process expects of it.
 
 The posterior is gaussian_process.py's own: it grows by an observation, where tensorflow-probability
 begins anew. Small spaces are looked at whole, each point of feature space once; larger ones through
@@ -23,10 +24,10 @@ from scipy.stats import rankdata
 from controllers import kernels
 from controllers.acquisition import acquire, check_acquisition
 from controllers.gaussian_process import GaussianProcess
+from controllers.posterior import OverFeatures, OverNetworks, Posterior, check_distance, scale
 from nas.trial import Arch, ConfigError, Proposal, Trial
 from search_spaces.base import Space
 
-SCALE_DRAWS = 2000  # random architectures whose features set the scale, where the space is large
 ROWS = 2000  # of covariances that are kept, for all searches of this process
 
 
@@ -35,12 +36,13 @@ class Bayesian:
 
     Args:
       initial: random architectures before the process is asked.
+      distance: features, or edit, of networks in a row.
       kernel: exponentiated_quadratic, matern_three_halves, matern_five_halves, rational_quadratic.
       length_scale: l above.
       noise: variance of a reward's normal score, beside the process' own variance of 1.
       acquisition: ei, ucb or thompson.
       ucb_weight: deviations above the mean, of ucb.
-      enumerate_below: a space of at most so many architectures is looked at whole.
+      enumerate_below: a space of at most so many architectures is looked at whole; by features.
       candidates: drawn at each step in a larger one, half of them mutations of the `parents` best.
     """
 
@@ -50,6 +52,7 @@ class Bayesian:
         *,
         seed: int,
         initial: int = 10,
+        distance: str = "features",
         kernel: str = "exponentiated_quadratic",
         length_scale: float = 3.0,
         noise: float = 0.1,
@@ -60,6 +63,7 @@ class Bayesian:
         parents: int = 10,
     ):
         check_acquisition(acquisition)
+        check_distance(distance, space)
         if noise <= 0:
             raise ConfigError(f"controller.noise must be above 0, got {noise}")
         for name, value in (("initial", initial), ("candidates", candidates), ("parents", parents)):
@@ -74,15 +78,16 @@ class Bayesian:
         self.told: list[bool] = []
         self.believed: list[float] = []  # normal score expected when it was asked for
         self.pool: _Pool | None = None
-        if not space.is_conditional and space.size <= enumerate_below:
+        self.posterior: Posterior
+        rule = kernels.kernel(kernel, length_scale)
+        if distance == "edit":
+            self.posterior = OverNetworks(space, rule, noise=noise)
+        elif space.is_conditional or space.size > enumerate_below:
+            self.posterior = OverFeatures(space, rule, noise=noise, rng=self.rng)
+        else:
             self.pool = _pool(space, kernel, length_scale)
             self.process = GaussianProcess(noise=noise, watched=len(self.pool.points))
             self.seen: list[int] = []  # points of `asked`
-        else:
-            self.process = GaussianProcess(noise=noise)
-            self.kernel = kernels.kernel(kernel, length_scale)
-            draws = [space.sample(self.rng) for _ in range(SCALE_DRAWS)]
-            self.scale = _scale(space.features(draws))
 
     def ask(self, n: int) -> list[Proposal]:
         proposals = []
@@ -130,11 +135,7 @@ class Bayesian:
             self.process.add(row[self.seen], row)
             self.seen.append(point)
         else:
-            points = self._points(self.asked)
-            self.process.add(self.kernel(points[:-1], points[-1:])[:, 0])
-
-    def _points(self, archs: Sequence[Arch]) -> np.ndarray:
-        return self.space.features(archs) / self.scale
+            self.posterior.add(arch)
 
     def _unknown(self) -> Arch | None:
         seen = set(self.asked)
@@ -166,8 +167,7 @@ class Bayesian:
             if not archs:
                 return None
             which = np.arange(len(archs))
-            across = self.kernel(self._points(self.asked), self._points(archs))
-            mean, deviation = self.process.predict(scores, across)
+            mean, deviation = self.posterior.predict(scores, archs)
         value = acquire(
             self.acquisition,
             mean,
@@ -213,7 +213,7 @@ class _Pool:
         self.archs = list(itertools.product(*(range(len(d.choices)) for d in space.decisions)))
         self.index = {arch: i for i, arch in enumerate(self.archs)}
         features = space.features(self.archs)
-        points, self.which = np.unique(features / _scale(features), axis=0, return_inverse=True)
+        points, self.which = np.unique(features / scale(features), axis=0, return_inverse=True)
         self.points = points
         self.row = functools.lru_cache(ROWS)(
             lambda i: covariance(points, points[i : i + 1])[:, 0]  # [points]
@@ -223,9 +223,3 @@ class _Pool:
 @functools.lru_cache(1)  # a comparison makes one controller a seed
 def _pool(space: Space, name: str, length_scale: float) -> _Pool:
     return _Pool(space, kernels.kernel(name, length_scale))
-
-
-def _scale(features: np.ndarray) -> np.ndarray:
-    """[features]: divided by it, d^2 is 2 on average. features: [archs, features]."""
-    deviation = features.std(0)
-    return np.where(deviation > 0, deviation, 1.0) * np.sqrt(features.shape[1])

@@ -66,6 +66,18 @@ class Graph:
     edges: tuple[tuple[str, str], ...]
 
 
+ChainLayer = tuple[str, tuple[int, ...]]  # its kind and its numbers
+ChainSkip = tuple[int, int, str]  # from, to, kind; 0 is the image, i the output of the i-th layer
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A network as layers in a row and the skips between them: what networks are compared by."""
+
+    layers: tuple[ChainLayer, ...]
+    skips: tuple[ChainSkip, ...]
+
+
 class Space:
     """An ordered tuple of decisions. Subclasses set `decisions` and write `network`.
 
@@ -206,6 +218,17 @@ class Space:
         return np.concatenate(
             [np.eye(count)[chosen[:, i]] for i, count in enumerate(self._counts)], axis=1
         )
+
+    def as_chain(self, arch: Arch) -> Chain:
+        """The network as layers in a row. Raises ConfigError where networks are none."""
+        raise ConfigError(
+            "space must be one whose networks are layers in a row with skips, got "
+            f"{type(self).__name__}; set space=morphism"
+        )
+
+    @property
+    def has_chains(self) -> bool:
+        return type(self).as_chain is not Space.as_chain
 
     def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
         """Writes the network from `ops.image()` to the logits, which it returns."""

@@ -8,16 +8,21 @@ from search_spaces.base import Space
 HEADS = ("pool", "flatten")
 
 
-def changes(space: Space, arch: Arch, *, growing: bool) -> dict[str, list[tuple[int, int]]]:
+def changes(
+    space: Space, arch: Arch, *, growing: bool, doubling: bool
+) -> dict[str, list[tuple[int, int]]]:
     """By kind of change, the decisions that can be answered so, with their new choices.
 
-    growing: only those that make the network larger and preserve what it computes.
+    growing: only those that make the network larger and preserve what it computes. doubling: of
+    filters, then, only twice as many.
     """
     kinds: dict[str, list[tuple[int, int]]] = {}
     for at, decision in enumerate(space.decisions):
         part, old = decision.name.split("/")[-1], arch[at]
         for choice in space.allowed(arch[:at]):
-            if choice == old or (growing and not _grows(part, decision.choices, old, choice)):
+            if choice == old:
+                continue
+            if growing and not _grows(part, decision.choices, old, choice, doubling):
                 continue
             kind = part
             if part in ("kernel", "skip"):  # to come, to go, or to change
@@ -26,7 +31,9 @@ def changes(space: Space, arch: Arch, *, growing: bool) -> dict[str, list[tuple[
     return kinds
 
 
-def _grows(part: str, choices: Sequence, old: int, new: int) -> bool:
+def _grows(part: str, choices: Sequence, old: int, new: int, doubling: bool) -> bool:
+    if part == "filters" and doubling:
+        return choices[new] == 2 * choices[old] > 0
     if part == "filters":
         return choices[new] > choices[old] > 0  # 0, as many as come in, may be more or fewer
     return part in ("kernel", "skip") and not old
@@ -75,3 +82,28 @@ def check_rest(
     for name, share in (("filled", filled), ("identity_share", identity_share)):
         if not 0 <= share <= 1:
             raise ConfigError(f"space.{name} must be in [0, 1], got {share}; set space.{name}=0.5")
+
+
+def check_growth(
+    growing: bool,
+    doubling: bool,
+    start_filters: Sequence[Sequence[int]],
+    filters: Sequence[int],
+    edges: Sequence[int],
+) -> None:
+    """Raises ConfigError. edges: the first slot of each stage, and one behind the last."""
+    if doubling and not growing:
+        raise ConfigError("space.doubling needs space.growing=true; set it or space.doubling=false")
+    if not start_filters:
+        return
+    rooms = [end - first for first, end in zip(edges, edges[1:], strict=False)]
+    fits = len(start_filters) == len(rooms) and all(
+        len(stage) <= room and set(stage) <= set(filters)
+        for stage, room in zip(start_filters, rooms, strict=True)
+    )
+    if not fits:
+        raise ConfigError(
+            f"space.start_filters must be {len(rooms)} lists of space.filters={list(filters)}, at "
+            f"most {rooms} long, got {[list(stage) for stage in start_filters]}; "
+            "set space.start_filters=[]"
+        )

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.trial import Arch
-from search_spaces.base import Decision, Graph, Space
-from search_spaces.morphism_changes import changes, check_rest, check_slots
+from search_spaces.base import Chain, ChainLayer, ChainSkip, Decision, Graph, Space
+from search_spaces.morphism_changes import changes, check_growth, check_rest, check_slots
 from search_spaces.ops import Ops
 
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ class MorphismSpace(Space):
       identity_share: of the mutations, those that change nothing and keep on training.
       growing: mutations only add a layer with as many filters as come in, more filters or a skip,
         which preserves what the network computes; one that cannot grow stays as it is.
+      doubling: of a growing space, filters are only doubled.
+      start_filters: of each layer that `start` has between two poolings, 3x3 where that is a
+        choice; empty: two layers between poolings, the filters rising.
     """
 
     def __init__(
@@ -75,10 +78,15 @@ class MorphismSpace(Space):
         filled: float = 0.5,
         identity_share: float = 0.0,
         growing: bool = False,
+        doubling: bool = False,
+        start_filters: Sequence[Sequence[int]] = (),
     ):
         check_slots(slots, kernels, filters, strides, pool_after)
         check_rest(head, learning_rates, filled, identity_share)
-        self.slots, self.head, self.filled, self.growing = slots, head, filled, growing
+        check_growth(growing, doubling, start_filters, filters, (0, *pool_after, slots))
+        self.slots, self.head, self.filled = slots, head, filled
+        self.growing, self.doubling = growing, doubling
+        self.start_filters = tuple(tuple(stage) for stage in start_filters)
         self.pool_after, self.identity_share = tuple(pool_after), identity_share
         self._rates = bool(learning_rates)
         rates = [Decision("learning_rate", tuple(learning_rates))] if learning_rates else []
@@ -134,23 +142,25 @@ class MorphismSpace(Space):
         return arch
 
     def start(self) -> Arch:
-        """A small network to grow from: two layers between poolings, the filters rising."""
+        """A small network to grow from, as `start_filters` says."""
         chosen = {decision.name: decision.choices[0] for decision in self.decisions}
         kernels = self.decisions[self._rates].choices
-        filters = self.decisions[self._rates + 1].choices
-        rising = sorted(f for f in filters if f) or [0]
+        rising = sorted(f for f in self.decisions[self._rates + 1].choices if f) or [0]
         for stage, first in enumerate((0, *self.pool_after)):
-            end = (*self.pool_after, self.slots)[stage]
-            for i in range(first, min(first + 2, end)):
+            room = (*self.pool_after, self.slots)[stage] - first
+            layers = [rising[min(stage, len(rising) - 1)]] * min(2, room)
+            if self.start_filters:
+                layers = list(self.start_filters[stage])
+            for i, filters in enumerate(layers, first):
                 chosen[f"slot{i}/kernel"] = 3 if 3 in kernels else kernels[1]
-                chosen[f"slot{i}/filters"] = rising[min(stage, len(rising) - 1)]
+                chosen[f"slot{i}/filters"] = filters
         return self.encode(chosen)
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """A kind of change, uniformly among those that apply, then one of that kind."""
         if rng.random() < self.identity_share:
             return arch
-        kinds = changes(self, arch, growing=self.growing)
+        kinds = changes(self, arch, growing=self.growing, doubling=self.doubling)
         if not kinds:
             return arch
         alike = list(kinds.values())[int(rng.random() * len(kinds))]
@@ -176,6 +186,26 @@ class MorphismSpace(Space):
                 key += [place, slot.kernel, filters, slot.stride]
                 key += [("", "add", "concat").index(kind), places[source]]
         return tuple(key)
+
+    def as_chain(self, arch: Arch) -> Chain:
+        """Convolutions (filters, kernel, stride), poolings (size, stride) and the classifier."""
+        layers: list[ChainLayer] = []
+        skips: list[ChainSkip] = []
+        ends: dict[int, int] = {}  # of a slot, the number of its layer
+        filters = 0  # as many as the image has
+        for i in range(self.slots):
+            if i in self.pool_after:
+                layers.append(("max_pool", (2, 2)))
+            slot = self.slot(arch, i)
+            if slot is None:
+                continue
+            filters = slot.filters or filters
+            layers.append(("conv", (filters, slot.kernel, slot.stride)))
+            ends[i] = len(layers)
+            if slot.skip:
+                kind, j = slot.skip
+                skips.append((ends[j], ends[i], kind))
+        return Chain((*layers, ("classifier", ())), tuple(skips))
 
     def learning_rate(self, arch: Arch) -> float | None:
         """The chosen one; None where the recipe's stands."""

@@ -17,7 +17,7 @@ from tests.composed import composed, names
 CONTROLLERS = names("controller")
 SMALL = {
     "population_size": 8, "sample_size": 3, "initial": 5, "batch_size": 4, "candidates": 40,
-    "samples_per_depth": None,
+    "samples_per_depth": None, "distance": "features", "decay": 0.2,
 }  # fmt: skip
 
 

@@ -11,9 +11,11 @@ from tests.test_small_spaces import SMALL as SMALL_SPACES
 SMALL = {
     "population_size": 4, "sample_size": 2, "initial": 2, "batch_size": 2, "candidates": 10,
     "enumerate_below": 50, "parents": 2, "replays": 3, "layers": 1, "units": 3, "passes": 1,
+    "decay": 0.2,
 }  # fmt: skip
 REFUSED = {  # of a controller, what it says to a space that it cannot search
-    "zoph2017": "samples_per_depth must be null where the space's first decision is not its depth"
+    "auto_keras": "controller.distance=edit needs a space whose networks are layers in a row",
+    "zoph2017": "samples_per_depth must be null where the space's first decision is not its depth",
 }
 
 
