@@ -125,7 +125,7 @@ class LSTMPolicy:
         uniform = rng.random((n, len(self.space.decisions)))
         made = np.zeros(uniform.shape, np.int32)
         made[:, : len(given)] = given
-        state = self._begin(n)
+        state = self._begun(made)
         for step in self.steps:
             probabilities, state = self._ahead(state, step)
             p = probabilities.numpy()  # [n, decisions of the step, width]
@@ -181,7 +181,7 @@ class LSTMPolicy:
 
     def _answers(self, chosen, masks) -> Iterator[tuple[Step, tf.Tensor, tf.Tensor]]:
         """Along the way: a step, [n, decisions, width] log-probabilities, [n, decisions] chosen."""
-        state = self._begin(chosen.shape[0])
+        state = self._begun(chosen)
         for step in self.steps:
             probabilities, state = self._ahead(state, step)
             at = list(step.decisions)
@@ -227,6 +227,10 @@ class LSTMPolicy:
             m.assign(beta_1 * m + (1 - beta_1) * g)
             s.assign(beta_2 * s + (1 - beta_2) * g * g)
             v.assign_sub(rate * m / (tf.sqrt(s) + self.epsilon))
+
+    def _begun(self, chosen) -> dict:
+        """The state before the first step. chosen: [n, decisions], of which the given count."""
+        return self._begin(chosen.shape[0])
 
     def _begin(self, n: int) -> dict:
         zero = tf.zeros([n, self.units])

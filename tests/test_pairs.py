@@ -31,7 +31,7 @@ def controller_of(name, space):
 
 
 # Every answer is a step of an LSTM, or the process is fitted anew.
-SLOW = {"bayesian", "enas", "enas_micro", "enas_nasbench201", "ppo", "reinforce"}
+SLOW = {"bayesian", "enas", "enas_micro", "enas_nasbench201", "ppo", "reinforce", "transfer"}
 
 
 @pytest.mark.parametrize(
