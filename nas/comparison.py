@@ -123,8 +123,9 @@ def anytime(
                 mean, low, high = st.mean_and_band(curves)
                 axes.fill_between(grid, low, high, color=colour, alpha=0.18, lw=0)
                 axes.plot(grid, mean, color=colour, lw=1.6, label=label)
-                lows.append(np.nanquantile(mean, 0.25))
-                tops.append(np.nanmax(mean))
+                if len(known := mean[np.isfinite(mean)]):  # else a seed has none within the limit
+                    lows.append(np.quantile(known, 0.25))
+                    tops.append(known.max())
             if name in possible:
                 axes.axhline(possible[name], color=plots.MUTED, lw=0.9, ls=(0, (4, 3)))
                 axes.annotate(
@@ -132,10 +133,10 @@ def anytime(
                     xycoords=axes.get_yaxis_transform(),
                     textcoords="offset points", fontsize=7.5, color=plots.MUTED,
                 )  # fmt: skip
-            top = max([possible.get(name, -np.inf), *tops])
-            bottom = min(lows)
-            room = 0.12 * (top - bottom) or 0.01
-            axes.set_ylim(bottom - room, top + room)
+            if lows:
+                top, bottom = max([possible.get(name, -np.inf), *tops]), min(lows)
+                room = 0.12 * (top - bottom) or 0.01
+                axes.set_ylim(bottom - room, top + room)
             axes.set_title(name.replace("_", " "))
             axes.set_xscale("log")
             axes.set_xlabel({"trials": "trials", "seconds": "seconds of training"}[against])

@@ -188,6 +188,17 @@ def test_the_curve_is_the_incumbents():
     )
 
 
+def test_a_search_whose_first_trial_is_beyond_the_limit_has_no_curve():
+    late = {"reward": [0.5], "seconds": [16.0], "changes": [], "final": {}}
+    soon = {"reward": [0.1, 0.3], "seconds": [2.0, 2.0], "changes": [], "final": {}}
+    figure = comparison.anytime({"late": [late], "soon": [soon]}, {}, "seconds", 8)
+    (axes,) = figure.axes
+    values = {line.get_label(): np.asarray(line.get_ydata(), float) for line in axes.lines}
+    assert np.isnan(values["late"]).all() and np.nanmax(values["soon"]) == 0.3
+    assert axes.get_ylim()[1] < 0.4
+    comparison.anytime({"late": [late]}, {}, "seconds", 8)
+
+
 def test_a_controller_may_begin_with_another_run(compare, tmp_path):
     args = ["space=nasbench201", "executor=serial", "controller=random", "retrain=none"]
     source = tmp_path / "source"
