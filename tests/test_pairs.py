@@ -14,6 +14,7 @@ SMALL = {
     "decay": 0.2,
 }  # fmt: skip
 REFUSED = {  # of a controller, what it says to a space that it cannot search
+    "eas": "controller=eas must have a space with wider and deeper layers",
     "auto_keras": "controller.distance=edit needs a space whose networks are layers in a row",
     "zoph2017": "samples_per_depth must be null where the space's first decision is not its depth",
 }
@@ -31,7 +32,7 @@ def controller_of(name, space):
 
 
 # Every answer is a step of an LSTM, or the process is fitted anew.
-SLOW = {"bayesian", "enas", "enas_micro", "enas_nasbench201", "ppo", "reinforce", "transfer"}
+SLOW = {"bayesian", "eas", "enas", "enas_micro", "enas_nasbench201", "ppo", "reinforce", "transfer"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,176 @@
+"""EAS' meta-controller (Cai et al. 2018, arXiv:1707.04873, section 3): encoder and two actors.
+
+A bidirectional LSTM reads the network as words. The wider actor is one sigmoid on the state of each
+layer. The deeper actor is an LSTM that begins with the encoder's last state of both directions and
+answers in turn: which block, behind which of its layers, what kernel.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from controllers.eas_actions import Growth
+from nas.trial import Arch
+
+Actions = list[list[int]]  # of each decision on the way, what was chosen
+# Probabilities [rows, choices] and which are open -> what is chosen of each row.
+Choose = Callable[[tf.Tensor, np.ndarray], list[int]]
+
+
+class EASPolicy:
+    """Grows a start network; the probability of its actions, and gradient steps."""
+
+    def __init__(
+        self,
+        growth: Growth,
+        *,
+        embedding: int,
+        units: int,
+        wider_steps: int,
+        deeper_steps: int,
+        init_scale: float,
+        learning_rate: float,
+        entropy_weight: float,
+        rng: np.random.Generator,
+    ):
+        self.growth, self.units = growth, units
+        self.wider_steps, self.deeper_steps = wider_steps, deeper_steps
+        self.learning_rate, self.entropy_weight = learning_rate, entropy_weight
+        self.variables: list[tf.Variable] = []
+
+        def weight(*shape: int) -> tf.Variable:
+            start = rng.uniform(-init_scale, init_scale, shape).astype(np.float32)
+            self.variables.append(tf.Variable(start))
+            return self.variables[-1]
+
+        both = 2 * units
+        self.words = weight(growth.vocabulary, embedding)
+        self.forward = weight(embedding + units, 4 * units), weight(4 * units)
+        self.backward = weight(embedding + units, 4 * units), weight(4 * units)
+        self.widen = weight(both, 1), weight(1)
+        counts = len(growth.blocks), growth.longest, len(growth.kernels)
+        self.decoder = weight(embedding + both, 4 * both), weight(4 * both)
+        self.first = weight(1, embedding)
+        self.answers = [weight(count, embedding) for count in counts[:-1]]
+        self.outputs = [(weight(both, count), weight(count)) for count in counts]
+        self.moments = [tf.Variable(tf.zeros_like(v)) for v in self.variables for _ in range(2)]
+        self.updates = tf.Variable(0.0)
+
+    def sample(self, rng: np.random.Generator) -> tuple[Arch, Actions]:
+        """A grown network and the actions that led to it."""
+        actions: Actions = []
+
+        def draw(probabilities: tf.Tensor, allowed: np.ndarray) -> list[int]:
+            p = np.cumsum(np.asarray(probabilities, np.float64) * allowed, 1)
+            uniform = rng.random((len(p), 1)) * p[:, -1:]
+            actions.append((p <= uniform).sum(1).tolist())
+            return actions[-1]
+
+        return self._grow(draw), actions
+
+    def score(self, actions: Actions) -> tuple[tf.Tensor, tf.Tensor]:
+        """Log-probability and entropy of all actions together. What is masked adds 0 to both."""
+        left, terms, entropies = iter(actions), [tf.constant(0.0)], [tf.constant(0.0)]
+
+        def again(probabilities: tf.Tensor, allowed: np.ndarray) -> list[int]:
+            chosen = next(left)
+            p = probabilities * tf.constant(allowed, tf.float32)
+            p = p / tf.reduce_sum(p, 1, keepdims=True)
+            log_p = tf.math.log(tf.maximum(p, 1e-30))
+            terms.append(tf.reduce_sum(tf.gather(log_p, chosen, batch_dims=1)))
+            entropies.append(-tf.reduce_sum(p * log_p))
+            return chosen
+
+        self._grow(again)
+        return tf.add_n(terms), tf.add_n(entropies)
+
+    def update(self, episode: list[Actions], advantages: np.ndarray) -> None:
+        """One Adam step along the mean over networks of advantage * d log p, and the entropy's."""
+        sums = [tf.zeros_like(v) for v in self.variables]
+        for actions, advantage in zip(episode, advantages.tolist(), strict=True):
+            with tf.GradientTape() as tape:  # a network at a time: its graph is long
+                log_p, entropy = self.score(actions)
+                loss = -(advantage * log_p + self.entropy_weight * entropy) / len(episode)
+            gradients = tape.gradient(
+                loss, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+            sums = [s + tf.convert_to_tensor(g) for s, g in zip(sums, gradients, strict=True)]
+        self._adam(sums)
+
+    def weights(self) -> list[np.ndarray]:
+        return [np.asarray(v) for v in [*self.variables, *self.moments, self.updates]]
+
+    def set_weights(self, weights: list[np.ndarray]) -> None:
+        every = [*self.variables, *self.moments, self.updates]
+        for variable, value in zip(every, weights, strict=True):
+            variable.assign(value)
+
+    def _grow(self, choose: Choose) -> Arch:
+        growth, arch = self.growth, self.growth.start
+        for _ in range(self.wider_steps):
+            states, _ = self._encoded(arch)
+            words = [i for i, word in enumerate(growth.tokens(arch)) if word]
+            yes = tf.sigmoid(tf.gather(states, words) @ self.widen[0] + self.widen[1])
+            can = np.array([[True, can] for can in growth.can_widen(arch)])
+            arch = growth.wider(arch, choose(tf.concat([1 - yes, yes], 1), can))
+        for _ in range(self.deeper_steps):
+            places = growth.places(arch)
+            free = np.zeros((len(places), growth.longest), bool)
+            for block, row in enumerate(places):
+                free[block, : len(row)] = [slot is not None for slot in row]
+            if not free.any():
+                break  # every slot is taken
+            arch = growth.deeper(arch, *self._place(arch, free, choose))
+        return arch
+
+    def _place(self, arch: Arch, free: np.ndarray, choose: Choose) -> list[int]:
+        """Block, layer and kernel. free: [blocks, layers], where a layer can be added."""
+        _, state = self._encoded(arch)
+        x = tf.convert_to_tensor(self.first)
+        chosen: list[int] = []
+        for i, (kernel, bias) in enumerate(self.outputs):
+            state = _step(x, state, *self.decoder)
+            p = tf.nn.softmax(state[0] @ kernel + bias)
+            open_to = free.any(1), free[chosen[0] if chosen else 0], np.ones(p.shape[1], bool)
+            chosen += choose(p, np.array(open_to[i])[None])
+            if i < len(self.answers):
+                x = tf.gather(tf.convert_to_tensor(self.answers[i]), chosen[-1:])
+        return chosen
+
+    def _encoded(self, arch: Arch) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+        """Of each word its state, [words, 2 units], and the last (h, c), [1, 2 units] each."""
+        words = tf.gather(tf.convert_to_tensor(self.words), self.growth.tokens(arch))
+        rows = tf.unstack(words[:, None])
+        ahead, end = self._read(rows, self.forward)
+        back, begin = self._read(rows[::-1], self.backward)
+        states = tf.concat([tf.concat(ahead, 0), tf.concat(back[::-1], 0)], 1)
+        last = tuple(tf.concat(pair, 1) for pair in zip(end, begin, strict=True))
+        return states, last
+
+    def _read(self, rows, weights):
+        zero = tf.zeros([1, self.units])
+        state, outputs = (zero, zero), []
+        for x in rows:
+            state = _step(x, state, *weights)
+            outputs.append(state[0])
+        return outputs, state
+
+    def _adam(self, gradients: list[tf.Tensor]) -> None:
+        """Kingma & Ba 2015, Algorithm 1, its moments in plain sight so that they are saved."""
+        self.updates.assign_add(1.0)
+        t = self.updates
+        rate = self.learning_rate * tf.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        for k, (g, v) in enumerate(zip(gradients, self.variables, strict=True)):
+            m, s = self.moments[2 * k], self.moments[2 * k + 1]
+            m.assign(0.9 * m + 0.1 * g)
+            s.assign(0.999 * s + 0.001 * g * g)
+            v.assign_sub(rate * m / (tf.sqrt(s) + 1e-8))
+
+
+def _step(x, state, kernel, bias):
+    """One step of an LSTM: the new (h, c)."""
+    h, c = state
+    i, f, g, o = tf.split(tf.concat([x, h], 1) @ kernel + bias, 4, 1)
+    c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+    return tf.sigmoid(o) * tf.tanh(c), c

@@ -1,0 +1,150 @@
+"""EAS: wider and deeper actions preserve the function; known answers; a stopped run ends alike."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from benchmarks import digits
+from controllers.eas import EAS, tan_reward
+from controllers.eas_actions import Growth
+from nas.carry import carry
+from nas.executors import SerialExecutor
+from nas.inherit import InheritFromParent
+from nas.morphism_record import describe
+from nas.morphism_values import outputs
+from nas.recipe import Recipe
+from nas.search import search
+from nas.skeleton import ImageSkeleton
+from nas.store import Store
+from nas.trial import ConfigError, Trial
+from search_spaces.morphism_space import MorphismSpace
+from search_spaces.nasbench201 import NASBench201
+from tests.test_controllers import text
+
+SPACE = MorphismSpace(
+    slots=8, kernels=(1, 3), filters=(0, 4, 6, 8), skips=False, pool_after=(4,),
+    start_filters=[[4], [6]],
+)  # fmt: skip
+TINY = {"episode": 2, "embedding": 3, "units": 4, "wider_steps": 2, "deeper_steps": 2}
+
+
+def started(**settings):
+    controller = EAS(SPACE, seed=0, **(TINY | settings))
+    (proposal,) = controller.ask(3)
+    assert proposal.arch == SPACE.start() and proposal.parent is None
+    assert controller.ask(1) == []
+    controller.tell([Trial(0, proposal, 0.5)])
+    return controller
+
+
+def test_the_tangent_pays():
+    assert tan_reward(0.5) == pytest.approx(1.0)
+    assert tan_reward(0.0) == 0 and np.isfinite(tan_reward(1.0))
+
+
+def test_all_networks_grow_from_the_start_and_compute_what_it_does():
+    skeleton = ImageSkeleton(image_shape=(8, 8, 3), classes=4)
+    parent = describe(SPACE, SPACE.start(), skeleton)
+    from nas.inherit import take
+
+    weights = take(SPACE.build(SPACE.start(), skeleton))
+    images = np.random.default_rng(0).random((3, 8, 8, 3)).astype(np.float32)
+    expected = outputs(parent, weights, images)
+    for proposal in started(wider_steps=4, deeper_steps=5).ask(4):
+        assert proposal.parent == 0
+        SPACE.check(proposal.arch)
+        child = describe(SPACE, proposal.arch, skeleton)
+        new, same = carry(parent, weights, child, np.random.default_rng(1))
+        assert same and proposal.arch != SPACE.start()
+        np.testing.assert_allclose(outputs(child, new, images), expected, atol=1e-5)
+
+
+def test_wider_takes_the_next_size_and_deeper_the_middle_of_what_is_empty():
+    growth = Growth(SPACE)
+    arch = growth.wider(growth.start, [1, 0])
+    assert [SPACE.slot(arch, i).filters for i in (0, 4)] == [6, 6]
+    assert growth.places(arch) == [[2], [6]]
+    arch = growth.deeper(arch, 0, 0, 1)
+    assert SPACE.slot(arch, 2).filters == 6 and SPACE.slot(arch, 2).kernel == 3
+    assert growth.places(arch) == [[1, 3], [6]]
+    assert growth.layers(growth.deeper(arch, 0, 0, 0)) == [[0, 1, 2], [4]]
+    assert growth.places(growth.deeper(arch, 0, 0, 0))[0] == [None, None, 3]
+    assert len(growth.tokens(arch)) == 4 and growth.tokens(arch).index(0) == 2
+
+
+def test_a_layer_of_the_largest_size_adds_nothing_to_the_probability():
+    largest = MorphismSpace(
+        slots=2, kernels=(3,), filters=(4,), skips=False, pool_after=(), start_filters=[[4]]
+    )
+    controller = EAS(largest, seed=0, **(TINY | {"deeper_steps": 0}))
+    arch, actions = controller.policy.sample(controller.rng)
+    assert arch == largest.start() and actions == [[0], [0]]
+    log_p, entropy = controller.policy.score(actions)
+    assert float(log_p) == 0 and float(entropy) == 0
+
+
+def test_an_episode_is_as_many_actions_as_steps():
+    controller = EAS(SPACE, seed=0)
+    actions = [controller.policy.sample(controller.rng)[1] for _ in range(2)]
+    assert [len(each) for each in actions] == [4 + 3 * 5] * 2  # a deeper step is three answers
+
+
+@pytest.mark.parametrize(
+    "rule, used, kept", [("code", 1 + 0.95 * 2, 2.9), ("paper", 1.0, 1.1)]
+)  # fmt: skip
+def test_both_baselines(rule, used, kept):
+    controller = EAS(SPACE, seed=0, baseline=rule, **TINY)
+    assert controller._baseline(1.0) == 1.0
+    assert controller._baseline(3.0) == pytest.approx(used)
+    assert controller.baseline == pytest.approx(kept)
+
+
+def test_it_learns_to_widen():
+    controller = started(episode=5, wider_steps=1, deeper_steps=0, learning_rate=0.1)
+    for i in range(8):
+        proposals = controller.ask(5)
+        paid = [sum(map(sum, p.notes["actions"])) / 2 for p in proposals]
+        told = zip(proposals, paid, strict=True)
+        controller.tell([Trial(1 + i, p, 0.9 * r) for p, r in told])
+    assert np.mean(paid) > 0.7  # 0.5 without learning
+
+
+def test_it_searches_with_inherited_weights_and_continues(tmp_path):
+    def run(name, trials):
+        controller = EAS(SPACE, seed=0, **TINY)
+        evaluate = InheritFromParent(
+            space=SPACE,
+            dataset=functools.partial(digits.load, train_size=128),
+            skeleton=ImageSkeleton,
+            recipe=Recipe(epochs=1),
+            seed=0,
+            run_dir=tmp_path / name,
+        )
+        with Store(tmp_path / name) as store:
+            paid = lambda metrics: metrics["valid_accuracy"]  # noqa: E731
+            done = search(controller, evaluate, paid, store, SerialExecutor(), max_trials=trials)
+        return done, controller
+
+    trials, whole = run("whole", 4)
+    assert [t.metrics["parent"] for t in trials] == [None, 0, 0, 0]
+    assert all(t.metrics["preserved"] for t in trials[1:])
+    run("parts", 2)
+    again, parts = run("parts", 4)
+    assert [t.arch for t in again] == [t.arch for t in trials]
+    assert text(parts.state()) == text(whole.state())
+
+
+@pytest.mark.parametrize(
+    "space, settings, words",
+    [
+        (NASBench201(), {}, "a space with wider and deeper layers, got NASBench201"),
+        (MorphismSpace(strides=(2,)), {}, "a stride of 1"),
+        (MorphismSpace(kernels=(2,)), {}, "odd kernels and numbers of filters"),
+        (SPACE, {"episode": 0}, "controller.episode must be at least 1"),
+        (SPACE, {"baseline": "none"}, "controller.baseline must be code or paper"),
+    ],
+)
+def test_what_cannot_grow_is_refused(space, settings, words):
+    with pytest.raises(ConfigError, match=words):
+        EAS(space, seed=0, **settings)
