@@ -20,6 +20,8 @@ VARIABLE, LATENCY_VARIABLE = "NASBENCH201_NPZ", "NASBENCH201_LATENCY_NPZ"
 TABLE = "table"  # the device of the table itself: the authors' graphics card, a batch of 256
 WHAT = "a NAS-Bench-201 table"
 EPOCHS = (12, 200)
+# Seconds that a search may take: the paper's (section 5), and as many trainings of 200 epochs.
+BUDGETS = {"seconds_12": 12_000, "seconds_200": 200_000}
 TRUTHS: tuple[str, ...] = ("valid_200", "test_200")  # what a found cell is judged by
 CELLS, OPERATIONS = 15_625, ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
@@ -185,6 +187,7 @@ class NASBench201Table:
             "device": device, "device_path": device_path,
         }  # fmt: skip
         self.table = Table(path, dataset=dataset)
+        self.budget = BUDGETS[seconds]
         # Lists: a Python float is found in them ten times faster than in an array.
         shown = {None: (metric, seconds)} | {n: (f"valid_{n}", f"seconds_{n}") for n in EPOCHS}
         names = set(self.table.names())
@@ -241,7 +244,7 @@ def _check_columns(metric: str, seconds: str) -> None:
             f"evaluator.metric must be a validation column, got {metric}: a search never sees "
             "the test images; set evaluator.metric=valid_12"
         )
-    if not seconds.startswith("seconds"):
+    if seconds not in BUDGETS:
         raise ConfigError(
             f"evaluator.seconds must be seconds_12 or seconds_200, got {seconds}; "
             "set evaluator.seconds=seconds_12"

@@ -39,6 +39,7 @@ from nas.warm_start import warm_start
 
 WARM = "warm_start"  # beside the settings of a controller
 FILE, SEARCHES = "comparison.db", "searches"
+AUTO = "auto"  # max_seconds that the evaluator names as its budget
 FREE = {"controllers", "settings", "seeds", "run_dir", "executor", "logger"}
 
 
@@ -59,7 +60,7 @@ def task(config: DictConfig) -> None:
     logger = make(config.logger, "logger") if config.logger else None
     play = Contest(config, controllers, run_dir)
     play.check()
-    results = Results(run_dir, resolved(config) | {"run_dir": str(run_dir)})
+    results = Results(run_dir, play.config | {"run_dir": str(run_dir)})
     with contextlib.closing(results):
         todo = [
             (label, seed)
@@ -82,9 +83,9 @@ def task(config: DictConfig) -> None:
             label: [results.get(label, settings_of(node), seed) for seed in seeds]
             for label, node in controllers.items()
         }
-    comparison.write(run_dir, resolved(config), found, play.best_possible())
+    comparison.write(run_dir, play.config, found, play.best_possible())
     if logger is not None:
-        comparison.log(logger, run_dir, resolved(config), found)
+        comparison.log(logger, run_dir, play.config, found)
     print(comparison.text(found))
     print(f"{run_dir}/{comparison.PAGE}")
 
@@ -170,10 +171,12 @@ class Contest:
 
     def check(self) -> None:
         """Builds everything once, so that a wrong setting is told before any work."""
-        config = self.config
-        check_limits(config)
+        auto = self.config["max_seconds"] == AUTO
+        check_limits(self.config | ({"max_seconds": None} if auto else {}))
         for label in self.controllers:
-            self._parts(label, 0)
+            parts = self._parts(label, 0)
+        if auto:
+            self.config["max_seconds"] = getattr(parts["evaluate"], "budget", None)
 
     def best_possible(self) -> dict[str, float]:
         """What a table knows to be the largest; {} where nobody knows."""
@@ -248,7 +251,8 @@ class Contest:
         config = cast(DictConfig, OmegaConf.create(self.config))
         if not self._built:
             self._built = benchmark(config)
-        names = inspect.signature(get_object(config.evaluator["_target_"])).parameters
+        target = get_object(config.evaluator["_target_"])
+        names = inspect.signature(target).parameters.keys() - config.evaluator.keys()
         own = {"seed": seed, "run_dir": folder}
         if "evaluate" not in self._built or any(
             name in names and self._built[name] != value for name, value in own.items()

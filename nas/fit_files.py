@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.image_folder import read_classes
 from nas.trial import ConfigError
 
 MOST_TEXTS = 30  # of a column: the most frequent become features, the others are all zeros
@@ -61,9 +62,9 @@ def _arrays(path: Path) -> Arrays:
 
 
 def _folder(path: Path, image_size: int) -> Arrays:
-    from benchmarks.folder import read_classes
-
-    images, labels, names, test = read_classes(path, image_size=image_size, channels=3)
+    images, labels, names, test = read_classes(
+        path, image_size=image_size, channels=3, setting="DATA"
+    )
     texts = np.array(names)
     return Arrays(images, texts[labels], None if test is None else (test[0], texts[test[1]]))
 

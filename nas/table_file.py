@@ -70,14 +70,14 @@ def checksum(arrays: dict[str, np.ndarray]) -> str:
 
 
 def about(data: ImageData, config: dict[str, Any]) -> dict[str, Any]:
-    """How a table was made."""
+    """How a table was made, and not in which folder."""
     sizes = {part: len(getattr(data, f"{part}_labels")) for part in ("train", *PARTS)}
     packages = ("nas", "tensorflow", "numpy")
     return {
         "version": VERSION,
-        "config": config,
+        "config": {name: value for name, value in config.items() if name != "run_dir"},
         "dataset": {"name": data.name, "fingerprint": fingerprint(data), **sizes},
-        "command": " ".join(sys.argv),
+        "command": " ".join(arg for arg in sys.argv if not arg.startswith("run_dir=")),
         "commit": commit(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

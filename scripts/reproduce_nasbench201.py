@@ -42,7 +42,13 @@ def main() -> int:
         for label, text in SETTINGS.items()
     ]
     status = nas(
-        ["compare", f"controllers=[{labels}]", f"seeds={args.seeds}", f"run_dir={args.run_dir}"]
+        [
+            "compare",
+            "evaluator=nasbench201",
+            f"controllers=[{labels}]",
+            f"seeds={args.seeds}",
+            f"run_dir={args.run_dir}",
+        ]
         + settings
     )
     if status:

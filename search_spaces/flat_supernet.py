@@ -110,7 +110,8 @@ class _Conv:
         s, ops = self.settings, self.ops
         shape = (*s["kernel_size"], x.shape[-1], s["filters"])
         kernel = ops.weight(f"{self.name}/kernel", KERNELS, shape)
-        y = tf.nn.conv2d(
+        # tf.nn.conv2d's gradients have no dilation on a CPU.
+        y = tf.nn.convolution(
             x, kernel, s["strides"], s["padding"].upper(), dilations=s["dilation_rate"]
         )
         if not s["use_bias"]:

@@ -70,13 +70,13 @@ class TensorOps:
         initializer: str = KERNEL_INITIALIZER,
         name: str,
     ) -> tf.Tensor:
-        y = raw.Conv2D(
-            input=x,
-            filter=self._weight(f"{name}/kernel", x),
-            strides=[1, *strides, 1],
-            padding=padding.upper(),
-            dilations=[1, dilation, dilation, 1],
-        )
+        weight = self._weight(f"{name}/kernel", x)
+        if dilation > 1:  # the raw operation's gradients have none on a CPU
+            y = tf.nn.convolution(x, weight, strides, padding.upper(), dilations=dilation)
+        else:
+            y = raw.Conv2D(
+                input=x, filter=weight, strides=[1, *strides, 1], padding=padding.upper()
+            )
         return self._biased(y, name) if bias else y
 
     def depthwise(

@@ -19,13 +19,15 @@ def compare(small, tmp_path, monkeypatch, capsys):  # noqa: F811
     monkeypatch.setenv("NASBENCH201_NPZ", str(small))
 
     def run(*args, folder="duel", serial=True):
-        executor = ["executor=serial"] if serial else []
-        status = main(["compare", f"run_dir={tmp_path / folder}", *executor, *args])
+        given = [] if any(arg.startswith("evaluator=") for arg in args) else [TABLE]
+        given += ["executor=serial"] if serial else []
+        status = main(["compare", f"run_dir={tmp_path / folder}", *given, *args])
         return status, capsys.readouterr(), tmp_path / folder
 
     return run
 
 
+TABLE = "evaluator=nasbench201"
 FEW = ("controllers=[random,regularized_evolution]", "seeds=3", "max_trials=15", "max_seconds=null")
 
 
@@ -130,6 +132,20 @@ def test_workers_find_what_one_process_finds(compare):
     for one, other in zip(table(alone), table(shared), strict=True):
         del one["wall_seconds"], other["wall_seconds"]
         assert one == other
+
+
+@pytest.mark.parametrize(
+    "args, budget",
+    [
+        ([], 12_000),  # NAS-Bench-201, section 5
+        (["evaluator.metric=valid_200", "evaluator.seconds=seconds_200"], 200_000),
+        (["max_seconds=500"], 500),
+    ],
+)
+def test_the_budget_is_the_tables_unless_it_is_set(compare, args, budget):
+    _, _, folder = compare(*FEW[:1], "seeds=1", "max_trials=3", *args)
+    assert f"max_seconds: {budget}\n" in (folder / "config.yaml").read_text()
+    assert f"{budget:,} seconds of training" in (folder / "comparison.html").read_text()
 
 
 def test_a_label_may_be_another_name_of_a_controller(compare):

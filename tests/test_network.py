@@ -40,6 +40,15 @@ class Twice(Space):
         return ops.classifier(x, skeleton.classes, dropout=0.0)
 
 
+class Dilated(Space):
+    """Both kinds of dilated convolutions, whose gradients a CPU does not have everywhere."""
+
+    def network(self, ops, arch, skeleton):
+        x = ops.conv(ops.image(), 4, (3, 3), dilation=2, name="conv")
+        x = ops.depthwise(x, (3, 3), dilation=2, name="depthwise")
+        return ops.classifier(ops.relu(x), skeleton.classes, dropout=0.0)
+
+
 class OfKeras(Space):
     def build(self, arch, skeleton):
         return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -62,10 +71,12 @@ def heads(network, seed=SEED, progress=0.0):
     return [head.numpy() for head in network.heads(images(), seed=seed, progress=progress)]
 
 
-def test_it_learns_what_the_keras_model_learns():
+@pytest.mark.parametrize(
+    "space, arch", [(NASBench201(), (1, 3, 4, 3, 0, 2)), (Dilated(), ())], ids=["cells", "dilated"]
+)
+def test_it_learns_what_the_keras_model_learns(space, arch):
     data = make(*some(60, shape=SHAPE))
     recipe = Recipe(epochs=2, batch_size=16, weight_decay=1e-2, clip_norm=1.0, pad_crop=1)
-    space, arch = NASBench201(), (1, 3, 4, 3, 0, 2)
     model = image.build(space, arch, skeleton(), recipe, seed=0)
     quick = image.build_quick(space, arch, skeleton(), recipe, seed=1)
     give(quick, take(model))
