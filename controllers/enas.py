@@ -1,5 +1,5 @@
 """REINFORCE as ENAS has it (Pham et al. 2018, arXiv:1802.03268, section 2.2; official code,
-general_controller.py and micro_controller.py), with the policy of enas_policy.py.
+general_controller.py and micro_controller.py; enas_lm), with the policy of enas_policy.py.
 
 The reward is the child's plus entropy_weight x the entropy of what was chosen. The baseline starts
 at 0 and moves towards each reward before the advantage is formed. Skip connections are drawn to
@@ -33,6 +33,7 @@ class ENAS(PolicyGradient):
       temperature: logits are divided by it; None: they are not.
       tanh_constant: bounds logits, as tanh_constant x tanh(logits); None: nothing does.
       op_tanh_reduce: tanh_constant is divided by it where a choice is none among nodes.
+      locality: the logit of an earlier node loses its squared distance over this; None: nothing.
       op_bias: the learned biases of operations start as 0, and as this for favoured ones; None:
         none are learned.
       favoured: operations.
@@ -62,6 +63,7 @@ class ENAS(PolicyGradient):
         temperature: float | None = None,
         tanh_constant: float | None = 1.5,
         op_tanh_reduce: float = 1.0,
+        locality: float | None = None,
         op_bias: float | None = None,
         favoured: Sequence[str] = (),
         fixed_bias: float = 0.0,
@@ -77,6 +79,7 @@ class ENAS(PolicyGradient):
             ("temperature", temperature),
             ("tanh_constant", tanh_constant),
             ("op_tanh_reduce", op_tanh_reduce),
+            ("locality", locality),
         ):
             if value is not None and not value > 0:
                 raise ConfigError(f"controller.{name} must be above 0, got {value}")
@@ -102,6 +105,7 @@ class ENAS(PolicyGradient):
             temperature=temperature,
             tanh_constant=tanh_constant,
             op_tanh_reduce=op_tanh_reduce,
+            locality=locality,
             op_bias=op_bias,
             favoured=favoured,
             fixed_bias=fixed_bias,

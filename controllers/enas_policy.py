@@ -29,6 +29,7 @@ class ENASPolicy(LSTMPolicy):
       temperature: logits are divided by it; None: they are not.
       tanh_constant: logits become tanh_constant * tanh(logits); None: they do not.
       op_tanh_reduce: for softmaxes that do not attend, tanh_constant is divided by it.
+      locality: the logit of an earlier node loses its squared distance over this; None: nothing.
       entropy_of: all choices of a decision, or the one alone that was chosen, -p log p.
       skip_target, skip_weight: the probability that yes/no decisions are drawn to, and how much.
       op_bias: what the learned biases of `favoured` choices start as, those of others as 0; None:
@@ -46,6 +47,7 @@ class ENASPolicy(LSTMPolicy):
         temperature: float | None,
         tanh_constant: float | None,
         op_tanh_reduce: float,
+        locality: float | None,
         entropy_of: str,
         skip_target: float,
         skip_weight: float,
@@ -58,6 +60,7 @@ class ENASPolicy(LSTMPolicy):
     ):
         self.temperature, self.tanh_constant = temperature, tanh_constant
         self.op_tanh_reduce, self.entropy_of = op_tanh_reduce, entropy_of
+        self.locality = locality
         self.skip_target, self.skip_weight = skip_target, skip_weight
         self.op_bias, self.favoured, self.gate_bias = op_bias, tuple(favoured), gate_bias
         self.fixed_bias, self.fixed_bias_of = fixed_bias, fixed_bias_of
@@ -132,9 +135,12 @@ class ENASPolicy(LSTMPolicy):
             logits += tf.constant(self.fixed_bias * sign, tf.float32)
         return logits
 
-    def _attended(self, scores: tf.Tensor, is_run: bool) -> tf.Tensor:
+    def _attended(self, scores: tf.Tensor, step: Step) -> tf.Tensor:
         q = self._bounded(scores)
-        return super()._attended(2 * q if is_run else q, is_run)  # softmax of [-q, q]
+        if self.locality is not None and step.node is not None and step.anchors and not step.is_run:
+            distances = step.node - np.array(step.anchors, np.float32)
+            q -= distances**2 / self.locality
+        return super()._attended(2 * q if step.is_run else q, step)  # softmax of [-q, q]
 
     def _fed(self, state: dict, step: Step, chosen: tf.Tensor) -> dict:
         if not step.decisions:

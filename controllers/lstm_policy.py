@@ -263,7 +263,7 @@ class LSTMPolicy:
         else:
             past = _stacked(nodes, step.anchors, tf.zeros_like(x))
             scores = tf.tanh(past @ self.w_prev + (x @ self.w_curr)[:, None])
-            p = self._attended(tf.reduce_sum(scores * self.v, -1), step.is_run)
+            p = self._attended(tf.reduce_sum(scores * self.v, -1), step)
         p = tf.pad(p, [[0, 0], [0, 0], [0, self.width - p.shape[-1]]])
         if step.node is not None:
             nodes[step.node] = x
@@ -274,9 +274,9 @@ class LSTMPolicy:
         count = len(self.space.decisions[decision].choices)
         return (x @ self.out_kernel[decision] + self.out_bias[decision])[:, :count]
 
-    def _attended(self, scores: tf.Tensor, is_run: bool) -> tf.Tensor:
+    def _attended(self, scores: tf.Tensor, step: Step) -> tf.Tensor:
         """scores [n, anchors] -> [n, 1, anchors], of a run [n, anchors, 2]: no and yes."""
-        if not is_run:
+        if not step.is_run:
             return tf.nn.softmax(scores)[:, None]
         yes = tf.sigmoid(scores)
         return tf.stack([1 - yes, yes], -1)

@@ -127,7 +127,8 @@ class Console:
         self.bar.begin(epochs, note="the first epoch takes longer")
 
     def epoch(self, seed: int, epoch: int, values: dict[str, float]) -> None:
-        name = "accuracy" if "accuracy" in values else "valid_perplexity"
+        known = ("accuracy", "valid_perplexity", "perplexity")
+        name = next(name for name in known if name in values)
         said = f"{name.replace('valid_', 'validation ')} {values[name]:.4f}"
         self.bar.step(f"seed {seed}  epoch {epoch + 1}  {said}")
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in values.items())

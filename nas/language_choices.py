@@ -17,6 +17,7 @@ from nas.trial import ConfigError
 
 RECIPE, SKELETON = "nas.language_recipe.LanguageRecipe", "nas.language_skeleton.LanguageSkeleton"
 SMALL = "grammar"  # dataset, recipe and skeleton of a fresh machine
+ONESHOT = {"reward": "perplexity", "retrain": "language"}
 SEARCH = {"evaluator": "language", "reward": "perplexity", "retrain": "language"}
 
 
@@ -29,12 +30,15 @@ def for_search(argv: Sequence[str]) -> list[str]:
         return list(argv)
     if given.get("evaluator", "language") != "language":
         return list(argv)  # it will say what it needs
-    completed = _completed(argv, given, SEARCH)
-    chosen = _given(completed)
-    if chosen["retrain"] != "language" or not chosen["recipe"].isidentifier():  # a sweep of recipes
-        return completed
-    again = {f"{group}@retrain.{group}": chosen[group] for group in ("recipe", "skeleton")}
-    return [*completed, *(f"{key}={value}" for key, value in again.items() if key not in given)]
+    return _with_retraining(_completed(argv, given, SEARCH), given)
+
+
+def for_oneshot(argv: Sequence[str]) -> list[str]:
+    """The same of `nas oneshot`."""
+    given = _given(argv)
+    if "experiment" in given or not _is_recurrent(given.get("space")):
+        return list(argv)
+    return _with_retraining(_completed(argv, given, ONESHOT), given)
 
 
 def for_retrain(argv: Sequence[str]) -> list[str]:
@@ -52,6 +56,15 @@ def for_retrain(argv: Sequence[str]) -> list[str]:
     if "cell" in given or more or _is_recurrent(given.get("space")):
         return _completed(argv, given, more)
     return list(argv)
+
+
+def _with_retraining(completed: list[str], given: Mapping[str, str]) -> list[str]:
+    """A language's retraining is of the recipe and the skeleton that are chosen."""
+    chosen = _given(completed)
+    if chosen["retrain"] != "language" or not chosen["recipe"].isidentifier():  # a sweep of recipes
+        return completed
+    again = {f"{group}@retrain.{group}": chosen[group] for group in ("recipe", "skeleton")}
+    return [*completed, *(f"{key}={value}" for key, value in again.items() if key not in given)]
 
 
 def is_language(recipe: Mapping[str, Any] | None) -> bool:

@@ -121,15 +121,7 @@ class Training:
             tape.watch(self.variables)
             outputs, dropped, states = self.model.outputs_of(inputs, states, seed)
             summed = tf.reduce_sum(self.model.losses(dropped, targets))
-            objective = summed / recipe.batch_size
-            if not recipe.sum_over_time:
-                objective /= tf.cast(time, tf.float32)
-            if recipe.activation_regularization:
-                squares = tf.reduce_mean(tf.square(dropped))
-                objective += recipe.activation_regularization * squares
-            if recipe.slowness:
-                changes = tf.reduce_mean(tf.square(outputs[1:] - outputs[:-1]))
-                objective += recipe.slowness * changes
+            objective = objective_of(recipe, summed, outputs, dropped)
         gradients = tape.gradient(objective, self.variables)
         if self.adam is None:
             descend(self.variables, gradients, rate, recipe.clip_norm, recipe.weight_decay)
@@ -166,25 +158,55 @@ class Training:
         return tf.constant(True)
 
 
+def objective_of(
+    recipe: LanguageRecipe, summed: tf.Tensor, outputs: tf.Tensor, dropped: tf.Tensor
+) -> tf.Tensor:
+    """What a step makes smaller.
+
+    summed: nats of all tokens; outputs, dropped: [time, batch, units], of the last layer.
+    """
+    objective = summed / recipe.batch_size
+    if not recipe.sum_over_time:
+        objective /= tf.cast(tf.shape(outputs)[0], tf.float32)
+    if recipe.activation_regularization:
+        squares = tf.reduce_mean(tf.square(dropped))
+        objective += recipe.activation_regularization * squares
+    if recipe.slowness:
+        changes = tf.reduce_mean(tf.square(outputs[1:] - outputs[:-1]))
+        objective += recipe.slowness * changes
+    return objective
+
+
 def descend(
     variables: Sequence[tf.Variable],
     gradients: Sequence,
     rate: tf.Tensor,
     clip_norm: float | None,
     weight_decay: float,
+    tables: Sequence[bool] | None = None,
 ) -> None:
     """One step of gradient descent: the gradients clipped together, then weight_decay * weights.
 
     A gradient of some rows (tf.IndexedSlices, of a gathered embedding) touches those rows alone;
     rows that were gathered twice are added first, so that the norm is the true one.
+
+    tables: of which variables other rows do not decay either.
     """
-    summed = [_rows_added(g) if isinstance(g, tf.IndexedSlices) else g for g in gradients]
+    summed = [
+        _rows_added(g, v) if isinstance(g, tf.IndexedSlices) else g
+        for g, v in zip(gradients, variables, strict=True)
+    ]
     scale = rate
     if clip_norm is not None:
         norm = tf.linalg.global_norm([getattr(g, "values", g) for g in summed])
         scale = rate * clip_norm / tf.maximum(norm, clip_norm)
-    for variable, gradient in zip(variables, summed, strict=True):
-        if weight_decay:
+    for variable, gradient, is_table in zip(
+        variables, summed, tables or [False] * len(summed), strict=True
+    ):
+        if weight_decay and is_table and isinstance(gradient, tf.IndexedSlices):
+            old = tf.gather(variable, gradient.indices)
+            variable.scatter_sub(tf.IndexedSlices(rate * weight_decay * old, gradient.indices))
+        elif weight_decay:
             variable.assign(variable * (1 - rate * weight_decay))
         if isinstance(gradient, tf.IndexedSlices):
             variable.scatter_sub(tf.IndexedSlices(scale * gradient.values, gradient.indices))
@@ -192,9 +214,9 @@ def descend(
             variable.assign_sub(scale * gradient)
 
 
-def _rows_added(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
+def _rows_added(gradient: tf.IndexedSlices, variable: tf.Variable) -> tf.IndexedSlices:
     indices, place = tf.unique(tf.reshape(gradient.indices, [-1]))
-    rows = tf.reshape(gradient.values, [-1, gradient.values.shape[-1]])
+    rows = tf.reshape(gradient.values, [-1, *variable.shape[1:]])
     return tf.IndexedSlices(
         tf.math.unsorted_segment_sum(rows, place, tf.shape(indices)[0]), indices
     )

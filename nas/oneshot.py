@@ -1,6 +1,7 @@
 """The one-shot loop: epochs on shared weights, a checkpoint after each, then the derivation.
 
-A method (oneshot_paths.py, oneshot_gates.py) says what an epoch does. Every random draw of an epoch
+A method (oneshot_paths.py, oneshot_gates.py) says what an epoch does, the shared weights what they
+learn from: images (oneshot_graph.py) or a text (oneshot_language.py). Every random draw of an epoch
 is a function of the seed and the epoch, or of the state that is saved with it; so a run that was
 killed and continued ends as one that was not.
 """
@@ -14,9 +15,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nas.oneshot_graph import SharedWeights, even_batches
-from nas.oneshot_paths import order_of
-from nas.recipe import learning_rates
 from nas.run import EPOCHS, write
 from nas.store import Store
 from nas.trial import Arch, ConfigError, Proposal
@@ -27,7 +25,7 @@ Values = dict[str, float]
 
 
 def train(
-    shared: SharedWeights,
+    shared,
     method,
     store: Store,
     run_dir: Path,
@@ -38,13 +36,14 @@ def train(
 
     on_epoch: called with each new epoch once it is saved.
 
-    Returns: what came out of every epoch: loss, accuracy, seconds and what the method adds.
+    Returns: what came out of every epoch: loss, accuracy or perplexity, seconds and what the method
+      adds.
 
     Raises ConfigError where the loss is not finite, or a checkpoint cannot be written or read.
     """
     method.start(shared)
     checkpoint = tf.train.Checkpoint(tensors=[*shared.tensors, *method.tensors])
-    epochs, steps = shared.recipe.epochs, shared.steps
+    epochs = shared.recipe.epochs
     done = epochs_done(store, epochs)
     if done:
         saved = store.controller_state() or {}
@@ -52,12 +51,9 @@ def train(
             method.load_state(saved["controller"])
         _read(checkpoint, _path(run_dir, done))
     history = _history(run_dir)[:done]
-    rates = learning_rates(shared.recipe, steps).reshape(epochs, steps)
     for epoch in range(done, epochs):
         began = time.perf_counter()
-        images = len(shared.data.train_images)
-        order = order_of(shared.seed, epoch, images, shared.recipe.batch_size)
-        values = method.epoch(epoch, order, rates[epoch])
+        values = method.epoch(epoch, shared.order(epoch), shared.rates(epoch))
         values["seconds"] = time.perf_counter() - began
         if not np.isfinite(values["loss"]):
             raise ConfigError(
@@ -84,42 +80,30 @@ def epochs_done(store: Store, epochs: int) -> int:
 
 
 class SharedWeightsScore:
-    """An evaluator: an architecture's accuracy on validation images, with the shared weights.
+    """An evaluator: an architecture's score on validation data, with the shared weights.
 
     Args:
-      images: so many of the validation images, the first ones; None for all.
-      setting: what `images` is called in the configuration.
+      size: so many of the validation images or tokens, the first ones; None for all.
+      setting: what `size` is called in the configuration.
     """
 
-    def __init__(
-        self,
-        shared: SharedWeights,
-        skeleton,
-        *,
-        images: int | None = None,
-        setting: str = "valid_images",
-    ):
+    def __init__(self, shared, skeleton, *, size: int | None = None, setting: str = "valid_images"):
         self.shared, self.skeleton = shared, skeleton
-        found = len(shared.data.valid_images)
-        if images is not None and not 1 <= images <= found:
-            raise ConfigError(
-                f"{setting} must be in [1, {found}], the validation images there are, got {images}"
-            )
-        self.batches = even_batches(images or found, shared.recipe.eval_batch_size)
+        self.batches = shared.valid_batches(size, setting)
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
-        """valid_accuracy, valid_loss and costs."""
-        accuracy, loss = self.shared.scores([proposal.arch], self.batches[None])
+        """valid_accuracy or valid_perplexity, valid_loss and costs."""
+        score, loss = self.shared.scores([proposal.arch], self.batches[None])
         cost = self.shared.space.cost(proposal.arch, self.skeleton)
         return {
-            "valid_accuracy": float(accuracy[0]),
+            self.shared.metric: float(score[0]),
             "valid_loss": float(loss[0]),
             "parameters": cost.parameters,
             "flops": cost.flops,
         }
 
     def all(self, archs: Sequence[Arch]) -> np.ndarray:
-        """The accuracy of each: [archs] float32. Paths that are the same are scored once."""
+        """The accuracy or perplexity of each: [archs]. Paths that are the same are scored once."""
         live = self.shared.supernet.live(tf.constant(np.array(archs), tf.int32)).numpy()
         _, first_of, of_path = np.unique(live, axis=0, return_index=True, return_inverse=True)
         paths = np.array(archs)[first_of]

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
+from nas import kinds
 from nas import run as runs
 from nas.config import make, resolved
+from nas.language_choices import for_oneshot
 from nas.search import TooManyFailures, best, search
 from nas.trial import ConfigError, Trial
 
@@ -20,7 +22,7 @@ _RANDOM = 1 << 20  # sets the seed of the random architectures apart from those 
 def main(argv: list[str]) -> int:
     from nas.hydra_main import run
 
-    return run(task, "oneshot", argv)
+    return run(task, "oneshot", for_oneshot(argv))
 
 
 def task(config: DictConfig) -> float | None:
@@ -53,7 +55,6 @@ def build(config: DictConfig) -> dict[str, Any]:
     """Everything the configuration names, with the shared weights: wrong settings are told now."""
     from nas.console import Console
     from nas.oneshot import SharedWeightsScore
-    from nas.oneshot_graph import SharedWeights
 
     seed = config.seed
     if not isinstance(seed, int) or seed < 0:
@@ -71,15 +72,38 @@ def build(config: DictConfig) -> dict[str, Any]:
     parts["truth"] = make(probe, "probe", **parts) if probe else None
     parts["loggers"] = [Console()] + ([make(config.logger, "logger")] if config.logger else [])
     data = make(config.dataset, "dataset")()
-    skeleton = make(config.skeleton, "skeleton")(image_shape=data.image_shape, classes=data.classes)
-    parts["shared"] = SharedWeights(
-        parts["space"], skeleton, data, parts["recipe"], seed=seed,
-        batch_statistics=config.batch_statistics,
-    )  # fmt: skip
+    parts["shared"] = shared = _shared_weights(config, parts, data)
     for name in ("valid_images", "probe_images"):
-        images = config[name]
-        parts[name] = SharedWeightsScore(parts["shared"], skeleton, images=images, setting=name)
+        parts[name] = SharedWeightsScore(
+            shared, shared.supernet.skeleton, size=config[name], setting=name
+        )
     return parts
+
+
+def _shared_weights(config: DictConfig, parts, data):
+    """Of the kind of the data set: images or a text."""
+    from nas.oneshot_graph import SharedWeights
+    from nas.oneshot_language import SharedLanguageWeights
+
+    space, recipe, seed = parts["space"], parts["recipe"], parts["seed"]
+    skeleton = make(config.skeleton, "skeleton")
+    kinds.check(space, data, skeleton, recipe, "nas oneshot")
+    if not kinds.is_recurrent(space):
+        made = skeleton(image_shape=data.image_shape, classes=data.classes)
+        return SharedWeights(
+            space, made, data, recipe, seed=seed, batch_statistics=config.batch_statistics
+        )
+    if not config.batch_statistics:
+        raise ConfigError(
+            "batch_statistics must be true with a text, got false; set batch_statistics=true"
+        )
+    if parts["truth"] is not None:
+        raise ConfigError(
+            "probe must be left out with a text: language models are not trained alone here, got "
+            f"{config.probe['_target_']}"
+        )
+    made = skeleton(vocabulary=data.vocabulary)
+    return SharedLanguageWeights(space, made, data, recipe, seed=seed)
 
 
 def _info(run_dir: Path, settings, choices, before: list[Trial]):
@@ -169,16 +193,17 @@ def _plain(value: Any) -> Any:
 
 
 def _random(config, parts) -> dict[str, Any] | None:
-    """The validation accuracy of uniform architectures, with the same shared weights."""
+    """The validation score of uniform architectures, with the same shared weights."""
     if not config.random_samples:
         return None
     rng = np.random.default_rng([parts["seed"], _RANDOM])
     archs = [parts["space"].sample(rng) for _ in range(config.random_samples)]
     scores = [float(score) for score in parts["valid_images"].all(archs)]
+    metric = parts["shared"].metric
     return {
         "architectures": len(archs),
-        "valid_accuracy": statistics.fmean(scores),
-        "valid_accuracy_sd": statistics.stdev(scores) if len(scores) > 1 else None,
+        metric: statistics.fmean(scores),
+        f"{metric}_sd": statistics.stdev(scores) if len(scores) > 1 else None,
     }
 
 

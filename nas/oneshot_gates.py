@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nas.image import uses_xla
-from nas.oneshot_paths import idle_shares, order_of
+from nas.oneshot_paths import idle_shares
 from nas.oneshot_unrolled import unrolled_gradient
 from nas.optimizer import Optimizer
 from nas.recipe import Recipe
@@ -89,39 +88,31 @@ class Gates:
         self.tensors = [self.weights, *self.optimizer.slots[0]]
 
     def start(self, shared) -> None:
-        """shared: the SharedWeights that the epochs train.
+        """shared: the shared weights that the epochs train.
 
-        Raises ConfigError where they do not learn by SGD, and the order is 2.
+        Raises ConfigError where the order is 2 and nothing can look a step of theirs ahead.
         """
-        if self.order == 2 and shared.recipe.optimizer != "sgd":
-            raise ConfigError(
-                "recipe.optimizer must be sgd where method.order=2 looks a step ahead, got "
-                f"{shared.recipe.optimizer}; set recipe.optimizer=sgd"
-            )
+        if self.order == 2:
+            shared.check_ahead()
         self.shared = shared
-        self.epoch_graph = tf.function(
-            self._epoch, autograph=False, jit_compile=uses_xla(shared.recipe)
-        )
+        self.epoch_graph = tf.function(self._epoch, autograph=False, jit_compile=shared.jit_compile)
 
     def epoch(self, epoch: int, order: np.ndarray, rates: np.ndarray) -> dict[str, float]:
         """One epoch of steps of both kinds. Returns what came out, by name.
 
-        order: [steps, batch] int, positions of training images; rates: [steps] float32.
+        order: [steps, ...] int, what each step reads (shared.order); rates: [steps] float32.
         """
-        loss, accuracy, valid_loss, valid_accuracy = self.epoch_graph(
+        found = self.epoch_graph(
             tf.constant(order, tf.int32),
-            tf.constant(self._validation(epoch, *order.shape), tf.int32),
+            tf.constant(self.shared.valid_order(epoch, self.seed + 1, order), tf.int32),
             tf.constant(rates),
             tf.constant(self.temperature(epoch), tf.float32),
-            tf.constant(epoch * len(order)),
+            tf.constant(self.shared.first(epoch)),
         )
-        return {
-            "loss": float(loss),
-            "accuracy": float(accuracy),
-            "valid_loss": float(valid_loss),
-            "valid_accuracy": float(valid_accuracy),
-            "gate_entropy": self.entropy(),
-        } | idle_shares(self.space, [self.space.derived(self.weights.numpy())])
+        train, valid = found[: self.shared.measures], found[self.shared.measures :]
+        values = self.shared.named(train) | self.shared.named(valid, "valid_")
+        values["gate_entropy"] = self.entropy()
+        return values | idle_shares(self.space, [self.space.derived(self.weights.numpy())])
 
     def temperature(self, epoch: int) -> float:
         """Of Gumbel-softmax in an epoch, counted from 0."""
@@ -161,25 +152,19 @@ class Gates:
         """Proposes what the space makes of the weights."""
         return Fixed(self.space.derived(self.weights.numpy()))
 
-    def _validation(self, epoch: int, steps: int, batch: int) -> np.ndarray:
-        """Validation images in random order, again and again: [steps, batch] int."""
-        images = len(self.shared.data.valid_images)
-        order = order_of(self.seed + 1, epoch, images, min(batch, images))
-        return np.resize(order, (steps, order.shape[1]))
-
     def _epoch(self, order, valid_order, rates, temperature, first):
         shared, steps = self.shared, tf.shape(order)[0]
 
-        def body(i, *sums):
+        def body(i, carry, *sums):
             number = first + i
             seed = tf.random.fold_in(tf.stack([self.seed, number]), _NOISE)
             seeds = tf.unstack(tf.random.split(seed, 2))
 
-            def loss(part, at, number=number, seed=seeds[0]):
+            def loss(part, at, number=number, seed=seeds[0], carry=carry):
                 gates = self.gates(self.weights, temperature, seed)
-                return shared.loss(part, at, gates, number)
+                return shared.loss(part, at, gates, number, carry)
 
-            gradient, valid = self._gradient(
+            gradient, (valid, carry) = self._gradient(
                 functools.partial(loss, "train", order[i]),
                 functools.partial(loss, "valid", valid_order[i]),
                 rates[i],
@@ -188,28 +173,35 @@ class Gates:
             gradient = tf.where(self.closed, 0.0, gradient)
             self.optimizer.apply([gradient], tf.constant(self.learning_rate), number)
             gates = self.gates(self.weights, temperature, seeds[1])
-            train = shared.step(order[i], gates, rates[i], number)
-            return i + 1, *(a + b for a, b in zip(sums, (*train, *valid), strict=True))
+            train, carry = shared.step(order[i], gates, rates[i], number, carry)
+            return i + 1, carry, *(a + b for a, b in zip(sums, (*train, *valid), strict=True))
 
-        start = (0, *[0.0] * 4)
-        _, *sums = tf.while_loop(lambda i, *_: i < steps, body, start)
+        start = (0, shared.carry(), *[0.0] * (2 * shared.measures))
+        _, _, *sums = tf.while_loop(lambda i, *_: i < steps, body, start)
         return [total / tf.cast(steps, tf.float32) for total in sums]
 
-    def _gradient(self, train_loss, valid_loss, rate) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
-        """Of the choices' weights; and the validation loss and accuracy."""
+    def _gradient(self, train_loss, valid_loss, rate) -> tuple[tf.Tensor, tuple]:
+        """Of the choices' weights; and what the validation loss gave, measures and carry."""
         if self.order == 1:
             with tf.GradientTape() as tape:
-                valid = valid_loss()
-            return tape.gradient(valid[0], self.weights), valid
+                found = valid_loss()
+                loss = found[0][0]
+            return tape.gradient(loss, self.weights), found
+
+        def behind_a_step():
+            found = valid_loss()
+            return found[0][0], found
+
         optimizer = self.shared.optimizer
-        return unrolled_gradient(
+        gradient, (_, found) = unrolled_gradient(
             self.weights,
             [v for group in optimizer.variables for v in group],
-            lambda: train_loss()[0],
-            valid_loss,
+            lambda: train_loss()[0][0],
+            behind_a_step,
             lambda gradients: optimizer.ahead(gradients, rate),
             rate,
         )
+        return gradient, found
 
 
 class Fixed:

@@ -5,6 +5,7 @@ architectures. Neither is traced again for another architecture.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,9 +17,10 @@ from nas.data import ImageData
 from nas.grouped_optimizer import GroupedOptimizer
 from nas.image import uses_xla
 from nas.objective import cross_entropy
-from nas.recipe import Recipe
+from nas.recipe import Recipe, learning_rates
 from nas.trial import Arch, ConfigError
 
+_ORDER = 0  # the random stream of an epoch's order
 _DROPOUT = 1 << 20  # sets the seeds of dropout apart from those of augmentation
 
 
@@ -31,6 +33,9 @@ class SharedWeights:
 
     Raises ConfigError where the space has no supernet.
     """
+
+    metric = "valid_accuracy"
+    measures = 2  # of a step: loss and accuracy
 
     def __init__(
         self, space, skeleton, data: ImageData, recipe: Recipe, *, seed: int, batch_statistics: bool
@@ -59,7 +64,8 @@ class SharedWeights:
         }
         self._mean, self._std = tf.constant(data.mean), tf.constant(data.std)
         decisions = len(space.decisions)
-        self.epoch_graph = tf.function(self._epoch, autograph=False, jit_compile=uses_xla(recipe))
+        self.jit_compile = uses_xla(recipe)
+        self.epoch_graph = make_epoch(self)
         self.scores_graph = tf.function(
             self._scores,
             autograph=False,
@@ -73,6 +79,31 @@ class SharedWeights:
     def tensors(self) -> list[tf.Variable]:
         """What a checkpoint holds: weights, moving averages and the optimiser's slots."""
         return [*(v.value for v in self.supernet.variables), *self.optimizer.slots]
+
+    def named(self, measures: Sequence[Any], prefix: str = "") -> dict[str, float]:
+        return {f"{prefix}loss": float(measures[0]), f"{prefix}accuracy": float(measures[1])}
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The epoch's images in random order: [steps, batch] int. The last batch wraps round."""
+        return order_of(self.seed, epoch, len(self.data.train_images), self.recipe.batch_size)
+
+    def rates(self, epoch: int) -> np.ndarray:
+        """[steps] float32."""
+        return learning_rates(self.recipe, self.steps).reshape(-1, self.steps)[epoch]
+
+    def first(self, epoch: int) -> int:
+        """The number of the epoch's first step since the start of the training."""
+        return epoch * self.steps
+
+    def valid_order(self, epoch: int, seed: int, order: np.ndarray) -> np.ndarray:
+        """Validation images in random order, again and again, beside those of `order`."""
+        images = len(self.data.valid_images)
+        found = order_of(seed, epoch, images, min(order.shape[1], images))
+        return np.resize(found, (len(order), found.shape[1]))
+
+    def carry(self) -> tuple:
+        """Nothing goes from one step to the next."""
+        return ()
 
     def train(
         self, order: np.ndarray, rates: np.ndarray, archs: Sequence[Arch], epoch: int
@@ -90,7 +121,7 @@ class SharedWeights:
             tf.constant(order, tf.int32),
             tf.constant(rates),
             tf.constant(np.array(archs), tf.int32),
-            tf.constant(epoch * self.steps),
+            tf.constant(self.first(epoch)),
         )
         return float(loss), float(accuracy)
 
@@ -106,6 +137,27 @@ class SharedWeights:
         )
         return accuracy.numpy(), loss.numpy()
 
+    def draw(self, rng: np.random.Generator, archs: int, size: int) -> np.ndarray:
+        """A batch of `size` validation images for each of so many architectures."""
+        return rng.integers(0, len(self.data.valid_images), (archs, 1, size))
+
+    def valid_batches(self, size: int | None, setting: str) -> np.ndarray:
+        """The first `size` validation images, None for all, in batches of one size."""
+        found = len(self.data.valid_images)
+        if size is not None and not 1 <= size <= found:
+            raise ConfigError(
+                f"{setting} must be in [1, {found}], the validation images there are, got {size}"
+            )
+        return even_batches(size or found, self.recipe.eval_batch_size)
+
+    def check_ahead(self) -> None:
+        """Raises ConfigError where no method can look a step ahead."""
+        if self.recipe.optimizer != "sgd":
+            raise ConfigError(
+                "recipe.optimizer must be sgd where method.order=2 looks a step ahead, got "
+                f"{self.recipe.optimizer}; set recipe.optimizer=sgd"
+            )
+
     def batch(self, part: str, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Normalised images and labels of "train" or "valid" at `index` [batch] int32."""
         images, labels = self._parts[part]
@@ -114,9 +166,9 @@ class SharedWeights:
         return (tf.cast(x, tf.float32) / 255.0 - self._mean) / self._std, y
 
     def step(
-        self, index: tf.Tensor, choice: tf.Tensor, rate: tf.Tensor, number: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """One step of the weights inside a graph: loss and accuracy.
+        self, index: tf.Tensor, choice: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, carry=()
+    ) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple]:
+        """One step of the weights inside a graph: (loss, accuracy), and what it leaves.
 
         Args:
           index: [batch] int32, positions of training images.
@@ -124,16 +176,17 @@ class SharedWeights:
           number: [] int32, the step since the start of the training.
         """
         with tf.GradientTape() as tape:
-            loss, accuracy = self.loss("train", index, choice, number)
+            measures, carry = self.loss("train", index, choice, number, carry)
+            loss = measures[0]
         gradients = tape.gradient(loss, self.optimizer.variables)
         used, rows = self.supernet.active(choice), self.supernet.rows(choice)
         self.optimizer.apply(gradients, used, rate, number, rows)
-        return loss, accuracy
+        return measures, carry
 
     def loss(
-        self, part: str, index: tf.Tensor, choice: tf.Tensor, number: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Loss and accuracy in training, of images of "train", augmented, or "valid", not."""
+        self, part: str, index: tf.Tensor, choice: tf.Tensor, number: tf.Tensor, carry=()
+    ) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple]:
+        """(Loss, accuracy) in training, of images of "train", augmented, or "valid", not; carry."""
         x, y = self.batch(part, index)
         seed = tf.stack([self.seed, number])
         if part == "train":
@@ -146,16 +199,7 @@ class SharedWeights:
         for other in auxiliary:
             more = tf.reduce_mean(cross_entropy(y, other, self.recipe.label_smoothing))
             loss += self.supernet.skeleton.auxiliary_weight * more
-        return loss, tf.reduce_mean(_hits(y, logits))
-
-    def _epoch(self, order, rates, archs, first):
-        def body(i, loss, accuracy):
-            one_loss, one_accuracy = self.step(order[i], archs[i], rates[i], first + i)
-            return i + 1, loss + one_loss, accuracy + one_accuracy
-
-        steps = tf.shape(order)[0]
-        _, loss, accuracy = tf.while_loop(lambda i, *_: i < steps, body, (0, 0.0, 0.0))
-        return loss / tf.cast(steps, tf.float32), accuracy / tf.cast(steps, tf.float32)
+        return (loss, tf.reduce_mean(_hits(y, logits))), carry
 
     def _scores(self, archs, batches):
         count = tf.shape(batches)[1]
@@ -183,8 +227,35 @@ class SharedWeights:
         )
 
 
+def make_epoch(shared):
+    """The graph of an epoch of weight steps: order, rates, archs, first -> mean measures.
+
+    shared: SharedWeights, or of another kind of data with the same interface.
+    """
+
+    def epoch(order, rates, archs, first):
+        steps = tf.shape(order)[0]
+
+        def body(i, carry, *sums):
+            more, carry = shared.step(order[i], archs[i], rates[i], first + i, carry)
+            return i + 1, carry, *(a + b for a, b in zip(sums, more, strict=True))
+
+        start = (0, shared.carry(), *[0.0] * shared.measures)
+        _, _, *sums = tf.while_loop(lambda i, *_: i < steps, body, start)
+        return [total / tf.cast(steps, tf.float32) for total in sums]
+
+    return tf.function(epoch, autograph=False, jit_compile=shared.jit_compile)
+
+
 def _hits(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), labels), tf.float32)
+
+
+def order_of(seed: int, epoch: int, images: int, batch_size: int) -> np.ndarray:
+    """The epoch's images in random order: [steps, batch] int. The last batch wraps round."""
+    order = np.random.default_rng([seed, epoch, _ORDER]).permutation(images)
+    steps = -(-images // batch_size)
+    return np.resize(order, steps * batch_size).reshape(steps, batch_size)
 
 
 def even_batches(count: int, size: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 With path=uniform the paths are drawn uniformly and the controller searches the trained weights
 afterwards: random search with weight sharing (Li & Talwalkar 2019, arXiv:1902.07638, section 3)
 with controller=random, SPOS (Guo et al. 2020, arXiv:1904.00420, section 3) with an evolution. With
-path=controller they are the controller's, which learns between the epochs from the accuracy on
+path=controller they are the controller's, which learns between the epochs from scores on
 single validation batches: ENAS (Pham et al. 2018, arXiv:1802.03268, section 2.2) with
 controller=reinforce.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from nas.trial import Arch, ConfigError, Proposal, Trial
 
 UNIFORM, CONTROLLER = "uniform", "controller"
-_ORDER, _PATHS, _REWARDS = range(3)  # random streams of an epoch
+_PATHS, _REWARDS = 1, 2  # random streams of an epoch; 0 is the order's
 
 
 class Paths:
@@ -27,7 +27,7 @@ class Paths:
       controller_steps: after each epoch, so many times architectures are asked for and told; 0
         leaves the controller as it is.
       samples_per_step: architectures asked for at a time.
-      reward_batch_size: validation images that each of them is paid for.
+      reward_batch_size: validation images, or sequences of a text, that each of them is paid for.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class Paths:
         self.tensors: list = []  # nothing of its own for a checkpoint
 
     def start(self, shared) -> None:
-        """shared: the SharedWeights that the epochs train."""
+        """shared: the shared weights that the epochs train."""
         self.shared = shared
 
     def epoch(self, epoch: int, order: np.ndarray, rates: np.ndarray) -> dict[str, float]:
         """One epoch of weight steps, then the controller's. Returns what came out, by name.
 
-        order: [steps, batch] int, positions of training images; rates: [steps] float32.
+        order: [steps, ...] int, what each step reads (shared.order); rates: [steps] float32.
         """
         archs = self._paths(epoch, len(order))
         drawn = self.path == CONTROLLER
-        loss, accuracy = self.shared.train(order, rates, archs, epoch)
-        values = {"loss": loss, "accuracy": accuracy} | shares(self.space, archs)
+        measures = self.shared.train(order, rates, archs, epoch)
+        values = self.shared.named(measures) | shares(self.space, archs)
         if drawn and hasattr(self.controller, "policy_entropy"):
             values["policy_entropy"] = self.controller.policy_entropy(archs[:100])
         if self.controller_steps:
@@ -96,14 +96,13 @@ class Paths:
     def _learn(self, epoch: int) -> float:
         """The controller's steps of one epoch; returns their mean reward."""
         rng, rewards = np.random.default_rng([self.seed, epoch, _REWARDS]), []
-        images = len(self.shared.data.valid_images)
         for step in range(self.controller_steps):
             proposals = ask(self.controller, self.samples_per_step)
-            batches = rng.integers(0, images, (len(proposals), 1, self.reward_batch_size))
-            accuracies, losses = self.shared.scores([p.arch for p in proposals], batches)
+            batches = self.shared.draw(rng, len(proposals), self.reward_batch_size)
+            scores, losses = self.shared.scores([p.arch for p in proposals], batches)
             trials = []
             for k, proposal in enumerate(proposals):
-                metrics = {"valid_accuracy": float(accuracies[k]), "valid_loss": float(losses[k])}
+                metrics = {self.shared.metric: float(scores[k]), "valid_loss": float(losses[k])}
                 number = (epoch * self.controller_steps + step) * self.samples_per_step + k
                 rewards.append(float(self.reward(metrics)))
                 trials.append(Trial(number, proposal, rewards[-1], metrics))
@@ -143,13 +142,6 @@ def ask(controller, n: int) -> list[Proposal]:
             )
         proposals += more
     return proposals
-
-
-def order_of(seed: int, epoch: int, images: int, batch_size: int) -> np.ndarray:
-    """The epoch's images in random order: [steps, batch] int. The last batch wraps round."""
-    order = np.random.default_rng([seed, epoch, _ORDER]).permutation(images)
-    steps = -(-images // batch_size)
-    return np.resize(order, steps * batch_size).reshape(steps, batch_size)
 
 
 # What search spaces call the operations that do nothing.

@@ -7,6 +7,7 @@ import numpy as np
 
 from nas.data import ImageData
 from nas.evaluators import TrainFromScratch
+from nas.kinds import is_recurrent
 from nas.recipe import Recipe
 from nas.skeleton import ImageSkeleton
 from nas.trial import NAN, OOM, ConfigError, EvaluationError
@@ -82,9 +83,9 @@ def refuse_nan(losses: np.ndarray) -> None:
 
 def check_trainable(space, recipe: Recipe) -> None:
     """Raises ConfigError where one graph cannot train the space's architectures as asked."""
-    if not space.has_supernet:
+    if not space.has_supernet or is_recurrent(space):
         raise ConfigError(
-            f"space must be one with a supernet to be trained with one graph, got "
+            f"space must be one with a supernet, of images, to be trained with one graph, got "
             f"{type(space).__name__}; set evaluator=scratch"
         )
     for name in ("mixed_precision", "several_devices"):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TRAINING = ("accuracy", "valid_accuracy", "reward")
+TRAINING = ("accuracy", "valid_accuracy", "perplexity", "valid_perplexity", "reward")
+METRICS = ("valid_accuracy", "valid_perplexity")  # what shared weights may be scored by
 CHOSEN = ("skip_share", "none_share", "choice_entropy", "policy_entropy", "gate_entropy")
 MEANING = {
     "skip_share": "of the decisions that could choose a skip, last epoch",
@@ -59,9 +60,11 @@ def rows(shared: Shared, summary: Mapping[str, Any]) -> list[list[str]]:
             text = MEANING.get(name, f"of the last of {len(shared.epochs)} epochs")
             found.append([name.replace("_", " "), number(last[name]), text])
     if random := summary.get("random"):
-        spread = random["valid_accuracy_sd"]
-        text = number(random["valid_accuracy"]) + (f" ± {number(spread)}" if spread else "")
-        many = f"{random['architectures']} uniform architectures with the shared weights"
+        metric, mean, spread = _random(random)
+        text = number(mean) + (f" ± {number(spread)}" if spread else "")
+        many = (
+            f"{metric} of {random['architectures']} uniform architectures with the shared weights"
+        )
         found.append(["random architectures", text, many])
     if ranking := summary.get("ranking"):
         tau = ranking["kendall_tau"]
@@ -77,12 +80,20 @@ def rows(shared: Shared, summary: Mapping[str, Any]) -> list[list[str]]:
     return found
 
 
+def _random(random: Mapping[str, Any]) -> tuple[str, float, float | None]:
+    """The metric of random architectures, its mean and its deviation."""
+    metric = next(name for name in METRICS if name in random)
+    return metric, random[metric], random[f"{metric}_sd"]
+
+
 def figure(shared: Shared, summary: Mapping[str, Any]) -> "Figure":
     """Training, choices and ranking, side by side."""
     with plots.style():
         made = plots.new_figure(10.5, 3.4)
         left, middle, right = made.subplots(1, 3)
-        _lines(left, shared.epochs, TRAINING, "accuracy, reward")
+        is_text = "perplexity" in shared.epochs[0]  # a reward would lie on its axis
+        names = TRAINING[:-1] if is_text else TRAINING
+        _lines(left, shared.epochs, names, "perplexity" if is_text else "accuracy, reward")
         _lines(middle, shared.epochs, CHOSEN, "share, entropy")
         middle.set_ylim(-0.03, 1.03)
         _ranking(right, shared, summary)
@@ -104,13 +115,15 @@ def _lines(axes: "Axes", epochs: list[dict[str, float]], names, label: str) -> N
 
 
 def _ranking(axes: "Axes", shared: Shared, summary: Mapping[str, Any]) -> None:
-    axes.set_xlabel("accuracy, trained alone")
-    axes.set_ylabel("accuracy, shared weights")
-    random = summary.get("random")
+    random, metric = summary.get("random"), "accuracy"
     if random:
-        mean, spread = random["valid_accuracy"], random["valid_accuracy_sd"] or 0.0
+        metric, mean, spread = _random(random)
+        spread = spread or 0.0
         axes.axhspan(mean - spread, mean + spread, color=plots.ORANGE, alpha=0.18, lw=0)
         axes.axhline(mean, color=plots.ORANGE, lw=1.4, label="random, mean ± sd")
+    name = metric.removeprefix("valid_")
+    axes.set_xlabel(f"{name}, trained alone")
+    axes.set_ylabel(f"{name}, shared weights")
     if shared.scores is None or shared.truth is None:
         axes.text(
             0.5, 0.5, "no network was trained alone", transform=axes.transAxes, ha="center",

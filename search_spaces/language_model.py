@@ -7,7 +7,8 @@ Departure: Zaremba et al.'s own code has two bias vectors a layer, the TensorFlo
 one, as theirs are only ever added.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -53,15 +54,22 @@ class LanguageModel(keras.Model):
         )
 
     def outputs_of(
-        self, tokens: tf.Tensor, states: tuple[States, ...], seed: tf.Tensor | None = None
+        self,
+        tokens: tf.Tensor,
+        states: tuple[States, ...],
+        seed: tf.Tensor | None = None,
+        cells: Sequence[Any] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tuple[States, ...]]:
         """The last layer's outputs [time, batch, units], as they are and with dropout; states.
 
-        tokens: [batch, time] int32. seed: [2] int32 of the dropouts in training; None: none.
+        Args:
+          tokens: [batch, time] int32.
+          seed: [2] int32, of the dropouts in training; None: none.
+          cells: what stands for the model's own cells in this call.
         """
         x = self._embedded(tokens, seed)
         after = []
-        for i, cell in enumerate(self.cells):
+        for i, cell in enumerate(cells or self.cells):
             noise = None if seed is None else cell.noise(tokens.shape[0], _fold(seed, 10 + i))
             x, left = over_time(cell, x, states[i], noise)
             after.append(left)

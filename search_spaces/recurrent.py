@@ -26,6 +26,7 @@ class RecurrentCell(keras.layers.Layer):
 
     drops: tuple[str, ...] = ()
     states = 1  # how many; each of `units` numbers
+    is_written_out = True  # where the number of steps is known; else a loop in the graph
 
     def __init__(self, inputs: int, units: int, skeleton: LanguageSkeleton):
         super().__init__()
@@ -106,10 +107,11 @@ def over_time(
 ) -> tuple[tf.Tensor, States]:
     """inputs [time, batch, inputs] -> outputs [time, batch, units], the last states.
 
-    A known number of steps is written out, which is faster; an unknown one is a loop in the graph.
+    A known number of steps is written out, which is faster; an unknown one is a loop in the graph,
+    and so are those of a cell whose steps take long to trace.
     """
     projected = cell.project(inputs, noise)
-    if projected.shape[0] is not None:
+    if cell.is_written_out and projected.shape[0] is not None:
         outputs = []
         for one in tf.unstack(projected):
             output, states = cell.step(one, states, noise)

@@ -6,6 +6,8 @@ Zoph & Le 2017 (arXiv:1611.01578, section 4.2; TensorFlow's nas_cell.py), Pham e
 themselves are data: search_spaces/recurrent_genotypes.py.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from nas.language_skeleton import LanguageSkeleton
@@ -75,38 +77,44 @@ class NodesCell(RecurrentCell):
         }
 
     def noise(self, batch: int, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        rates = (self.skeleton.dropout_cell_input, self.skeleton.dropout_cell_state)
-        sizes = {"inputs": self.inputs, "states": self.units}
-        return {
-            name: mask([batch, size], rate, tf.random.experimental.stateless_fold_in(seed, i))
-            for i, ((name, size), rate) in enumerate(zip(sizes.items(), rates, strict=True))
-            if rate
-        }
+        return sequence_masks(self, batch, seed)
 
     def project(self, inputs: tf.Tensor, noise: Noise = None) -> tf.Tensor:
-        return tf.tensordot(_masked(inputs, noise, "inputs"), self.kernel, 1)
+        return tf.tensordot(masked(inputs, noise, "inputs"), self.kernel, 1)
 
     def step(self, projected: tf.Tensor, states: States, noise: Noise = None):
         (last,) = states
-        gates = projected + tf.matmul(_masked(last, noise, "states"), self.recurrent_kernel)
-        made = {0: _highway(gates, last, self.genotype.first)}
+        gates = projected + tf.matmul(masked(last, noise, "states"), self.recurrent_kernel)
+        made = {0: highway(gates, last, ACTIVATIONS[self.genotype.first])}
         waiting: dict[int, tf.Tensor] = {}  # node: its share of a product
         for k, (function, state) in enumerate(self.genotype.nodes, 1):
             if k not in waiting:
                 kernel = self.node_kernels[str(state)]
-                product = tf.matmul(_masked(made[state], noise, "states"), kernel)
+                product = tf.matmul(masked(made[state], noise, "states"), kernel)
                 nodes = self.readers[state]
                 shares = tf.split(product, len(nodes), axis=-1)
                 waiting |= dict(zip(nodes, shares, strict=True))
-            made[k] = _highway(waiting[k], made[state], function)
+            made[k] = highway(waiting[k], made[state], ACTIVATIONS[function])
         output = tf.add_n([made[k] for k in self.genotype.outputs]) / len(self.genotype.outputs)
         return output, (output,)
 
 
-def _highway(gates: tf.Tensor, state: tf.Tensor, function: str) -> tf.Tensor:
+def sequence_masks(cell: RecurrentCell, batch: int, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Of what enters the cell and of what its products read: "inputs" and "states"."""
+    rates = (cell.skeleton.dropout_cell_input, cell.skeleton.dropout_cell_state)
+    sizes = {"inputs": cell.inputs, "states": cell.units}
+    return {
+        name: mask([batch, size], rate, tf.random.experimental.stateless_fold_in(seed, i))
+        for i, ((name, size), rate) in enumerate(zip(sizes.items(), rates, strict=True))
+        if rate
+    }
+
+
+def highway(gates: tf.Tensor, state: tf.Tensor, function: Callable) -> tf.Tensor:
+    """gates [..., 2 * units], state [..., units] -> [..., units]."""
     gate, new = tf.split(gates, 2, axis=-1)
-    return state + tf.sigmoid(gate) * (ACTIVATIONS[function](new) - state)
+    return state + tf.sigmoid(gate) * (function(new) - state)
 
 
-def _masked(x: tf.Tensor, noise: Noise, name: str) -> tf.Tensor:
+def masked(x: tf.Tensor, noise: Noise, name: str) -> tf.Tensor:
     return x * noise[name] if noise and name in noise else x

@@ -29,12 +29,12 @@ class RecurrentSpace(Space):
         """tokens [batch, time] int32 -> logits [batch, time, vocabulary] float32."""
         from search_spaces.language_model import LanguageModel
 
-        _check_skeleton(skeleton)
+        check_skeleton(skeleton)
         return LanguageModel(self.maker(arch), skeleton)
 
     def cost(self, arch: Arch, skeleton: LanguageSkeleton) -> Cost:  # type: ignore[override]
         """Of one token; activations are what each layer and the softmax give, nodes not counted."""
-        _check_skeleton(skeleton)
+        check_skeleton(skeleton)
         self.check(arch)
         sizes, words = skeleton.sizes, skeleton.vocabulary
         inputs = (skeleton.embedding, *sizes[:-1])
@@ -48,7 +48,7 @@ class RecurrentSpace(Space):
         )
 
 
-def _check_skeleton(skeleton: Any) -> None:
+def check_skeleton(skeleton: Any) -> None:
     if not isinstance(skeleton, LanguageSkeleton):
         raise ConfigError(
             f"a space of recurrent cells needs a skeleton of language models, got "

@@ -14,6 +14,7 @@ from nas.trial import ConfigError, Trial
 from search_spaces.enas_macro import ENASMacro
 from search_spaces.enas_micro import ENASMicro
 from search_spaces.nasbench201 import NASBench201
+from search_spaces.recurrent_nodes import RecurrentNodes
 from tests.composed import composed
 
 
@@ -226,3 +227,14 @@ def test_without_nodes_to_point_at_it_is_one_softmax_after_another():
 def test_wrong_settings_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         ENAS(macro(2), seed=0, **settings)
+
+
+def test_near_nodes_are_liked_as_in_the_second_code():
+    """Without weights only the distance counts: the logit of node j for k is -(k - j)^2 / 6."""
+    space = RecurrentNodes(nodes=2)
+    policy = without_weights(made(space, "enas_rnn_released"))
+    near, far = np.exp(-1 / 6), np.exp(-4 / 6)
+    for state, weight in ((1, near), (0, far)):  # of the second node; the first has one to read
+        expected = np.log(weight / (near + far)) + 2 * np.log(1 / 4)
+        found = float(policy.log_prob([(0, 2, state, 3)])[0])
+        assert found == pytest.approx(expected, rel=1e-4)

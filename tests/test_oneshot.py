@@ -10,7 +10,7 @@ from controllers.reinforce_softmax import ReinforceSoftmax
 from nas import image, oneshot, oneshot_gates, oneshot_paths
 from nas.executors import SerialExecutor
 from nas.grouped_optimizer import GroupedOptimizer
-from nas.oneshot_graph import SharedWeights, even_batches
+from nas.oneshot_graph import SharedWeights, even_batches, order_of
 from nas.recipe import Recipe
 from nas.rewards import accuracy
 from nas.search import best, search
@@ -42,7 +42,7 @@ def snapshot(shared):
 
 
 def one_epoch(recipe=RECIPE, epoch=0):
-    order = oneshot_paths.order_of(3, epoch, len(DATA.train_images), recipe.batch_size)
+    order = order_of(3, epoch, len(DATA.train_images), recipe.batch_size)
     return order, np.full(len(order), 0.05, np.float32)
 
 
@@ -264,7 +264,7 @@ def test_paths_that_are_the_same_are_scored_once(shared, monkeypatch):
 
 def test_scores_of_more_images_than_there_are_are_refused(shared):
     with pytest.raises(ConfigError, match=r"valid_images must be in \[1, 5\].* got 6"):
-        oneshot.SharedWeightsScore(shared, SKELETON, images=6)
+        oneshot.SharedWeightsScore(shared, SKELETON, size=6)
 
 
 # Methods

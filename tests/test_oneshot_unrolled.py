@@ -93,11 +93,11 @@ def test_a_step_of_the_gates_is_that_of_the_difference_quotient():
     def behind_a_step():
         before = [tf.identity(v) for v in every]
         with tf.GradientTape() as tape:
-            value = loss("train")[0]
+            value = loss("train")[0][0]
         gradients = tape.gradient(value, every)
         for v, there in zip(every, shared.optimizer.ahead(gradients, rate), strict=True):
             v.assign(there)
-        result = loss("valid")[0]
+        result = loss("valid")[0][0]
         for v, start in zip(every, before, strict=True):
             v.assign(start)
         return result

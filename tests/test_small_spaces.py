@@ -25,6 +25,7 @@ SMALL = {
     "enas_macro": {"layers": 4, "operations": ["conv_3x3", "max_pool_3x3"]},
     "enas_micro": CELL,
     "enas_rnn": {"nodes": 3},
+    "enas_rnn_released": {"nodes": 3},
     "genetic_cnn": {"nodes": [3, 4], "filters": [8, 8]},
     "hierarchical": {"nodes": [3, 3], "motifs": [1, 1], "mutations": 40},
     "metaqnn": {"image_size": 8, "layers": 4, "filters": [8], "kernels": [1, 3], "units": [4, 2]},
