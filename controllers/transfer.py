@@ -1,9 +1,9 @@
 """One controller for several tasks, which goes on with a new one: Wong et al. 2018.
 
-arXiv:1803.02780. REINFORCE with an LSTM that reads a learned embedding of the task at each step. A reward is
-normalised by the running mean and deviation of its own task's rewards. Of a controller that has
-learnt on other tasks (`warm_start=RUN`) all weights are kept and the embeddings of the tasks are
-new.
+arXiv:1803.02780. REINFORCE with an LSTM that reads a learned embedding of the task at each step. A
+reward is normalised by the running mean and deviation of its own task's rewards. Of a controller
+that has learnt on other tasks (`warm_start=RUN`) all weights are kept and the embeddings of the
+tasks are new.
 
 The paper's text was not at hand: its numbers here are not checked, and chosen here are the learning
 rate, the batch, the decay, that a reward counts among its own task's before it is normalised, that
