@@ -73,20 +73,28 @@ class Bayesian:
         self.initial = initial
         self.acquisition, self.ucb_weight = acquisition, ucb_weight
         self.candidates, self.parents = candidates, parents
-        self.asked: list[Arch] = []
-        self.rewards: list[float | None] = []  # of `asked`; None: failed, or not told
-        self.told: list[bool] = []
-        self.believed: list[float] = []  # normal score expected when it was asked for
         self.pool: _Pool | None = None
         self.posterior: Posterior
         rule = kernels.kernel(kernel, length_scale)
+        self.noise = noise
         if distance == "edit":
             self.posterior = OverNetworks(space, rule, noise=noise)
         elif space.is_conditional or space.size > enumerate_below:
             self.posterior = OverFeatures(space, rule, noise=noise, rng=self.rng)
         else:
             self.pool = _pool(space, kernel, length_scale)
-            self.process = GaussianProcess(noise=noise, watched=len(self.pool.points))
+        self._clear()
+
+    def _clear(self) -> None:
+        """Forgets what was asked for."""
+        self.asked: list[Arch] = []
+        self.rewards: list[float | None] = []  # of `asked`; None: failed, or not told
+        self.told: list[bool] = []
+        self.believed: list[float] = []  # normal score expected when it was asked for
+        if self.pool is None:
+            self.posterior.clear()
+        else:
+            self.process = GaussianProcess(noise=self.noise, watched=len(self.pool.points))
             self.seen: list[int] = []  # points of `asked`
 
     def ask(self, n: int) -> list[Proposal]:
@@ -100,6 +108,8 @@ class Bayesian:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
+            if trial.id < 0:  # of another run, which a warm start tells
+                self._note(trial.arch, 0.0)
             waiting = (i for i, arch in enumerate(self.asked) if arch == trial.arch)
             i = next((i for i in waiting if not self.told[i]), None)
             if i is None:
@@ -116,7 +126,7 @@ class Bayesian:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.asked, self.rewards, self.told, self.believed = [], [], [], []
+        self._clear()
         for arch, reward, told, believed in zip(
             state["asked"], state["rewards"], state["told"], state["believed"], strict=True
         ):
