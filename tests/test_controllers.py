@@ -49,6 +49,9 @@ class Anchored(Space):
     )
 
 
+# Other settings of controllers that are there.
+VARIANTS = {"enas_micro", "enas_nasbench201", "enas_paper", "enas_rnn", "enas_rnn_released"}
+STEPS_AN_LSTM = VARIANTS | {"enas", "ppo", "reinforce", "transfer", "zoph2017"}
 SPACES = {"nasbench201": NASBench201, "conditional": Conditional, "anchored": Anchored}
 
 
@@ -89,8 +92,15 @@ def run(folder, controller, evaluate=score, trials=18):
         )
 
 
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("name", CONTROLLERS)
+def pairs():
+    """All are tried; what steps an LSTM is, but for one space, among the slow tests."""
+    for name in CONTROLLERS:
+        for space in SPACES:
+            slow = name in VARIANTS or (name in STEPS_AN_LSTM and space != "anchored")
+            yield pytest.param(name, space, marks=pytest.mark.slow if slow else ())
+
+
+@pytest.mark.parametrize("name, space", pairs())
 def test_it_searches_any_space_and_a_stopped_run_ends_as_one_that_was_not(tmp_path, name, space):
     space = SPACES[space]()
     whole = controller(name, space)
@@ -107,7 +117,9 @@ def test_it_searches_any_space_and_a_stopped_run_ends_as_one_that_was_not(tmp_pa
         assert text(again.state()) == text(whole.state())
 
 
-@pytest.mark.parametrize("name", CONTROLLERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in VARIANTS else n for n in CONTROLLERS]
+)
 def test_equal_seeds_are_equal_and_others_are_not(tmp_path, name):
     space = NASBench201()
     first = run(tmp_path / "a", controller(name, space, seed=0), trials=6)

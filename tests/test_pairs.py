@@ -32,7 +32,9 @@ def controller_of(name, space):
 
 
 # Every answer is a step of an LSTM, or the process is fitted anew.
-SLOW = {"bayesian", "eas", "enas", "enas_micro", "enas_nasbench201", "ppo", "reinforce", "transfer"}
+SLOW = {"bayesian", "eas", "ppo", "reinforce", "transfer"} | {
+    name for name in names("controller") if name.startswith("enas")
+}
 
 
 @pytest.mark.parametrize(

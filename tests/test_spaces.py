@@ -32,6 +32,7 @@ def of_images(space) -> bool:
 
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+OF_CELLS = {"nasnet", "amoebanet", "darts"}  # many layers, of the same kinds as enas_micro's
 every_image_space = pytest.mark.parametrize(
     "space",
     [s for s in SPACES.values() if of_images(s)],
@@ -216,7 +217,14 @@ def of_layer(layer, variables, gradients):
     return [(v, g) for v, g in zip(variables, gradients, strict=True) if id(v) in own]
 
 
-@every_image_space
+@pytest.mark.parametrize(
+    "space",
+    [
+        pytest.param(s, marks=pytest.mark.slow if n in OF_CELLS else (), id=n)
+        for n, s in SPACES.items()
+        if of_images(s)
+    ],
+)
 def test_networks_can_be_saved_and_loaded(space, tmp_path):
     import keras
 

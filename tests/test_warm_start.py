@@ -9,9 +9,8 @@ from nas.trial import ConfigError, Proposal, Trial
 from nas.warm_start import warm_start
 from search_spaces.nasbench201 import NASBench201
 from tests.command import QUICK, nas, refused
-from tests.test_controllers import CONTROLLERS, controller, run, text
+from tests.test_controllers import CONTROLLERS, STEPS_AN_LSTM, controller, run, text
 
-SLOW = {"enas", "enas_micro", "enas_nasbench201", "enas_paper", "zoph2017"}  # as ppo and reinforce
 ASKED = [(4, 4, 4, 4, 4, 4), (1, 2, 3, 4, 0, 1), (0, 0, 0, 0, 0, 1)]
 
 
@@ -63,7 +62,7 @@ def test_who_takes_a_state_over_has_the_other_controllers(other):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CONTROLLERS],
+    [pytest.param(n, marks=pytest.mark.slow) if n in STEPS_AN_LSTM else n for n in CONTROLLERS],
 )
 def test_a_warm_search_that_is_stopped_ends_as_one_that_was_not(other, tmp_path, name):
     space = NASBench201()
