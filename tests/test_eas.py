@@ -110,6 +110,7 @@ def test_it_learns_to_widen():
     assert np.mean(paid) > 0.7  # 0.5 without learning
 
 
+@pytest.mark.slow
 def test_it_searches_with_inherited_weights_and_continues(tmp_path):
     def run(name, trials):
         controller = EAS(SPACE, seed=0, **TINY)

@@ -57,7 +57,7 @@ def assert_equal(found, expected) -> None:
 @pytest.mark.parametrize(
     "arch",
     [
-        (CONV_3X3, SKIP, CONV_1X1, AVG_POOL, CONV_3X3, SKIP),
+        pytest.param((CONV_3X3, SKIP, CONV_1X1, AVG_POOL, CONV_3X3, SKIP), marks=pytest.mark.slow),
         (CONV_3X3, NONE, NONE, SKIP, NONE, NONE),
     ],
     ids=["all_live", "dead_convolution"],

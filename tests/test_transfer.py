@@ -56,6 +56,7 @@ def test_only_the_embeddings_of_tasks_are_new():
     assert own.shape == (1, 2) and heir.policy.updates.numpy() == 0
 
 
+@pytest.mark.slow
 def test_it_learns_what_each_task_pays_for():
     controller = Transfer(SPACE, seed=0, tasks=2, **(TINY | {"batch_size": 10}), learning_rate=0.05)
     for i in range(40):
