@@ -124,7 +124,7 @@ def contestants(config: DictConfig) -> dict[str, DictConfig]:
     nodes: dict[str, DictConfig] = {}
     for label in labels:
         own = dict(settings.get(label) or {})
-        name, warm = own.pop("controller", label), own.pop("warm_start", None)
+        name, warm = own.pop("controller", label), own.pop(WARM, None)
         try:
             given = [f"controller={name}", f"max_trials={config.max_trials}"]
             node = compose("search", overrides=given).controller
