@@ -1,14 +1,15 @@
 """EAS: efficient architecture search by network transformation (Cai et al. 2018, arXiv:1707.04873).
 
-A start network is trained. In each episode some networks are grown from it by wider and deeper
-layers, take its weights (`evaluator=inherit`) and are trained; then the policy learns once. Numbers
-are those of the authors' code (han-cai/EAS) where conf/controller/eas.yaml says so.
+A start network, plain or a DenseNet, is trained. In each episode some networks are grown from it by
+wider and deeper layers, take its weights (`evaluator=inherit`) and are trained; then the policy
+learns once. Numbers are those of the authors' code (han-cai/EAS) where conf/controller/eas.yaml and
+eas_densenet.yaml say so.
 
-Departures: the space has no hidden dense layers, so none are widened or added; where no slot behind
-a layer is empty, none can be added there. Not known and chosen here: weights start uniform, the
-first episode's mean is the first baseline, the deeper actor's LSTM is as wide as both directions of
-the encoder. A failed network is paid as one of accuracy 0. DenseNet starts and the later stage,
-which starts from the best networks found, are not here.
+Departures: the plain space has no hidden dense layers, so none are widened or added; where no slot
+behind a layer is empty, none can be added there. Not known and chosen here: weights start uniform,
+the first episode's mean is the first baseline, the deeper actor's LSTM is as wide as both
+directions of the encoder. A failed network is paid as one of accuracy 0. The later stage, which
+starts from the best networks found, is not here.
 """
 
 import math
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from controllers.eas_actions import Growth
+from controllers.eas_dense import DenseGrowth
 from nas.trial import ConfigError, Proposal, Trial
 from search_spaces.base import Space
 
@@ -64,7 +66,8 @@ class EAS:
                 raise ConfigError(f"controller.{name} must be at least {least}, got {value}")
         if baseline not in (CODE, PAPER):
             raise ConfigError(f"controller.baseline must be {CODE} or {PAPER}, got {baseline}")
-        growth = Growth(space)
+        is_dense = space.decisions[0].name.endswith("/growth")
+        growth = DenseGrowth(space) if is_dense else Growth(space)
         from controllers.eas_policy import Actions, EASPolicy
 
         self.rng = np.random.default_rng(seed)

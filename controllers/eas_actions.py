@@ -25,7 +25,7 @@ class Growth:
         if not self.at or not hasattr(space, "start") or not hasattr(space, "pool_after"):
             raise ConfigError(
                 "controller=eas must have a space with wider and deeper layers, got "
-                f"{type(space).__name__}; set space=morphism"
+                f"{type(space).__name__}; set space=morphism or space=densenet"
             )
         chosen = {part: space.decisions[self.at[0, part]].choices for part in PARTS}
         if 1 not in chosen["stride"]:
@@ -48,9 +48,9 @@ class Growth:
             )
         self.start: Arch = space.start()
         slots = 1 + max(slot for slot, _ in self.at)
-        edges = (0, *space.pool_after, slots)
-        self.blocks = [range(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        self.blocks = blocks_of(space.pool_after, slots)
         self.longest = max(len(block) for block in self.blocks)
+        self.answers = len(self.blocks), self.longest, len(self.kernels)  # of a deeper step
         self.widths, self.counts = len(chosen["filters"]), len(chosen["kernel"])
         self.vocabulary = 1 + self.widths * self.counts  # pooling, and conv-F-K
 
@@ -84,12 +84,7 @@ class Growth:
 
     def places(self, arch: Arch) -> list[list[int | None]]:
         """[blocks][layers]: the empty slot behind each layer, the middle one; None: none."""
-        found = []
-        for block, filled in zip(self.blocks, self.layers(arch), strict=True):
-            ends = [*filled[1:], block.stop]
-            gaps = zip(filled, ends, strict=False)
-            found.append([(i + end) // 2 if end - i > 1 else None for i, end in gaps])
-        return found
+        return gaps(self.blocks, self.layers(arch))
 
     def deeper(self, arch: Arch, block: int, layer: int, kernel: int) -> Arch:
         """A convolution behind that layer, as wide as it. kernel: a number of `kernels`."""
@@ -107,3 +102,21 @@ class Growth:
 
     def _kernel(self, arch: Arch, slot: int) -> int:
         return arch[self.at[slot, "kernel"]]
+
+
+def blocks_of(pool_after: Sequence[int], slots: int) -> list[range]:
+    """The slots between two poolings."""
+    edges = (0, *pool_after, slots)
+    return [range(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def gaps(blocks: list[range], layers: list[list[int]]) -> list[list[int | None]]:
+    """[blocks][layers]: of the empty slots behind each layer the middle one; None: there is none.
+
+    layers: the filled slots of each block.
+    """
+    found: list[list[int | None]] = []
+    for block, filled in zip(blocks, layers, strict=True):
+        ends = zip(filled, [*filled[1:], block.stop], strict=False)
+        found.append([(i + end) // 2 if end - i > 1 else None for i, end in ends])
+    return found

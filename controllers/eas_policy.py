@@ -2,7 +2,7 @@
 
 A bidirectional LSTM reads the network as words. The wider actor is one sigmoid on the state of each
 layer. The deeper actor is an LSTM that begins with the encoder's last state of both directions and
-answers in turn: which block, behind which of its layers, what kernel.
+answers in turn: which block, behind which of its layers, and, of plain networks, what kernel.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from controllers.eas_actions import Growth
+from controllers.eas_dense import DenseGrowth
 from nas.trial import Arch
 
 Actions = list[list[int]]  # of each decision on the way, what was chosen
@@ -23,7 +24,7 @@ class EASPolicy:
 
     def __init__(
         self,
-        growth: Growth,
+        growth: Growth | DenseGrowth,
         *,
         embedding: int,
         units: int,
@@ -49,7 +50,7 @@ class EASPolicy:
         self.forward = weight(embedding + units, 4 * units), weight(4 * units)
         self.backward = weight(embedding + units, 4 * units), weight(4 * units)
         self.widen = weight(both, 1), weight(1)
-        counts = len(growth.blocks), growth.longest, len(growth.kernels)
+        counts = growth.answers
         self.decoder = weight(embedding + both, 4 * both), weight(4 * both)
         self.first = weight(1, embedding)
         self.answers = [weight(count, embedding) for count in counts[:-1]]
@@ -125,7 +126,7 @@ class EASPolicy:
         return arch
 
     def _place(self, arch: Arch, free: np.ndarray, choose: Choose) -> list[int]:
-        """Block, layer and kernel. free: [blocks, layers], where a layer can be added."""
+        """Block, layer and what more is asked. free: [blocks, layers], where one can be added."""
         _, state = self._encoded(arch)
         x = tf.convert_to_tensor(self.first)
         chosen: list[int] = []

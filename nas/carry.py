@@ -14,6 +14,7 @@ import numpy as np
 from nas.morphism import Moments, deeper, wider
 from nas.morphism_graph import Layer, Network, Weights
 from nas.morphism_skips import add_skip, concat_skip
+from nas.morphism_twins import twin
 
 HIDDEN = ("conv", "dense")
 
@@ -66,6 +67,8 @@ class _Growth:
             return self._add_skip(layer, readers[0])
         if source.kind == "concatenate" and self.theirs[source.name] not in self.here:
             return self._concat_skip(layer, source)
+        if (last := self._end_of_dense(layer)) is not None:
+            return self._twin(last, rng, noise)
         return self._deeper(layer, rng, noise, moments)
 
     def _find(self, name: str) -> str:
@@ -86,6 +89,26 @@ class _Growth:
             read, shrink = pool.inputs[0], pool["strides"]
         source, target = self._find(read), self._find(target)
         return concat_skip(self.network, self.weights, source, target, layer.name, shrink=shrink)
+
+    def _end_of_dense(self, layer: Layer) -> Layer | None:
+        """The last of the new layers round `layer`, if it is concatenated behind what they read."""
+        first, last = layer, layer
+        while len(first.inputs) == 1 and self.theirs[first.inputs[0]] not in self.here:
+            first = self.child[first.inputs[0]]
+        while len(readers := self.child.readers(last.name)) == 1:
+            if readers[0].kind == "concatenate":
+                joins = readers[0].inputs == (*first.inputs, last.name)
+                return last if joins else None
+            last = readers[0]
+        return None
+
+    def _twin(self, last: Layer, rng, noise: float) -> tuple[Network, Weights]:
+        """A copy of the layer of a dense block that stands before the one that ends with `last`."""
+        before = self.child[self.child.readers(last.name)[0].inputs[0]]
+        if before.kind != "concatenate":
+            raise ValueError(f"there is no layer in the block before {last.name}")
+        old, name = self._find(before.inputs[-1]), last.name.removesuffix("_conv")
+        return twin(self.network, self.weights, old, name, rng, noise=noise)
 
     def _deeper(self, layer: Layer, rng, noise: float, moments) -> tuple[Network, Weights]:
         stem = layer.name.removesuffix(f"_{layer.kind}")

@@ -5,7 +5,8 @@ normalization, sums and concatenations as EAS (Cai et al. 2018, arXiv:1707.04873
 
 Each transform takes a Network and its weights and gives both anew; what it was given stays as it
 is. A transform that cannot preserve the function raises ValueError and says why. Those that add
-skips are in `nas/morphism_skips.py`, what carries weights to a larger network in `nas/carry.py`.
+skips are in `nas/morphism_skips.py`, the copy of a dense block's layer in `nas/morphism_twins.py`,
+what carries weights to a larger network in `nas/carry.py`.
 """
 
 import numpy as np
@@ -55,7 +56,7 @@ def wider(
         raise ValueError(f"only a convolution or a hidden dense layer can be widened, got {name}")
     if width <= layer.width:
         raise ValueError(f"{name} must become wider than {layer.width}, got {width}")
-    made, maps = _spread(network, name, replication(layer.width, width, rng))
+    made, maps = spread(network, name, replication(layer.width, width, rng))
     if maps[network.output] is not None:
         raise ValueError(f"{name} cannot be widened: its channels are the network's output")
     changed, new = {}, dict(weights)
@@ -64,7 +65,7 @@ def wider(
             changed[layer.name] = layer.replace(**{WIDTHS[layer.kind]: width})
         came = maps[layer.inputs[0]] if layer.inputs else None
         if came is not None:
-            _read(network, layer, came, new)
+            read(network, layer, came, new)
         if layer.name in made:
             _give(layer, made[layer.name], new, rng, noise)
     return network.with_layers(changed), new
@@ -116,7 +117,7 @@ def deeper(
         layers = [conv_layer(main, after, channels, kernel)]
         identity = np.zeros((*kernel, channels, channels), np.float32)
         identity[kernel[0] // 2, kernel[1] // 2] = np.eye(channels)
-    new[f"{main}/kernel"] = _with_noise(identity, noise, rng)
+    new[f"{main}/kernel"] = with_noise(identity, noise, rng)
     if batch_norm:
         layers.append(make_layer(f"{name}_bn", "batch_norm", [main]))
         new |= _identity_norm(f"{name}_bn", channels, moments)
@@ -125,8 +126,11 @@ def deeper(
     return network.insert(after, layers, after, readers), new
 
 
-def _spread(network: Network, name: str, chosen: np.ndarray):
-    """Which layers are widened by what, and the map of every layer's channels, None: unchanged."""
+def spread(network: Network, name: str, chosen: np.ndarray):
+    """Which layers are widened by what, and the map of every layer's channels, None: unchanged.
+
+    chosen: new channel -> old channel of what layer `name` gives.
+    """
     made = {name: chosen}
     while True:
         maps: dict[str, np.ndarray | None] = {}
@@ -176,7 +180,7 @@ def _producers(network: Network, name: str) -> set[str]:
     raise ValueError(f"cannot be widened: it is added to {name} ({layer.kind}), which cannot be")
 
 
-def _read(network: Network, layer: Layer, came: np.ndarray, new: Weights) -> None:
+def read(network: Network, layer: Layer, came: np.ndarray, new: Weights) -> None:
     """Changes the weights of a layer whose input channels are now copies as `came` says."""
     if layer.kind == "batch_norm":
         for weight in _MOMENTS:
@@ -206,7 +210,8 @@ def _give(layer: Layer, chosen: np.ndarray, new: Weights, rng, noise: float) -> 
         new[f"{layer.name}/bias"] = new[f"{layer.name}/bias"][chosen]
 
 
-def _with_noise(kernel: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
+def with_noise(kernel: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
+    """noise: in standard deviations of the kernel."""
     return kernel + (noise * kernel.std() * rng.standard_normal(kernel.shape)).astype(np.float32)
 
 

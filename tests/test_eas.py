@@ -8,6 +8,7 @@ import pytest
 from benchmarks import digits
 from controllers.eas import EAS, tan_reward
 from controllers.eas_actions import Growth
+from controllers.eas_dense import DenseGrowth
 from nas.carry import carry
 from nas.executors import SerialExecutor
 from nas.inherit import InheritFromParent
@@ -18,21 +19,26 @@ from nas.search import search
 from nas.skeleton import ImageSkeleton
 from nas.store import Store
 from nas.trial import ConfigError, Trial
+from search_spaces.densenet import DenseNet
 from search_spaces.morphism_space import MorphismSpace
 from search_spaces.nasbench201 import NASBench201
+from tests.morphism_networks import random_weights
 from tests.test_controllers import text
 
 SPACE = MorphismSpace(
     slots=8, kernels=(1, 3), filters=(0, 4, 6, 8), skips=False, pool_after=(4,),
     start_filters=[[4], [6]],
 )  # fmt: skip
+DENSE = DenseNet(
+    blocks=2, slots=6, growth_rates=(2, 3, 5), bottleneck=2, start_layers=2, start_growth=2
+)  # fmt: skip
 TINY = {"episode": 2, "embedding": 3, "units": 4, "wider_steps": 2, "deeper_steps": 2}
 
 
-def started(**settings):
-    controller = EAS(SPACE, seed=0, **(TINY | settings))
+def started(space=SPACE, **settings):
+    controller = EAS(space, seed=0, **(TINY | settings))
     (proposal,) = controller.ask(3)
-    assert proposal.arch == SPACE.start() and proposal.parent is None
+    assert proposal.arch == space.start() and proposal.parent is None
     assert controller.ask(1) == []
     controller.tell([Trial(0, proposal, 0.5)])
     return controller
@@ -43,20 +49,19 @@ def test_the_tangent_pays():
     assert tan_reward(0.0) == 0 and np.isfinite(tan_reward(1.0))
 
 
-def test_all_networks_grow_from_the_start_and_compute_what_it_does():
+@pytest.mark.parametrize("space", [SPACE, DENSE], ids=["plain", "dense"])
+def test_all_networks_grow_from_the_start_and_compute_what_it_does(space):
     skeleton = ImageSkeleton(image_shape=(8, 8, 3), classes=4)
-    parent = describe(SPACE, SPACE.start(), skeleton)
-    from nas.inherit import take
-
-    weights = take(SPACE.build(SPACE.start(), skeleton))
+    parent = describe(space, space.start(), skeleton)
+    weights = random_weights(parent, np.random.default_rng(2))
     images = np.random.default_rng(0).random((3, 8, 8, 3)).astype(np.float32)
     expected = outputs(parent, weights, images)
-    for proposal in started(wider_steps=4, deeper_steps=5).ask(4):
+    for proposal in started(space, wider_steps=3, deeper_steps=4).ask(2):
         assert proposal.parent == 0
-        SPACE.check(proposal.arch)
-        child = describe(SPACE, proposal.arch, skeleton)
+        space.check(proposal.arch)
+        child = describe(space, proposal.arch, skeleton)
         new, same = carry(parent, weights, child, np.random.default_rng(1))
-        assert same and proposal.arch != SPACE.start()
+        assert same and proposal.arch != space.start()
         np.testing.assert_allclose(outputs(child, new, images), expected, atol=1e-5)
 
 
@@ -71,6 +76,27 @@ def test_wider_takes_the_next_size_and_deeper_the_middle_of_what_is_empty():
     assert growth.layers(growth.deeper(arch, 0, 0, 0)) == [[0, 1, 2], [4]]
     assert growth.places(growth.deeper(arch, 0, 0, 0))[0] == [None, None, 3]
     assert len(growth.tokens(arch)) == 4 and growth.tokens(arch).index(0) == 2
+
+
+def test_in_a_densenet_growth_rates_rise_and_layers_are_copied():
+    growth = DenseGrowth(DENSE)
+    assert growth.start == (1, 0, 0, 1, 0, 0) * 2
+    assert growth.tokens(growth.start) == [0, 1, 1, 0, 1, 1, 0]
+    arch = growth.wider(growth.start, [0, 1, 1, 0])
+    assert arch == (1, 0, 0, 2, 0, 0, 2, 0, 0, 1, 0, 0)
+    assert growth.places(arch) == [[1, 4], [7, 10]]
+    arch = growth.deeper(arch, 0, 1)
+    assert arch == (1, 0, 0, 2, 2, 0, 2, 0, 0, 1, 0, 0)
+    assert growth.places(growth.deeper(arch, 0, 2)) == [[1, None, None, None], [7, 10]]
+    assert growth.can_widen(growth.wider(arch, [1, 1, 0, 0, 0])) == [True, False, True, True, True]
+
+
+def test_of_a_densenet_a_deeper_step_is_two_answers():
+    controller = EAS(DENSE, seed=0, **TINY)
+    _, actions = controller.policy.sample(controller.rng)
+    assert [len(one) for one in actions] == [4, 4, 1, 1, 1, 1]
+    log_p, entropy = controller.policy.score(actions)
+    assert float(log_p) < 0 < float(entropy)
 
 
 def test_a_layer_of_the_largest_size_adds_nothing_to_the_probability():

@@ -22,6 +22,7 @@ SMALL = {
     },
     "darts": CELL | {"nodes": 2, "operations": ["identity", "sep_3x3"]},
     "darts_rnn": {"nodes": 3},
+    "densenet": {"blocks": 2, "slots": 3, "growth_rates": [4, 8]},
     "enas_macro": {"layers": 4, "operations": ["conv_3x3", "max_pool_3x3"]},
     "enas_micro": CELL,
     "enas_rnn": {"nodes": 3},

@@ -32,7 +32,8 @@ def of_images(space) -> bool:
 
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-OF_CELLS = {"nasnet", "amoebanet", "darts"}  # many layers, of the same kinds as enas_micro's
+# Many layers, of the same kinds as enas_micro's.
+OF_CELLS = {"nasnet", "amoebanet", "darts", "densenet"}
 every_image_space = pytest.mark.parametrize(
     "space",
     [s for s in SPACES.values() if of_images(s)],
