@@ -17,7 +17,8 @@ def main(argv: list[str]) -> int:
         description="Searches for a network for your data until the time is over.",
         epilog="DATA: an .npz of x and y, or x_train and y_train; a folder of images, a folder for "
         "each class; or a .csv with a line of names. With x_test and y_test, or a test/ beside a "
-        "train/, the model is tested once, at the end. x: images or vectors.",
+        "train/, the model is tested once, at the end; x_valid and y_valid choose it. x: images or "
+        "vectors.",
     )
     parser.add_argument("data", type=Path, metavar="DATA", help=".npz, .csv or a folder of images")
     parser.add_argument("--task", choices=TASKS, default="auto", help="auto: by what y holds")
@@ -39,7 +40,13 @@ def main(argv: list[str]) -> int:
     from nas.fitting import fit
 
     found = fit(
-        arrays.x, arrays.y, minutes=args.minutes, task=args.task, seed=args.seed, on_trial=_told
+        arrays.x,
+        arrays.y,
+        minutes=args.minutes,
+        task=args.task,
+        validation=arrays.valid,
+        seed=args.seed,
+        on_trial=_told,
     )
     score = "accuracy" if len(found.labels) else "R^2"
     found.model.save(args.to)

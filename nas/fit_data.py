@@ -38,25 +38,32 @@ class ArrayData(ImageData):
         """`prepare` has checked everything."""
 
 
-def prepare(x, y, *, valid_share: float, task: str = "auto") -> ArrayData:
+def prepare(x, y, *, valid_share: float, task: str = "auto", validation=None) -> ArrayData:
     """Checks, standardises and splits by hash into training and validation.
 
     x: [n, height, width], [n, height, width, channels] or [n, features]. y: [n] or [n, 1] classes,
     whole numbers or texts, or numbers. task: one of TASKS; auto: regression where y has fractions.
-    Raises ConfigError for anything else.
+    validation: (x, y) of the same kinds; nothing is split. Raises ConfigError for anything else.
     """
     if task not in TASKS:
         raise ConfigError(f"task must be one of {', '.join(TASKS)}, got {task}")
     if not 0 < valid_share < 1:
         raise ConfigError(f"valid_share must be in (0, 1), got {valid_share}")
-    images, is_vectors = _images(np.asarray(x))
-    y = _column(np.asarray(y), len(images))
+    x, y = np.asarray(x), np.asarray(y)
+    count = len(x) if x.ndim else 0
+    if validation is not None:
+        x, y = _joined(x, y, validation)
+    images, is_vectors = _images(x)
+    y = _column(y, len(images))
     regression = task == REGRESSION or (task == "auto" and _has_fractions(y))
     labels, classes = _numbers(y) if regression else _classes(y, task)
-    valid_size = min(MOST_VALID, round(valid_share * len(images)))
-    if valid_size < 1 or valid_size >= len(images):
-        raise ConfigError(f"x must have enough examples to split, got {len(images)}")
-    train, valid = split_by_hash(images, classes, valid_size)
+    if validation is None:
+        valid_size = min(MOST_VALID, round(valid_share * count))
+        if valid_size < 1 or valid_size >= count:
+            raise ConfigError(f"x must have enough examples to split, got {count}")
+        train, valid = split_by_hash(images, classes, valid_size)
+    else:
+        train, valid = np.arange(count), np.arange(count, len(images))
     mean, std = _moments(images[train])
     centre, scale = 0.0, 1.0
     if regression:
@@ -84,6 +91,21 @@ def prepare(x, y, *, valid_share: float, task: str = "auto") -> ArrayData:
     )
 
 
+def _joined(x: np.ndarray, y: np.ndarray, validation) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation in one, [n, ...] and [n]."""
+    try:
+        valid_x, valid_y = (np.asarray(part) for part in validation)
+    except (TypeError, ValueError):
+        raise ConfigError(f"validation must be (x, y), got {type(validation).__name__}") from None
+    if x.ndim < 2 or valid_x.shape[1:] != x.shape[1:] or not valid_x.size:
+        raise ConfigError(
+            f"validation's x must be examples such as x has, {list(x.shape)}, got "
+            f"{list(valid_x.shape)}"
+        )
+    y, valid_y = _column(y, len(x)), _column(valid_y, len(valid_x), "validation's y")
+    return np.concatenate([x, valid_x]), np.concatenate([y, valid_y])
+
+
 def _images(x: np.ndarray) -> tuple[np.ndarray, bool]:
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise ConfigError(
@@ -101,13 +123,13 @@ def _images(x: np.ndarray) -> tuple[np.ndarray, bool]:
     return x, is_vectors
 
 
-def _column(y: np.ndarray, count: int) -> np.ndarray:
+def _column(y: np.ndarray, count: int, name: str = "y") -> np.ndarray:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.shape != (count,):
-        raise ConfigError(f"y must be [{count}], one value per example, got {list(y.shape)}")
+        raise ConfigError(f"{name} must be [{count}], one value per example, got {list(y.shape)}")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ConfigError("y must be finite numbers, got some that are missing or infinite")
+        raise ConfigError(f"{name} must be finite numbers, got some that are missing or infinite")
     return y
 
 

@@ -1,6 +1,7 @@
 """Files that `nas fit` reads: arrays, a folder of images, or a table of rows.
 
-    DATA.npz    x and y, or x_train and y_train; with x_test and y_test, or without
+    DATA.npz    x and y, or x_train and y_train; with x_valid and y_valid, x_test and y_test, or
+                without
     FOLDER      class folders of images, or train/ and test/ with class folders
     TABLE.csv   a line of column names, then rows; one column is what is to be foretold
 
@@ -24,12 +25,13 @@ MISSING = ("", "?", "na", "n/a", "nan", "null", "none")  # in lower case
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Arrays:
-    """x, y as nas.fit takes them; test: x and y of a test part, or None; features: x's columns."""
+    """x, y as nas.fit takes them; valid, test: x and y of that part; features: x's columns."""
 
     x: np.ndarray
     y: np.ndarray
     test: tuple[np.ndarray, np.ndarray] | None = None
     features: tuple[str, ...] = ()
+    valid: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def read(path: Path, *, target: str | None = None, image_size: int = 32) -> Arrays:
@@ -52,13 +54,17 @@ def _arrays(path: Path) -> Arrays:
                 f"DATA must have the arrays x and y, or x_train and y_train; {path} has "
                 f"{', '.join(sorted(file.files)) or 'none'}"
             )
-        tests = ("x_test", "y_test")
         try:
             x, y = (file[name] for name in names)
-            test = (file[tests[0]], file[tests[1]]) if set(tests) <= set(file.files) else None
+            test, valid = (_pair(file, part) for part in ("test", "valid"))
         except ValueError as error:
             raise ConfigError(f"DATA must hold plain arrays: {path}: {error}") from error
-    return Arrays(x, y, test)
+    return Arrays(x, y, test, valid=valid)
+
+
+def _pair(file, part: str) -> tuple[np.ndarray, np.ndarray] | None:
+    names = (f"x_{part}", f"y_{part}")
+    return (file[names[0]], file[names[1]]) if set(names) <= set(file.files) else None
 
 
 def _folder(path: Path, image_size: int) -> Arrays:

@@ -46,8 +46,9 @@ class Fitted:
 
     model: takes x as it was given, any number of examples, and gives probabilities [n, classes], or
     of regression numbers as in y, [n, 1].
-    history: of the training that the model comes from: seconds, accuracy, valid_accuracy,
-    valid_loss, in the order of time; what its ancestors learned came before. trials: all of them.
+    history: of the training that the model comes from: seconds since the fit began, accuracy,
+    valid_accuracy, valid_loss, in the order of time; what its ancestors learned came before.
+    trials: all of them, each with its history in its metrics.
     Of regression every accuracy is the coefficient of determination, R^2.
     """
 
@@ -78,6 +79,7 @@ def fit(
     minutes: float = 10,
     task: str = "auto",
     valid_share: float = 0.2,
+    validation: tuple[Any, Any] | None = None,
     seed: int = 0,
     on_trial=lambda trial: None,
 ) -> Fitted:
@@ -89,6 +91,7 @@ def fit(
       task: classification, regression or auto: regression where y has fractions.
       minutes: of wall time, kept to within a few seconds.
       valid_share: of the examples, that judge the models and train none.
+      validation: (x, y) that do so instead, and all the others train.
       on_trial: called with each finished trial.
 
     Raises ConfigError for what is none of this, numbers that are missing included.
@@ -96,7 +99,7 @@ def fit(
     start = time.monotonic()
     if not minutes > 0:
         raise ConfigError(f"minutes must be above 0, got {minutes}")
-    data = prepare(x, y, valid_share=valid_share, task=task)
+    data = prepare(x, y, valid_share=valid_share, task=task, validation=validation)
     end = start + 60 * minutes - RESERVE
     space = make_space(data)
     controller = _part("controller", "climb", space=space, seed=seed)
@@ -231,7 +234,7 @@ class TimedTraining(InheritFromParent):
             noise=0.01,  # EAS: copies must not stay equal
             keep=10**6,  # the folder goes when the fit has ended
         )
-        self.data, self.end = data, end
+        self.data, self.start, self.end = data, start, end
         self.share = max(SHORTEST, SEARCH * (end - start) / TRIALS)
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
@@ -277,9 +280,11 @@ class TimedTraining(InheritFromParent):
         with building():
             model = image.build_quick(self.space, arch, skeleton, recipe, seed)
         taken = give(model, start)
+        before = time.monotonic() - self.start
         self.history, weights = timed.train_until(
             model, self.data, recipe, self.end, seed=seed, seconds=self.share
         )
+        self.history["seconds"] = [before + s for s in self.history["seconds"]]
         # The weights are those of the best moment, so the metrics are too.
         at = int(np.argmax(self.history["valid_accuracy"]))
         return {name: values[at:][:1] for name, values in self.history.items()}, weights, taken

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import nas
-from nas import fit_command, fitting, timed
+from nas import fit_command, fit_files, fitting, timed
 from nas.fit_data import prepare
 from nas.trial import ConfigError, EvaluationError
 
@@ -61,6 +61,9 @@ def test_its_history_and_trials_say_what_happened(found):
     assert max(history["valid_accuracy"]) == fitted.valid_accuracy
     assert fitted.valid_accuracy == max(trial.reward for trial in seen)
     assert history["seconds"] == sorted(history["seconds"])
+    assert history["seconds"][-1] <= fitted.seconds
+    starts = [trial.metrics["history"]["seconds"][0] for trial in seen]
+    assert starts == sorted(starts)  # all are counted from the same moment
     assert {len(values) for values in history.values()} == {len(history["seconds"])}
     children = [trial.metrics["parent"] for trial in seen[1:]]
     assert None not in children
@@ -133,6 +136,31 @@ def test_bytes_stay_bytes_and_channels_may_be_left_out():
     data = prepare(images, np.arange(20)[:, None] % 2, valid_share=0.2)
     assert data.image_shape == (6, 6, 1) and data.train_images.dtype == np.uint8
     assert not data.is_vectors
+
+
+def test_a_given_validation_part_is_taken_as_it_is():
+    x, y = vectors(60)
+    data = prepare(x[:40], y[:40], valid_share=0.2, validation=(x[40:], y[40:, None]))
+    np.testing.assert_array_equal(data.train_images[:, 0, 0], x[:40].astype(np.float32))
+    np.testing.assert_array_equal(data.valid_images[:, 0, 0], x[40:].astype(np.float32))
+    np.testing.assert_array_equal(data.labels[data.valid_labels], y[40:])
+    np.testing.assert_allclose(data.mean, x[:40].mean(0) / 255, rtol=1e-5)  # of training alone
+    numbers = prepare(x[:40], x[:40, 1], valid_share=0.2, validation=(x[40:], x[40:, 1]))
+    assert numbers.centre == pytest.approx(x[:40, 1].mean())
+    assert len(numbers.valid_labels) == 20
+
+
+def test_wrong_validation_parts_are_told():
+    x, y = vectors(60)
+    for validation, told in (
+        (x, r"validation must be \(x, y\), got ndarray"),
+        (5, r"validation must be \(x, y\), got int"),
+        ((x[:9, :4], y[:9]), r"validation's x must be .* such as x has, \[60, 5\], got \[9, 4\]"),
+        ((x[:0], y[:0]), r"validation's x must be examples such as x has, .* got \[0, 5\]"),
+        ((x[:9], y), r"validation's y must be \[9\], one value per example, got \[60\]"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            nas.fit(x, y, validation=validation)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +245,12 @@ def test_a_training_that_has_no_time_takes_one_chunk_and_one_that_fails_says_so(
 def test_the_command_writes_the_model_and_what_it_is_worth(tmp_path, capsys):
     x, y = vectors(300)
     file, to = tmp_path / "data.npz", tmp_path / "mine.keras"
-    np.savez(file, x_train=x[:250], y_train=y[:250], x_test=x[250:], y_test=y[250:])
+    parts = {"train": slice(200), "valid": slice(200, 250), "test": slice(250, 300)}
+    arrays = {f"x_{part}": x[at] for part, at in parts.items()}
+    np.savez(file, **arrays, **{f"y_{part}": y[at] for part, at in parts.items()})
+    read = fit_files.read(file)
+    np.testing.assert_array_equal(read.valid[0], x[200:250])
+    np.testing.assert_array_equal(read.test[1], y[250:])
     assert fit_command.main([str(file), "--minutes", "0.05", "--to", str(to)]) == 0
     said = capsys.readouterr().out
     report = json.loads(to.with_suffix(".json").read_text())
