@@ -32,7 +32,8 @@ class InheritFromParent(TrainFromScratch):
       keep: a trial's weights are handed on for so many trials after it, then they are deleted.
       run_dir: where the weights are kept.
 
-    The space is one whose network is written with ops. A space with a `learning_rate(arch)` that is
+    The space is one whose network is written with ops; one that has a `carry` says itself what is
+    inherited. A space with a `learning_rate(arch)` that is
     not None says the recipe's.
     """
 
@@ -128,19 +129,20 @@ class InheritFromParent(TrainFromScratch):
         data = self.dataset()
         images = data.train_images[:MOMENT_IMAGES].astype(np.float32) / 255
         images = (images - data.mean) / data.std
+        settings: dict[str, Any] = {
+            "noise": self.noise,
+            "moments": lambda network, known, name: morphism_values.moments(
+                network, known, images, name
+            ),
+        }
+        rng = np.random.default_rng(seed)
+        if hasattr(self.space, "carry"):  # by transforms of its own
+            with building():
+                return self.space.carry(old, weights, new, skeleton, rng, **settings)
         with building():
             parent = describe(self.space, old, skeleton)
             child = describe(self.space, new, skeleton)
-        return carry(
-            parent,
-            weights,
-            child,
-            np.random.default_rng(seed),
-            noise=self.noise,
-            moments=lambda network, known, name: morphism_values.moments(
-                network, known, images, name
-            ),
-        )
+        return carry(parent, weights, child, rng, **settings)
 
     def _grow(self, arch: Arch, skeleton, recipe, seed: int, start: Weights):
         """Trains from `start`. The history, the trained weights, how many values were inherited."""

@@ -21,6 +21,7 @@ from nas.morphism_graph import (
     make_layer,
 )
 
+SUMS = ("add", "average")  # whose channels are in the order of all their inputs
 BN_EPSILON = 1e-5  # of the ops' batch normalization
 _MOMENTS = ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -120,7 +121,7 @@ def deeper(
     new[f"{main}/kernel"] = with_noise(identity, noise, rng)
     if batch_norm:
         layers.append(make_layer(f"{name}_bn", "batch_norm", [main]))
-        new |= _identity_norm(f"{name}_bn", channels, moments)
+        new |= identity_norm(f"{name}_bn", channels, moments)
     if activation == "relu":
         layers.append(make_layer(f"{name}_relu", "relu", [layers[-1].name]))
     return network.insert(after, layers, after, readers), new
@@ -157,7 +158,7 @@ def _map(network: Network, layer: Layer, maps, made: dict[str, np.ndarray]) -> n
         starts = np.cumsum([0, *widths[:-1]])
         parts = [np.arange(w) if m is None else m for w, m in zip(widths, came, strict=True)]
         return np.concatenate([start + part for start, part in zip(starts, parts, strict=True)])
-    if layer.kind != "add":
+    if layer.kind not in SUMS:
         raise ValueError(f"cannot be widened: {layer.name} ({layer.kind}) reads it")
     demanded = next(m for m in came if m is not None)
     for name, given in zip(layer.inputs, came, strict=True):
@@ -173,7 +174,7 @@ def _producers(network: Network, name: str) -> set[str]:
     layer = network[name]
     if layer.kind in ("conv", "dense"):
         return {name}
-    if layer.kind == "add":
+    if layer.kind in SUMS:
         return set().union(*(_producers(network, i) for i in layer.inputs))
     if layer.kind in PASSING:
         return _producers(network, layer.inputs[0])
@@ -215,7 +216,8 @@ def with_noise(kernel: np.ndarray, noise: float, rng: np.random.Generator) -> np
     return kernel + (noise * kernel.std() * rng.standard_normal(kernel.shape)).astype(np.float32)
 
 
-def _identity_norm(name: str, channels: int, moments: Moments | None) -> Weights:
+def identity_norm(name: str, channels: int, moments: Moments | None) -> Weights:
+    """The weights of the batch normalization `name` that changes nothing that has these moments."""
     mean, variance = moments if moments else (np.zeros(channels), np.ones(channels))
     values = np.sqrt(variance + BN_EPSILON), mean, mean, variance
     return {

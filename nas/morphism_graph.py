@@ -23,7 +23,7 @@ PASSING = (
     "batch_norm", "relu", "depthwise", "max_pool", "avg_pool", "dropout", "drop_path",
 )  # fmt: skip
 _WINDOWS = ("conv", "depthwise", "max_pool", "avg_pool")
-_SEVERAL = ("add", "concatenate")
+_SEVERAL = ("add", "average", "concatenate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Network:
         layer = self[name]
         if layer.kind == "relu":
             return True
-        if layer.kind in ("add", "concatenate", "max_pool", "avg_pool", "dropout"):
+        if layer.kind in (*_SEVERAL, "max_pool", "avg_pool", "dropout", "first"):
             return all(self.is_non_negative(i) for i in layer.inputs)
         return False
 

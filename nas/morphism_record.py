@@ -64,8 +64,8 @@ class Recorder:
     def shift(self, x: str) -> str:
         return self._unnamed("shift", [x])
 
-    def first(self, x: str, channels: int) -> str:
-        return self._unnamed("first", [x], channels=channels)
+    def first(self, x: str, channels: int, after: int = 0) -> str:
+        return self._unnamed("first", [x], channels=channels, after=after)
 
     def zeros(self, x: str) -> str:
         return self._unnamed("zeros", [x])
@@ -78,6 +78,9 @@ class Recorder:
 
     def add(self, inputs: Sequence[str]) -> str:
         return self._unnamed("add", inputs) if len(inputs) > 1 else inputs[0]
+
+    def average(self, inputs: Sequence[str]) -> str:
+        return self._unnamed("average", inputs) if len(inputs) > 1 else inputs[0]
 
     def concatenate(self, inputs: Sequence[str]) -> str:
         return self._unnamed("concatenate", inputs) if len(inputs) > 1 else inputs[0]

@@ -69,8 +69,8 @@ class _Values:
     def zeros(self, x):
         return tf.zeros_like(x)
 
-    def first(self, x, channels):
-        return x[..., :channels]
+    def first(self, x, channels, after):
+        return x[..., after : after + channels]
 
     def shift(self, x):
         height, width = x.shape[1:3]
@@ -78,6 +78,9 @@ class _Values:
 
     def add(self, inputs):
         return tf.add_n(inputs)
+
+    def average(self, inputs):
+        return tf.add_n(inputs) / len(inputs)
 
     def concatenate(self, inputs):
         if len(inputs[0].shape) == 2:

@@ -74,8 +74,11 @@ class Ops(Protocol):
         """Along channels. Smaller images are padded with zeros to the largest, centred; an odd
         pixel goes to the bottom or the right. One alone passes as it is."""
 
-    def first(self, x, channels: int) -> Any:
-        """The first channels of x; all of them pass as they are."""
+    def average(self, inputs: Sequence) -> Any:
+        """The mean of tensors of one shape; one alone passes as it is."""
+
+    def first(self, x, channels: int, after: int = 0) -> Any:
+        """The first channels of x behind so many others; all of them pass as they are."""
 
     def zeros(self, x) -> Any:
         """Zeros of x's shape, through which the gradient is zero."""
@@ -195,12 +198,16 @@ class KerasOps:
             ]
         )
 
-    def first(self, x, channels: int):
+    def average(self, inputs: Sequence):
+        return self.layers.Average()(inputs) if len(inputs) > 1 else inputs[0]
+
+    def first(self, x, channels: int, after: int = 0):
         more = self.shape(x)[2] - channels
         if not more:
             return x
         # Told that channels come first, it crops the last two axes: width by nothing, channels.
-        return self.layers.Cropping2D(((0, 0), (0, more)), data_format="channels_first")(x)
+        crop = (0, 0), (after, more - after)
+        return self.layers.Cropping2D(crop, data_format="channels_first")(x)
 
     def zeros(self, x):
         # Not zeros_like: it has no gradient at all, and a training step wants one per weight.
@@ -315,7 +322,10 @@ class CountOps:
                 self._kept(height, width, x[2])
         return self._kept(height, width, sum(x[2] for x in inputs))
 
-    def first(self, x: Shape, channels: int) -> Shape:
+    def average(self, inputs: Sequence[Shape]) -> Shape:
+        return inputs[0]
+
+    def first(self, x: Shape, channels: int, after: int = 0) -> Shape:
         return x if x[2] == channels else self._kept(x[0], x[1], channels)
 
     def zeros(self, x: Shape) -> Shape:

@@ -147,10 +147,15 @@ class TensorOps:
         ]
         return raw.ConcatV2(values=padded, axis=-1)
 
-    def first(self, x: tf.Tensor, channels: int) -> tf.Tensor:
+    def average(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+        if len(inputs) == 1:
+            return inputs[0]
+        return raw.Mul(x=self.add(inputs), y=tf.constant(1 / len(inputs), inputs[0].dtype))
+
+    def first(self, x: tf.Tensor, channels: int, after: int = 0) -> tf.Tensor:
         if x.shape[3] == channels:
             return x
-        return raw.Slice(input=x, begin=[0] * 4, size=[-1, -1, -1, channels])
+        return raw.Slice(input=x, begin=[0, 0, 0, after], size=[-1, -1, -1, channels])
 
     def zeros(self, x: tf.Tensor) -> tf.Tensor:
         return raw.ZerosLike(x=x)

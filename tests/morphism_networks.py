@@ -59,6 +59,11 @@ def random_weights(network: Network, rng: np.random.Generator) -> Weights:
             weights[f"{name}/beta"] = rng.normal(0, 0.3, channels)
             weights[f"{name}/moving_mean"] = rng.normal(0, 0.3, channels)
             weights[f"{name}/moving_variance"] = rng.uniform(0.5, 1.5, channels)
+        elif layer.kind == "depthwise":
+            window = layer["kernel"]
+            weights[f"{name}/kernel"] = rng.normal(
+                0, np.prod(window) ** -0.5, (*window, channels, 1)
+            )
         elif layer.kind in WIDTHS:
             window = layer["kernel"] if layer.kind == "conv" else ()
             if layer.kind == "dense":

@@ -25,6 +25,9 @@ class TermOps:
     def add(self, inputs):
         return self._joined(inputs, "add", ordered=False)
 
+    def average(self, inputs):
+        return self._joined(inputs, "average", ordered=False)
+
     def concatenate(self, inputs):
         return self._joined(inputs, "concatenate", ordered=self.ordered_concatenation)
 

@@ -34,6 +34,9 @@ SMALL = {
     "nasbench101": None,  # of one size, too large: counted in test_nasbench101.py
     "nasbench201": {},
     "nasnet": CELL | {"operations": ["identity", "max_pool_3x3"]},
+    "path_level": {
+        "depth": 2, "add": [2], "edges": ["identity", "depth_conv_3x3", "max_pool_3x3"],
+    },
     "zoph2017": {
         "layers": [2, 3], "filter_heights": [1, 3], "filter_widths": [1], "filters": [8],
         "strides": [1, 2], "pool_after": [1],
@@ -102,6 +105,7 @@ MORE_KEYS = {
     "cgp_cnn",  # the larger image is max pooled on its way to a sum, as if by a node
     "hierarchical",  # a 1x1 convolution inside a motif may be like the one behind it
     "nasbench201",  # its names, the benchmark's
+    "path_level",  # branches may be concatenated in another order
 }
 DRAWN = {
     "cgp_cnn": within_limits, "morphism": half_filled, "hierarchical": mutated_long

@@ -33,7 +33,7 @@ def of_images(space) -> bool:
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 # Many layers, of the same kinds as enas_micro's.
-OF_CELLS = {"nasnet", "amoebanet", "darts", "densenet"}
+OF_CELLS = {"nasnet", "amoebanet", "darts", "densenet", "path_level"}
 every_image_space = pytest.mark.parametrize(
     "space",
     [s for s in SPACES.values() if of_images(s)],
