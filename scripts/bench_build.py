@@ -13,6 +13,9 @@ fastest, and of the ratios of these and of ours to `fit` as it is. Ends with sta
 first of the ratios is above 0.5.
 """
 
+import nas  # noqa: F401  it sets how TensorFlow computes, so it comes first
+
+# isort: split
 import argparse
 import dataclasses
 import statistics

@@ -10,6 +10,9 @@ is what ours is compared with. First epochs include tracing, on fresh networks. 
 over the repeats, of alternating runs.
 """
 
+import nas  # noqa: F401  it sets how TensorFlow computes, so it comes first
+
+# isort: split
 import argparse
 import time
 from collections.abc import Callable

@@ -11,6 +11,9 @@ traced again after its first step. Prints each ratio, their geometric mean and l
 first calls, which trace.
 """
 
+import nas  # noqa: F401  it sets how TensorFlow computes, so it comes first
+
+# isort: split
 import argparse
 import math
 import statistics

@@ -10,6 +10,9 @@ all cores, which others disturb less. The supernet must not be traced again afte
 Prints each ratio, their geometric mean and largest, and both first calls, which trace.
 """
 
+import nas  # noqa: F401  it sets how TensorFlow computes, so it comes first
+
+# isort: split
 import argparse
 import math
 import statistics

@@ -1,6 +1,8 @@
-"""What TensorFlow says of every search is left out, where the user has not asked for more."""
+"""What nas sets for TensorFlow before it is imported, and what it leaves out of what that says."""
 
 import logging
+import os
+import subprocess
 import sys
 
 import pytest
@@ -24,3 +26,16 @@ def test_warnings_of_retracing(monkeypatch, caplog, level, told):
     heard = [record.getMessage() for record in caplog.records]
     assert len(heard) == len(told)
     assert all(text.startswith(start) for text, start in zip(heard, told, strict=True))
+
+
+@pytest.mark.parametrize("given, found", [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
+def test_tensorflow_is_to_compute_with_onednn_unless_the_user_says_otherwise(given, found):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+    code = (
+        "import os, sys, nas;"
+        "print(os.environ['TF_ENABLE_ONEDNN_OPTS'], 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment | given, capture_output=True, text=True
+    )
+    assert done.stdout.split() == [found, "False"], done.stderr
