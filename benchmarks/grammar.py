@@ -7,6 +7,7 @@ the product of the rules between the last token and it, and the mean of -log of 
 that no model's loss goes below but by chance.
 """
 
+import bisect
 import math
 from collections.abc import Mapping
 
@@ -120,6 +121,10 @@ def draw(size: int, rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
 
     The first token's is 0: it is always there.
     """
+    reached = {
+        symbol: np.cumsum([probability for probability, _ in ways]).tolist()
+        for symbol, ways in RULES.items()
+    }
     tokens, surprisals = [EOS], [0.0]
     stack: list[str] = []
     pending = 0.0  # of the rules since the last token
@@ -131,8 +136,7 @@ def draw(size: int, rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
             pending = 0.0
             continue
         ways = RULES[symbol]
-        reached = np.cumsum([probability for probability, _ in ways])
-        way = int(np.searchsorted(reached, rng.random(), side="right"))
+        way = bisect.bisect_right(reached[symbol], rng.random())
         probability, becomes = ways[min(way, len(ways) - 1)]  # the sum may miss 1 by rounding
         pending -= math.log(probability)
         stack.extend(reversed(becomes))

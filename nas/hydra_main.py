@@ -1,10 +1,11 @@
 """Hydra's main function with our exit statuses: overrides, sweeps and launchers work as ever."""
 
+import contextlib
 import functools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from nas.config import conf_files, one_line
 from nas.trial import ConfigError
@@ -42,9 +43,10 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
             failed.append(error)
 
     try:
-        hydra.main(config_path="pkg://conf", config_name=config_name, version_base="1.3")(
-            task if swept else told
-        )()
+        with _composed_once(args):
+            hydra.main(config_path="pkg://conf", config_name=config_name, version_base="1.3")(
+                task if swept else told
+            )()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error, names(config_name))) from error
     except OSError as error:
@@ -60,6 +62,22 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
     if failed:
         raise failed[0]
     return 0
+
+
+@contextlib.contextmanager
+def _composed_once(args: list[str]) -> Iterator[None]:
+    """Hydra composes everything a first time to read hydra.mode alone, which -m decides here."""
+    from hydra._internal.hydra import Hydra
+
+    if any("hydra.mode" in arg for arg in args):
+        yield
+        return
+    get_mode = Hydra.get_mode
+    Hydra.get_mode = lambda *args, **settings: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = get_mode  # type: ignore[method-assign]
 
 
 def _short_names(args: list[str]) -> list[str]:

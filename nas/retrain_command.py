@@ -1,6 +1,7 @@
 """`nas retrain RUN`: a found or named architecture at full size, several seeds, test once each."""
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -168,15 +169,20 @@ def _with_space_of_name(config: DictConfig) -> DictConfig:
     """A published architecture brings its space along, unless the command line chose one."""
     from hydra import compose
     from hydra.core.hydra_config import HydraConfig
+    from hydra.utils import get_object
 
     given = [item.lstrip("+~") for item in HydraConfig.get().overrides.task]
     chosen = any(item.startswith(("space=", "space.")) for item in given)
     name = str(config.genotype).strip()
     if config.genotype is None or chosen or not name.isidentifier():
         return config
-    spaces = {file.name.removesuffix(".yaml") for group, file in conf_files() if group == "space"}
+    spaces = {f.name.removesuffix(".yaml"): f for group, f in conf_files() if group == "space"}
     # The space that is called like it first: AmoebaNet's has NASNet-A as well.
     for space in sorted(spaces, key=lambda space: (not name.startswith(space), space)):
+        target = OmegaConf.create(spaces[space].read_text()).get("_target_")
+        known = getattr(get_object(target), "published", ()) if target else None
+        if isinstance(known, Collection) and name not in known:
+            continue  # what an instance or a file of defaults alone knows is asked below
         node = compose("retrain", overrides=[f"space={space}"]).space
         if name in getattr(make(node, "space"), "published", {}):
             OmegaConf.set_struct(config, False)

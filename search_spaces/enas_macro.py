@@ -21,9 +21,9 @@ keeps weights for that (`official_parameters` counts them). Odd filters are redu
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nas.trial import Arch, ConfigError
 from search_spaces.base import Decision, Graph, Space
@@ -52,6 +52,12 @@ class Layer:
 class ENASMacro(Space):
     """`layers` operations in a row, with any skip connections between them."""
 
+    published: ClassVar[Mapping[str, Arch]] = {
+        name: tuple(choice for row in entry["layers"] for choice in row)
+        for name, entry in read().items()
+        if entry["encoding"] == "enas_macro"
+    }
+
     def __init__(self, *, layers: int = 12, operations: Sequence[str] = OPERATIONS):
         if layers < 1:
             raise ConfigError(f"space.layers must be at least 1, got {layers}; set space.layers=12")
@@ -70,11 +76,6 @@ class ENASMacro(Space):
                 Decision(f"layer{i}/skip{j}", (False, True), i, (None, j)) for j in range(i)
             ]
         self.decisions = tuple(decisions)
-        self.published = {
-            name: tuple(choice for row in entry["layers"] for choice in row)
-            for name, entry in read().items()
-            if entry["encoding"] == "enas_macro"
-        }
 
     @property
     def reductions(self) -> tuple[int, ...]:

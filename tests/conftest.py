@@ -1,8 +1,15 @@
 """One small run, searched and retrained once for all tests that ask for either."""
 
+import gc
+
 import pytest
 
 from tests.command import QUICK, TINY, nas
+
+
+def pytest_collection_finish():
+    """What the tests' imports keep for ever is not looked through again for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

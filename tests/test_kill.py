@@ -14,6 +14,8 @@ import pytest
 from nas.store import Store
 from tests import killable
 
+MANY = [(1, 40), (2, 10)]
+
 
 def start(run_dir, workers):
     return subprocess.Popen(
@@ -43,7 +45,9 @@ def content(run_dir):
         return sorted(store.trials(), key=lambda t: t.id), store.controller_state(), store.pending()
 
 
-@pytest.mark.parametrize("workers, kills", [(1, 20), (2, 5)])
+@pytest.mark.parametrize(
+    "workers, kills", [(1, 10), (2, 3), *(pytest.param(*n, marks=pytest.mark.slow) for n in MANY)]
+)
 def test_killed_and_continued_equals_uninterrupted(tmp_path, workers, kills):
     rng = np.random.default_rng(workers)
     (tmp_path / "whole").mkdir()

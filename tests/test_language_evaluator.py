@@ -31,14 +31,15 @@ def evaluator(space=None, **settings):
 
 
 def test_a_trial_has_its_perplexities_and_costs_and_repeats_with_its_seed():
-    space = ZophRNN()
-    proposal = Proposal(space.parse("nascell"))
+    space = ZophRNN(base=2)
+    chosen = {d.name: "tanh" if "activation" in d.name else "add" for d in space.decisions[:-2]}
+    proposal = Proposal(space.encode(chosen | {"index/new_memory": 0, "index/old_memory": 2}))
     evaluate = pickle.loads(pickle.dumps(evaluator(space)))
     metrics = evaluate(3, proposal)
     assert metrics == evaluator(space)(3, proposal)
     assert metrics["valid_perplexity"] == metrics["valid_perplexities"][-1] < 80
     assert len(metrics["valid_perplexities"]) == metrics["epochs"] == 2
-    assert metrics["parameters"] == 8 * 8 * (8 + 8) + 2 * 80 * 8 + 80
+    assert metrics["parameters"] == 2 * 8 * (8 + 8) + 2 * 80 * 8 + 80
     assert evaluate(4, proposal)["valid_perplexity"] != metrics["valid_perplexity"]
     assert evaluate(3, Proposal(proposal.arch, epochs=1))["epochs"] == 1
 

@@ -35,7 +35,7 @@ def test_it_grows_from_the_linear_model_and_inherits(tmp_path):
             lambda metrics: metrics["valid_accuracy"],
             store,
             SerialExecutor(),
-            max_trials=12,
+            max_trials=9,
         )
     assert all(trial.status == "ok" for trial in trials)
     assert all(not any(trial.arch) for trial in trials[:3])  # linear, the first learning rate

@@ -15,6 +15,7 @@ from search_spaces.darts import DARTS
 from search_spaces.genetic_cnn import GeneticCNN
 from search_spaces.nasbench201 import NASBench201
 from tests import small_images
+from tests.toy_supernet import Toy
 
 RECIPE = Recipe(
     epochs=2, batch_size=8, learning_rate=0.01, weight_decay=1e-3, pad_crop=1, flip=True,
@@ -37,6 +38,11 @@ def evaluator(space=None, skeleton=SKELETON, recipe=RECIPE):
 
 
 @pytest.fixture(scope="module")
+def toy():
+    return evaluator(Toy())
+
+
+@pytest.fixture(scope="module")
 def cells():
     return evaluator()
 
@@ -54,26 +60,36 @@ def assert_equal(found, expected) -> None:
         assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
 
 
+@pytest.mark.parametrize("arch", [(2, 2), (0, 1)], ids=["all_used", "unused_convolutions"])
+def test_a_training_equals_that_of_the_built_network(toy, arch):
+    equals_the_built_network(toy, arch)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arch",
     [
-        pytest.param((CONV_3X3, SKIP, CONV_1X1, AVG_POOL, CONV_3X3, SKIP), marks=pytest.mark.slow),
+        (CONV_3X3, SKIP, CONV_1X1, AVG_POOL, CONV_3X3, SKIP),
         (CONV_3X3, NONE, NONE, SKIP, NONE, NONE),
     ],
     ids=["all_live", "dead_convolution"],
 )
-def test_a_training_equals_that_of_the_built_network(cells, arch):
+def test_so_it_does_in_the_cells_of_nasbench201(cells, arch):
+    equals_the_built_network(cells, arch)
+
+
+def equals_the_built_network(evaluate, arch):
     skeleton = SKELETON(image_shape=SHAPE, classes=2)
     for seed in (7, 8):  # the second starts from nothing that the first has left
-        found = cells._train(arch, skeleton, RECIPE, seed)
-    assert_equal(found, built(NASBench201(), arch, 8))
+        found = evaluate._train(arch, skeleton, RECIPE, seed)
+    assert_equal(found, built(evaluate.space, arch, 8))
 
 
-def test_a_training_of_fewer_epochs_traces_nothing_anew(cells):
-    metrics = cells(3, Proposal((CONV_1X1,) * 6, epochs=1))
+def test_a_training_of_fewer_epochs_traces_nothing_anew(toy):
+    metrics = toy(3, Proposal((2, 1), epochs=1))
     assert metrics["epochs"] == len(metrics["valid_accuracies"]) == 1
-    cells(4, Proposal((SKIP,) * 6, epochs=3))
-    assert cells._graph.graph.experimental_get_tracing_count() == 1
+    toy(4, Proposal((1, 0), epochs=3))
+    assert toy._graph.graph.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The contract of a space, held by every conf/space/*.yaml: a new file is tested by being there."""
 
+import functools
 import math
 from importlib import resources
 from pathlib import Path
@@ -13,11 +14,20 @@ from nas.skeleton import ImageSkeleton
 from nas.trial import ConfigError
 from search_spaces.base import Decision, Space
 from search_spaces.ops import KerasOps
+from tests.composed import composed
 
 FILES = sorted(Path(str(resources.files("conf"))).glob("space/*.yaml"))
 SPACES = {file.stem: hydra.utils.instantiate(OmegaConf.load(file)) for file in FILES}
 SHAPES = {
     "digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar": (32, 32, 3), "oblong": (64, 48, 3),
+}  # fmt: skip
+# Of the same kinds of layers as enas_micro's.
+OF_CELLS = {"nasnet", "amoebanet", "darts", "densenet", "path_level"}
+# Cells of all kinds of layers, but of fewer: what a network with hundreds would show no better.
+FEWER = {
+    "amoebanet": {"nodes": 2}, "nasnet": {"nodes": 2}, "darts": {"nodes": 2},
+    "enas_micro": {"nodes": 2}, "enas_macro": {"layers": 5},
+    "hierarchical": {"nodes": [3, 4], "motifs": [3, 1], "mutations": 200},
 }  # fmt: skip
 # What the backward pass reads again: see CountOps.
 KEPT = {
@@ -32,13 +42,23 @@ def of_images(space) -> bool:
 
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-# Many layers, of the same kinds as enas_micro's.
-OF_CELLS = {"nasnet", "amoebanet", "darts", "densenet", "path_level"}
 every_image_space = pytest.mark.parametrize(
-    "space",
-    [s for s in SPACES.values() if of_images(s)],
-    ids=[n for n in SPACES if of_images(SPACES[n])],
+    "name", [name for name, space in SPACES.items() if of_images(space)]
 )
+
+
+@functools.cache
+def built_of(name, whole=False):
+    """The space as its file has it, or with fewer layers."""
+    settings = composed("space", name) | ({} if whole else FEWER.get(name, {}))
+    return hydra.utils.instantiate(settings, _convert_="object")
+
+
+@functools.cache
+def model_of(name, shape):
+    """An architecture of built_of(name), and its network."""
+    (arch,) = archs(built_of(name), 1, seed=shape[0])
+    return arch, built_of(name).build(arch, skeleton(shape, dropout=0.5))
 
 
 def archs(space, count, seed=0):
@@ -145,23 +165,38 @@ def test_graphs_join_named_nodes_forwards_to_one_output(space):
 
 
 @every_image_space
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_built_networks_give_logits_and_cost_what_was_said(space, shape):
-    for arch in archs(space, 1, seed=shape[0]):
-        model = space.build(arch, skeleton(shape))
-        logits = np.asarray(model(np.ones((2, *shape), np.float32)))
-        assert logits.shape == (2, 7)
-        assert logits.dtype == np.float32
-        assert np.isfinite(logits).all()
-        cost = space.cost(arch, skeleton(shape))
-        assert cost.parameters == sum(math.prod(v.shape) for v in model.trainable_variables)
-        flops, activations = counted(model)
-        assert cost.flops == pytest.approx(flops, rel=0.01)
-        assert cost.activations == pytest.approx(activations, rel=0.01)
+@pytest.mark.parametrize(
+    "shape",
+    [pytest.param(s, marks=pytest.mark.slow if n == "cifar" else ()) for n, s in SHAPES.items()],
+    ids=SHAPES,
+)
+def test_built_networks_give_logits_and_cost_what_was_said(name, shape):
+    arch, model = model_of(name, shape)
+    check_logits_and_cost(built_of(name), arch, model, shape)
 
 
 @every_image_space
-def test_quick_networks_compute_and_learn_what_models_do(space, monkeypatch):
+@pytest.mark.slow
+def test_so_do_those_of_as_many_layers_as_the_file_says(name):
+    space, shape = built_of(name, whole=True), SHAPES["mnist"]
+    for arch in archs(space, 2):
+        check_logits_and_cost(space, arch, space.build(arch, skeleton(shape)), shape)
+
+
+def check_logits_and_cost(space, arch, model, shape):
+    logits = np.asarray(model(np.ones((2, *shape), np.float32)))
+    assert logits.shape == (2, 7)
+    assert logits.dtype == np.float32
+    assert np.isfinite(logits).all()
+    cost = space.cost(arch, skeleton(shape))
+    assert cost.parameters == sum(math.prod(v.shape) for v in model.trainable_variables)
+    flops, activations = counted(model)
+    assert cost.flops == pytest.approx(flops, rel=0.01)
+    assert cost.activations == pytest.approx(activations, rel=0.01)
+
+
+@every_image_space
+def test_quick_networks_compute_and_learn_what_models_do(name, monkeypatch):
     """Logits, gradients and moving averages with the same weights. Every weight has a gradient."""
     import keras
     import tensorflow as tf
@@ -173,6 +208,7 @@ def test_quick_networks_compute_and_learn_what_models_do(space, monkeypatch):
         monkeypatch.setattr(ops, "dropout", lambda self, x, rate: x)  # each draws in its own way
         # Rounding that puts a value on the other side of a ReLU's kink changes whole gradients.
         monkeypatch.setattr(ops, "relu", lambda self, x, smooth=smooth: smooth(x))
+    space = built_of(name)
     (arch,) = archs(space, 1, seed=3)
     model, quick = space.build(arch, skeleton()), space.build_quick(arch, skeleton(), seed=0)
     rng = np.random.default_rng(0)
@@ -219,18 +255,17 @@ def of_layer(layer, variables, gradients):
 
 
 @pytest.mark.parametrize(
-    "space",
+    "name",
     [
-        pytest.param(s, marks=pytest.mark.slow if n in OF_CELLS else (), id=n)
-        for n, s in SPACES.items()
-        if of_images(s)
+        pytest.param(name, marks=pytest.mark.slow if name in OF_CELLS else ())
+        for name, space in SPACES.items()
+        if of_images(space)
     ],
 )
-def test_networks_can_be_saved_and_loaded(space, tmp_path):
+def test_networks_can_be_saved_and_loaded(name, tmp_path):
     import keras
 
-    (arch,) = archs(space, 1, seed=4)
-    model = space.build(arch, skeleton(dropout=0.5))
+    _, model = model_of(name, SHAPES["digits"])
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     images = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
