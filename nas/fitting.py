@@ -6,14 +6,18 @@
     found.model.save("best.keras")
 
 The search loop on the growing space, by hill climbing: a small network is trained, then children of
-the best, which start from its weights. Each training has the same share of the time; in what is
-left the best is trained on. The classes and files of `conf/` are what it is made of. Two runs are
-equal only where their machines are equally fast.
+the best, which start from its weights; those of vectors start afresh, as weights that are chosen
+over and over by a table's few validation examples come to fit these. Each training has the same
+share of the time, or fewer seconds where examples are few. Half-way the best is trained for longer;
+the time that this leaves is for more children. The classes and files of `conf/` are what it is made
+of. Two runs are equal only where their machines are equally fast.
 """
 
 import contextlib
 import dataclasses
+import functools
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +29,7 @@ from omegaconf import OmegaConf
 
 from nas.config import make
 from nas.evaluators import building
-from nas.executors import SerialExecutor, classify
+from nas.executors import SerialExecutor
 from nas.fit_data import ArrayData, prepare
 from nas.inherit import InheritFromParent, give
 from nas.quiet import is_not_of_retracing
@@ -34,9 +38,12 @@ from nas.skeleton import ImageSkeleton
 from nas.store import Store
 from nas.trial import ConfigError, Proposal, Trial
 
-SEARCH = 0.5  # of the time; the rest is the best one's
+SEARCH = 0.5  # of the time; then the best is trained on
 TRIALS = 8  # that share it, where each has SHORTEST seconds
 SHORTEST = 3.0  # seconds of a training: less is mostly the tracing of its graph
+EPOCHS, LONG = 60, 300  # at most, of a training and of the best one's: more learn nothing new
+DROPOUT = 0.3  # before the last layer, of vectors, of which there are often few
+TIE = 1e-5  # of the loss, taken off the reward: it tells equal accuracies apart
 RESERVE = 1.0  # seconds to make the model that is returned
 
 
@@ -110,9 +117,9 @@ def fit(
     ):
         evaluate = TimedTraining(space, data, seed, folder, start, end)
         trials = search(
-            _Until(controller, start + SEARCH * (end - start)),
+            _Plan(controller, start + SEARCH * (end - start), end),
             evaluate,
-            lambda metrics: metrics["valid_accuracy"],
+            lambda metrics: metrics["valid_accuracy"] - TIE * min(metrics["valid_loss"], 1.0),
             store,
             SerialExecutor(),
             max_trials=10**6,
@@ -121,11 +128,6 @@ def fit(
         top = best(trials)
         if top is None:
             raise ConfigError(f"no network could be trained: {trials[-1].reason}")
-        if time.monotonic() + SHORTEST < end:
-            polished = evaluate.polish(len(trials), top)
-            on_trial(polished)
-            trials = [*trials, polished]
-            top = best(trials) or top
         model = evaluate.model(top)
     return Fitted(
         model=model,
@@ -149,6 +151,7 @@ def make_space(data: ArrayData):
                 "filters": [0, 64, 128, 256],
                 "pool_after": [],
                 "growing": True,
+                "start_filters": [[64]],
             },
         )
     height, width, _ = data.image_shape
@@ -170,14 +173,15 @@ def make_recipe(data: ArrayData):
     height, width, channels = data.image_shape
     large = min(height, width) >= 16
     changes: dict[str, Any] = {
+        "epochs": EPOCHS,
         "learning_rate": 0.05,
-        "batch_size": 64 if len(data.train_labels) >= 1000 else 16,
+        "batch_size": 64 if len(data.train_labels) >= 1000 else 32,
         # A digit is not its mirror image; what has colours usually is.
         "flip": large and channels == 3,
         "pad_crop": min(height, width) // 8 if large else int(min(height, width) >= 8),
     }
     if data.is_vectors:
-        changes |= {"optimizer": "adam", "learning_rate": 0.002}
+        changes |= {"optimizer": "adam", "learning_rate": 0.005}
     return _part("recipe", "search", changes)
 
 
@@ -204,30 +208,38 @@ def _untold() -> Iterator[None]:
         logger.removeFilter(is_not_of_retracing)
 
 
-class _Until:
-    """A controller that has nothing more to ask after a moment."""
+class _Plan:
+    """Hill climbing until `long`, then its best once more, for longer, then climbing to the end."""
 
-    def __init__(self, controller, end: float):
-        self.controller, self.end = controller, end
-        self.tell, self.state = controller.tell, controller.state
-        self.load_state = controller.load_state
-        self.asked = False
+    def __init__(self, climb, long: float, end: float):
+        self.climb, self.end = climb, end
+        self.tell, self.state = climb.tell, climb.state
+        self.load_state = climb.load_state
+        self.long, self.asked = long, False
 
     def ask(self, n: int) -> list[Proposal]:
-        if self.asked and time.monotonic() + SHORTEST > self.end:
+        soon = time.monotonic() + SHORTEST
+        if self.asked and soon > self.end:
             return []
         self.asked = True
-        return self.controller.ask(n)
+        if soon > self.long and self.climb.best:
+            self.long = math.inf
+            arch, _, trial = self.climb.best
+            return [Proposal(arch, parent=trial, epochs=LONG)]
+        return self.climb.ask(n)
 
 
 class TimedTraining(InheritFromParent):
-    """As its parent, each training for a share of the time and never beyond its end."""
+    """As its parent, each training for a share of the time and never beyond its end.
+
+    A proposal with epochs may have all of the time that is left.
+    """
 
     def __init__(self, space, data: ArrayData, seed: int, folder, start: float, end: float):
         super().__init__(
             space=space,
             dataset=lambda: data,
-            skeleton=ImageSkeleton,
+            skeleton=functools.partial(ImageSkeleton, dropout=DROPOUT if data.is_vectors else 0.0),
             recipe=make_recipe(data),
             seed=seed,
             run_dir=folder,
@@ -242,19 +254,6 @@ class TimedTraining(InheritFromParent):
         metrics = super().__call__(trial_id, proposal)
         del metrics["epochs"], metrics["valid_accuracies"]
         return metrics | {"history": self.history}
-
-    def polish(self, trial_id: int, top: Trial) -> Trial:
-        """Trains the best until the end."""
-        self.share = float("inf")
-        proposal = Proposal(top.arch, parent=top.id)
-        began = time.monotonic()
-        try:
-            metrics = self(trial_id, proposal)
-        except Exception as error:
-            known = classify(error)
-            return Trial(trial_id, proposal, None, {}, 0.0, known.status, known.reason)
-        seconds = time.monotonic() - began
-        return Trial(trial_id, proposal, metrics["valid_accuracy"], metrics, seconds)
 
     def model(self, trial: Trial):
         """x as it was given -> probabilities [n, classes], or numbers [n, 1], float32."""
@@ -274,6 +273,11 @@ class TimedTraining(InheritFromParent):
             return keras.Model(raw, served(pixel))
         return served
 
+    def _start(self, trial_id: int, proposal: Proposal, skeleton, seed: int):
+        if self.data.is_vectors:
+            return {}, {"parent": None, "preserved": False}
+        return super()._start(trial_id, proposal, skeleton, seed)
+
     def _grow(self, arch, skeleton, recipe, seed: int, start):
         from nas import image, timed
 
@@ -282,9 +286,15 @@ class TimedTraining(InheritFromParent):
         taken = give(model, start)
         before = time.monotonic() - self.start
         self.history, weights = timed.train_until(
-            model, self.data, recipe, self.end, seed=seed, seconds=self.share
+            model,
+            self.data,
+            recipe,
+            self.end,
+            seed=seed,
+            seconds=self.share if recipe.epochs == EPOCHS else math.inf,
+            epochs=recipe.epochs,
         )
         self.history["seconds"] = [before + s for s in self.history["seconds"]]
         # The weights are those of the best moment, so the metrics are too.
-        at = int(np.argmax(self.history["valid_accuracy"]))
+        at = timed.best_look(self.history)
         return {name: values[at:][:1] for name, values in self.history.items()}, weights, taken

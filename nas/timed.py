@@ -19,19 +19,26 @@ from nas.trial import NAN, EvaluationError
 
 CHUNK = 8  # steps between two looks at the clock; of images larger than SMALL one
 SMALL = 40 * 40  # pixels
-LOOKS = 12  # validations of a training, at most one an epoch
+LOOKS = 0.1  # of the time, that validations may take; at most one an epoch
 
 
 def train_until(
-    model, data: ImageData, recipe: Recipe, end: float, *, seed: int, seconds: float = math.inf
+    model,
+    data: ImageData,
+    recipe: Recipe,
+    end: float,
+    *,
+    seed: int,
+    seconds: float = math.inf,
+    epochs: float = math.inf,
 ) -> tuple[dict[str, list[float]], Weights]:
     """Trains until `end` of time.monotonic(), one chunk at least, validation included.
 
-    seconds: at most so many, of the training itself: to trace its graphs may take longer.
+    seconds, epochs: at most so many, of the training itself: to trace its graphs may take longer.
 
     Returns: seconds, accuracy (of the training since the last entry, NaN in the first), and
     valid_accuracy and valid_loss, before the first step and at every look; and the weights at the
-    best of them. Raises EvaluationError: NAN.
+    best of them (`best_look`). Raises EvaluationError: NAN.
     """
     from nas.inherit import take
 
@@ -40,34 +47,40 @@ def train_until(
     validate = image.make_evaluate(model, data.valid_images, data.valid_labels, data, recipe)
     history: dict[str, list[float]] = {}
     validate()  # traces
-    best, look_seconds = _look(validate, history, 0.0, math.nan)
+    look_seconds = _look(validate, history, began, math.nan)
     kept = take(model)
     batches = _Batches(data, recipe, seed)
     train = image.make_epoch(model, data.train_images, data.train_labels, data, recipe, seed)
     train(batches.next(), np.zeros(batches.steps, np.float32), 0)  # traces; no weight moves
     start = looked = time.monotonic()
     end = min(end, start + seconds)
-    every = max((end - start) / LOOKS, 0.0)
+    chunks = epochs * batches.chunks
     number, hits, longest = 0, [], 0.0
     while True:
         now = time.monotonic()
-        rate = recipe.learning_rate * _cosine((now - start) / max(end - start, 1e-9))
-        rates = np.full(batches.steps, rate, np.float32)
+        share = max((now - start) / max(end - start, 1e-9), number / chunks)
+        rates = np.full(batches.steps, recipe.learning_rate * _cosine(share), np.float32)
         loss, accuracy = train(batches.next(), rates, number)
         if not math.isfinite(loss):
             raise EvaluationError(NAN, f"the loss is {loss} after {number + 1} chunks")
         hits.append(accuracy)
         longest = max(longest, time.monotonic() - now)
         number += 1
-        over = time.monotonic() + longest + look_seconds > end
-        if over or (time.monotonic() - looked > every and number >= batches.chunks):
-            passed = time.monotonic() - began
-            value, look_seconds = _look(validate, history, passed, float(np.mean(hits)))
+        over = time.monotonic() + longest + look_seconds > end or number >= chunks
+        waited = time.monotonic() - looked > look_seconds / LOOKS
+        if over or (len(hits) >= batches.chunks and waited):
+            look_seconds = _look(validate, history, began, float(np.mean(hits)))
             looked, hits = time.monotonic(), []
-            if value > best:
-                best, kept = value, take(model)
+            if best_look(history) == len(history["seconds"]) - 1:
+                kept = take(model)
         if over:
             return history, kept
+
+
+def best_look(history: dict[str, list[float]]) -> int:
+    """The entry of the best valid_accuracy; of equals the one of the lowest loss, the first."""
+    looks = zip(history["valid_accuracy"], history["valid_loss"], strict=True)
+    return max(enumerate(looks), key=lambda look: (look[1][0], -look[1][1], -look[0]))[0]
 
 
 class _Batches:
@@ -94,11 +107,17 @@ def _cosine(share: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0)))
 
 
-def _look(validate: Any, history: dict[str, list[float]], seconds: float, accuracy: float):
-    """Adds one entry to the history. Returns its valid_accuracy and the seconds that it took."""
+def _look(validate: Any, history: dict[str, list[float]], began: float, accuracy: float) -> float:
+    """Adds one entry to the history. Returns the seconds that it took."""
     start = time.monotonic()
     loss, valid = validate()
-    values = {"seconds": seconds, "accuracy": accuracy, "valid_accuracy": valid, "valid_loss": loss}
+    now = time.monotonic()
+    values = {
+        "seconds": now - began,
+        "accuracy": accuracy,
+        "valid_accuracy": valid,
+        "valid_loss": loss,
+    }
     for name, value in values.items():
         history.setdefault(name, []).append(value)
-    return valid, time.monotonic() - start
+    return now - start

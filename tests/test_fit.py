@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 import nas
 from nas import fit_command, fit_files, fitting, timed
 from nas.fit_data import prepare
-from nas.trial import ConfigError, EvaluationError
+from nas.trial import ConfigError, EvaluationError, Proposal
 
 SECONDS = 14
 
@@ -59,7 +59,7 @@ def test_its_history_and_trials_say_what_happened(found):
     assert list(fitted.trials) == seen and seen  # on a busy machine just one
     history = fitted.history
     assert max(history["valid_accuracy"]) == fitted.valid_accuracy
-    assert fitted.valid_accuracy == max(trial.reward for trial in seen)
+    assert fitted.valid_accuracy == max(trial.metrics["valid_accuracy"] for trial in seen)
     assert history["seconds"] == sorted(history["seconds"])
     assert history["seconds"][-1] <= fitted.seconds
     starts = [trial.metrics["history"]["seconds"][0] for trial in seen]
@@ -104,6 +104,7 @@ def test_vectors_are_learned():
     x, y = vectors(600, 5)
     fitted = nas.fit(x[:500], y[:500], minutes=8 / 60)
     assert fitted.model.input_shape == (None, 5)
+    assert {trial.metrics["parent"] for trial in fitted.trials} == {None}  # all start afresh
     assert np.mean(fitted.predict(x[500:]) == y[500:]) > 0.7  # chance: 0.5
 
 
@@ -211,7 +212,8 @@ def test_networks_and_augmentation_are_of_the_size_of_the_examples():
     assert fitting.make_space(data(8, 8, 1)).pool_after == (4,)
     assert fitting.make_space(data(32, 32, 3)).pool_after == (4, 8, 12)
     assert fitting.make_space(data(7)).pool_after == ()
-    assert fitting.make_space(data(7)).start().count(1) > 0
+    rows = fitting.make_space(data(7))
+    assert [slot.filters for i in range(8) if (slot := rows.slot(rows.start(), i))] == [64]
     digit, photo, row = (fitting.make_recipe(data(*s)) for s in ((8, 8, 1), (32, 32, 3), (7,)))
     assert (digit.flip, photo.flip, row.flip) == (False, True, False)
     assert (digit.pad_crop, photo.pad_crop, row.pad_crop) == (1, 4, 0)
@@ -234,9 +236,37 @@ def test_a_training_that_has_no_time_takes_one_chunk_and_one_that_fails_says_so(
     history, weights = timed.train_until(model, data, recipe, time.monotonic(), seed=0)
     assert len(history["seconds"]) == 2 and np.isnan(history["accuracy"][0])
     assert set(weights) >= {"slot0_conv/kernel", "logits/bias"}
+    few, _ = timed.train_until(model, data, recipe, time.monotonic() + 100, seed=0, epochs=3)
+    assert 2 <= len(few["seconds"]) <= 4  # before, and at most once an epoch
     broken = recipe.replace(learning_rate=1e30, optimizer="sgd")
     with pytest.raises(EvaluationError, match="the loss is"):
         timed.train_until(model, data, broken, time.monotonic() + 100, seed=0)
+
+
+def test_the_best_look_is_of_the_best_accuracy_then_of_the_lowest_loss():
+    history = {"valid_accuracy": [0.5, 0.75, 0.75, 0.75, 0.6], "valid_loss": [1, 3, 2, 2, 0.1]}
+    assert timed.best_look(history) == 2
+
+
+def test_half_way_the_best_is_trained_for_longer_and_the_search_goes_on(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(fitting.time, "monotonic", lambda: now[0])
+
+    class Climb:
+        best = None
+        tell = state = load_state = None
+
+        def ask(self, n):
+            return [Proposal((0,), parent=7)] * n
+
+    plan = fitting._Plan(Climb(), long=50.0, end=100.0)
+    now[0] = 60.0  # nothing has been trained yet: the first comes before all else
+    assert plan.ask(1) == [Proposal((0,), parent=7)]
+    plan.climb.best = ((1,), 0.9, 3)
+    assert plan.ask(1) == [Proposal((1,), parent=3, epochs=fitting.LONG)]
+    assert plan.ask(1) == [Proposal((0,), parent=7)]
+    now[0] = 99.0
+    assert plan.ask(1) == []
 
 
 # The command.
