@@ -12,14 +12,14 @@ import tensorflow as tf
 
 from controllers.eas_actions import Growth
 from controllers.eas_dense import DenseGrowth
+from controllers.growing_policy import Actions, GrowingPolicy, lstm_step
 from nas.trial import Arch
 
-Actions = list[list[int]]  # of each decision on the way, what was chosen
 # Probabilities [rows, choices] and which are open -> what is chosen of each row.
 Choose = Callable[[tf.Tensor, np.ndarray], list[int]]
 
 
-class EASPolicy:
+class EASPolicy(GrowingPolicy):
     """Grows a start network; the probability of its actions, and gradient steps."""
 
     def __init__(
@@ -35,15 +35,12 @@ class EASPolicy:
         entropy_weight: float,
         rng: np.random.Generator,
     ):
+        super().__init__(learning_rate=learning_rate, entropy_weight=entropy_weight)
         self.growth, self.units = growth, units
         self.wider_steps, self.deeper_steps = wider_steps, deeper_steps
-        self.learning_rate, self.entropy_weight = learning_rate, entropy_weight
-        self.variables: list[tf.Variable] = []
 
         def weight(*shape: int) -> tf.Variable:
-            start = rng.uniform(-init_scale, init_scale, shape).astype(np.float32)
-            self.variables.append(tf.Variable(start))
-            return self.variables[-1]
+            return self.weight(rng.uniform(-init_scale, init_scale, shape))
 
         both = 2 * units
         self.words = weight(growth.vocabulary, embedding)
@@ -55,8 +52,7 @@ class EASPolicy:
         self.first = weight(1, embedding)
         self.answers = [weight(count, embedding) for count in counts[:-1]]
         self.outputs = [(weight(both, count), weight(count)) for count in counts]
-        self.moments = [tf.Variable(tf.zeros_like(v)) for v in self.variables for _ in range(2)]
-        self.updates = tf.Variable(0.0)
+        self.begin()
 
     def sample(self, rng: np.random.Generator) -> tuple[Arch, Actions]:
         """A grown network and the actions that led to it."""
@@ -86,27 +82,6 @@ class EASPolicy:
         self._grow(again)
         return tf.add_n(terms), tf.add_n(entropies)
 
-    def update(self, episode: list[Actions], advantages: np.ndarray) -> None:
-        """One Adam step along the mean over networks of advantage * d log p, and the entropy's."""
-        sums = [tf.zeros_like(v) for v in self.variables]
-        for actions, advantage in zip(episode, advantages.tolist(), strict=True):
-            with tf.GradientTape() as tape:  # a network at a time: its graph is long
-                log_p, entropy = self.score(actions)
-                loss = -(advantage * log_p + self.entropy_weight * entropy) / len(episode)
-            gradients = tape.gradient(
-                loss, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
-            )
-            sums = [s + tf.convert_to_tensor(g) for s, g in zip(sums, gradients, strict=True)]
-        self._adam(sums)
-
-    def weights(self) -> list[np.ndarray]:
-        return [np.asarray(v) for v in [*self.variables, *self.moments, self.updates]]
-
-    def set_weights(self, weights: list[np.ndarray]) -> None:
-        every = [*self.variables, *self.moments, self.updates]
-        for variable, value in zip(every, weights, strict=True):
-            variable.assign(value)
-
     def _grow(self, choose: Choose) -> Arch:
         growth, arch = self.growth, self.growth.start
         for _ in range(self.wider_steps):
@@ -131,7 +106,7 @@ class EASPolicy:
         x = tf.convert_to_tensor(self.first)
         chosen: list[int] = []
         for i, (kernel, bias) in enumerate(self.outputs):
-            state = _step(x, state, *self.decoder)
+            state = lstm_step(x, state, *self.decoder)
             p = tf.nn.softmax(state[0] @ kernel + bias)
             open_to = free.any(1), free[chosen[0] if chosen else 0], np.ones(p.shape[1], bool)
             chosen += choose(p, np.array(open_to[i])[None])
@@ -153,25 +128,6 @@ class EASPolicy:
         zero = tf.zeros([1, self.units])
         state, outputs = (zero, zero), []
         for x in rows:
-            state = _step(x, state, *weights)
+            state = lstm_step(x, state, *weights)
             outputs.append(state[0])
         return outputs, state
-
-    def _adam(self, gradients: list[tf.Tensor]) -> None:
-        """Kingma & Ba 2015, Algorithm 1, its moments in plain sight so that they are saved."""
-        self.updates.assign_add(1.0)
-        t = self.updates
-        rate = self.learning_rate * tf.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        for k, (g, v) in enumerate(zip(gradients, self.variables, strict=True)):
-            m, s = self.moments[2 * k], self.moments[2 * k + 1]
-            m.assign(0.9 * m + 0.1 * g)
-            s.assign(0.999 * s + 0.001 * g * g)
-            v.assign_sub(rate * m / (tf.sqrt(s) + 1e-8))
-
-
-def _step(x, state, kernel, bias):
-    """One step of an LSTM: the new (h, c)."""
-    h, c = state
-    i, f, g, o = tf.split(tf.concat([x, h], 1) @ kernel + bias, 4, 1)
-    c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
-    return tf.sigmoid(o) * tf.tanh(c), c

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks import digits
-from controllers.eas import EAS, tan_reward
+from controllers.eas import EAS
 from controllers.eas_actions import Growth
 from controllers.eas_dense import DenseGrowth
+from controllers.growing import tan_reward
 from nas.carry import carry
 from nas.executors import SerialExecutor
 from nas.inherit import InheritFromParent

@@ -16,6 +16,7 @@ SMALL = {
 REFUSED = {  # of a controller, what it says to a space that it cannot search
     "eas": "controller=eas must have a space with wider and deeper layers",
     "eas_densenet": "controller=eas must have a space with wider and deeper layers",
+    "path_level": "controller=path_level must have a space of tree-structured cells",
     "auto_keras": "controller.distance=edit needs a space whose networks are layers in a row",
     "zoph2017": "samples_per_depth must be null where the space's first decision is not its depth",
 }
@@ -33,7 +34,7 @@ def controller_of(name, space):
 
 
 # Every answer is a step of an LSTM, or the process is fitted anew.
-SLOW = {"bayesian", "eas", "eas_densenet", "ppo", "reinforce", "transfer"} | {
+SLOW = {"bayesian", "eas", "eas_densenet", "path_level", "ppo", "reinforce", "transfer"} | {
     name for name in names("controller") if name.startswith("enas")
 }
 
