@@ -2,9 +2,10 @@
 
     python scripts/bench_reused.py [CANDIDATES]
 
-Random cells of NAS-Bench-201 with the defaults of `nas search`. Each is trained twice, for E and
+Random cells of NAS-Bench-201 with the defaults of `nas search`. Fifty are trained twice, for E and
 for 2 E epochs: what the two have in common, 2 t(E) - t(2 E), is not steps. Seconds of the processor
-are counted, which a busy machine changes less than it does the clock's.
+are counted, which a busy machine changes less than it does the clock's. Then CANDIDATES are trained
+for one epoch of few images, and the memory of the process is watched.
 """
 
 import functools
@@ -23,7 +24,8 @@ from nas.skeleton import ImageSkeleton
 from nas.trial import Proposal
 from search_spaces.nasbench201 import NASBench201
 
-EPOCHS = 2
+EPOCHS, TIMED = 2, 50
+FEW = 128  # images
 WARM = 30  # candidates whose memory is that of the first calls
 
 
@@ -33,33 +35,46 @@ def megabytes() -> float:
     return int(fields[1]) * 4096 / 2**20
 
 
-def main(candidates: int) -> None:
-    space, rng = NASBench201(), np.random.default_rng(0)
-    evaluate = TrainWithOneGraph(
+def evaluator(space: NASBench201, epochs: int, train_size: int | None) -> TrainWithOneGraph:
+    return TrainWithOneGraph(
         space=space,
-        dataset=benchmarks.digits.load,
+        dataset=functools.partial(benchmarks.digits.load, train_size=train_size),
         skeleton=functools.partial(ImageSkeleton, cells=1, channels=8),
-        recipe=Recipe(epochs=EPOCHS),
+        recipe=Recipe(epochs=epochs),
         seed=0,
     )
+
+
+def beyond_the_steps(space: NASBench201, rng: np.random.Generator) -> float:
+    """Processor seconds of a candidate, median."""
+    evaluate = evaluator(space, EPOCHS, None)
     start = time.perf_counter()
     evaluate(0, Proposal(space.sample(rng)))
     print(f"first candidate, with the trace: {time.perf_counter() - start:.1f} s of the clock")
-    beyond, memory = [], []
-    for i in range(candidates):
+    beyond = []
+    for i in range(TIMED):
         arch, seconds = space.sample(rng), []
         for epochs in (EPOCHS, 2 * EPOCHS):
             before = time.process_time()
             evaluate(i, Proposal(arch, epochs=epochs))
             seconds.append(time.process_time() - before)
         beyond.append(2 * seconds[0] - seconds[1])
+    return statistics.median(beyond)
+
+
+def main(candidates: int) -> None:
+    space, rng = NASBench201(), np.random.default_rng(0)
+    found = beyond_the_steps(space, rng)
+    print(f"beyond the steps: {found * 1000:.0f} ms a candidate (median of {TIMED})", flush=True)
+    evaluate, memory = evaluator(space, 1, FEW), []
+    for i in range(candidates):
+        evaluate(i, Proposal(space.sample(rng)))
         gc.collect()
         memory.append(megabytes())
-        if i % 50 == 49:
+        if i % 200 == 199:
             print(f"{i + 1} candidates, {memory[-1]:.0f} MB", flush=True)
-    print(f"beyond the steps: {statistics.median(beyond) * 1000:.0f} ms a candidate (median)")
-    slope = (memory[-1] - memory[WARM]) / (2 * (candidates - WARM))
-    print(f"memory: {slope:+.4f} MB a training over the last {2 * (candidates - WARM)}")
+    slope = (memory[-1] - memory[WARM]) / (candidates - 1 - WARM)
+    print(f"memory: {slope:+.4f} MB a candidate over the last {candidates - 1 - WARM}")
 
 
 if __name__ == "__main__":
