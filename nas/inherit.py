@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nas import path_carry
 from nas.carry import carry
 from nas.evaluators import TrainFromScratch, building, forget, trial_seed
 from nas.morphism_graph import Weights
@@ -32,9 +33,9 @@ class InheritFromParent(TrainFromScratch):
       keep: a trial's weights are handed on for so many trials after it, then they are deleted.
       run_dir: where the weights are kept.
 
-    The space is one whose network is written with ops; one that has a `carry` says itself what is
-    inherited. A space with a `learning_rate(arch)` that is
-    not None says the recipe's.
+    The space is one whose network is written with ops; cells that are trees inherit by transforms
+    of their own (`nas/path_carry.py`). A space with a `learning_rate(arch)` that is not None says
+    the recipe's.
     """
 
     def __init__(
@@ -136,9 +137,9 @@ class InheritFromParent(TrainFromScratch):
             ),
         }
         rng = np.random.default_rng(seed)
-        if hasattr(self.space, "carry"):  # by transforms of its own
+        if hasattr(self.space, "trees"):  # by path-level transforms
             with building():
-                return self.space.carry(old, weights, new, skeleton, rng, **settings)
+                return path_carry.carry(self.space, old, weights, new, skeleton, rng, **settings)
         with building():
             parent = describe(self.space, old, skeleton)
             child = describe(self.space, new, skeleton)

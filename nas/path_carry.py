@@ -8,6 +8,7 @@ identity (models/layers.py).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,17 +16,6 @@ from nas.morphism import Moments, identity_norm, with_noise
 from nas.morphism_graph import Network, Weights
 from nas.morphism_record import describe
 from nas.trial import Arch
-from search_spaces.path_trees import (
-    ADD,
-    CONVS,
-    IDENTITY,
-    NONE,
-    POOLS,
-    ROOT_EDGE,
-    Branch,
-    Node,
-    shares,
-)
 
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -44,51 +34,62 @@ def carry(
     """What the network of `new` takes, by name, and whether it then computes what `old`'s did.
 
     Args:
+      space: of `search_spaces/path_level.py`; its `trees` are what its cells are made of.
       weights: of `old`.
       noise: of copies and of what starts as the identity, in standard deviations of a kernel.
       moments: gives mean and variance of a layer over training images, for the normalization of
         new convolutions; None: they are the identity at inference alone.
     """
-    growth = _Growth(describe(space, new, skeleton), weights, rng, noise, moments)
+    growth = _Growth(space.trees, describe(space, new, skeleton), weights, rng, noise, moments)
     for name in space.cells(skeleton):
         growth.node(space.tree(old), space.tree(new), name, is_root=True)
     return growth.weights, growth.same
 
 
 class _Growth:
-    """weights: of the child, made cell by cell and edge by edge, inputs first."""
+    """weights: of the child, made cell by cell and edge by edge, inputs first.
 
-    def __init__(self, child: Network, weights: Weights, rng, noise: float, moments):
+    trees: search_spaces/path_trees.py, what cells are made of.
+    """
+
+    def __init__(self, trees, child: Network, weights: Weights, rng, noise: float, moments):
+        self.of = trees
         self.child, self.weights, self.same = child, dict(weights), True
         self.rng, self.noise, self.moments = rng, noise, moments
 
-    def node(self, old: Node, new: Node, name: str, *, is_root: bool = False) -> None:
+    def node(self, old: Any, new: Any, name: str, *, is_root: bool = False) -> None:
         """What stands behind `name` in the child; the weights there are the old node's."""
         count, branches = len(new.branches), old.branches
         if (old.merge, len(branches)) != (new.merge, count):
-            divides = is_root or branches[0].edge in (IDENTITY, *POOLS)
-            if old.merge != NONE or (new.merge != ADD and (branches[0].node or not divides)):
+            divides = is_root or branches[0].edge in (self.of.IDENTITY, *self.of.POOLS)
+            if old.merge != self.of.NONE or (
+                new.merge != self.of.ADD and (branches[0].node or not divides)
+            ):
                 self.same = False
-            elif new.merge == ADD:
+            elif new.merge == self.of.ADD:
                 for i in range(1, count):
                     self._copy(f"{name}_0", f"{name}_{i}")
             elif is_root:
                 self._divide(f"{name}_0", [f"{name}_{i}" for i in range(count)])
-            branches = (branches[0],) * count if old.merge == NONE else branches
+            branches = (branches[0],) * count if old.merge == self.of.NONE else branches
         for i, branch in enumerate(new.branches):
-            before = branches[i] if i < len(branches) else Branch(IDENTITY)
+            before = branches[i] if i < len(branches) else self.of.Branch(self.of.IDENTITY)
             self._branch(before, branch, f"{name}_{i}")
 
-    def _branch(self, old: Branch, new: Branch, name: str) -> None:
-        if old.edge != new.edge and (old.edge != IDENTITY or new.edge not in CONVS):
+    def _branch(self, old: Any, new: Any, name: str) -> None:
+        if old.edge != new.edge and (old.edge != self.of.IDENTITY or new.edge not in self.of.CONVS):
             self.same = False
-        if new.edge in CONVS and (old.edge != new.edge or not self._fits(name)):
-            self.same = self.same and old.edge == IDENTITY
+        if new.edge in self.of.CONVS and (old.edge != new.edge or not self._fits(name)):
+            self.same = self.same and old.edge == self.of.IDENTITY
             self._identity(name)
-        if new.edge == ROOT_EDGE and not self._fits(name):
+        if new.edge == self.of.ROOT_EDGE and not self._fits(name):
             self.same, self.moments = False, None  # what follows has no input to be measured
         if new.node:
-            self.node(old.node or Node(NONE, (Branch(IDENTITY),)), new.node, name)
+            self.node(
+                old.node or self.of.Node(self.of.NONE, (self.of.Branch(self.of.IDENTITY),)),
+                new.node,
+                name,
+            )
         elif old.node:
             self.same = False
 
@@ -126,7 +127,7 @@ class _Growth:
         """The filters of the convolution `name`, divided among `parts`."""
         whole = {w: self.weights[f"{name}_bn/{w}"] for w in NORM}
         kernel = self.weights[f"{name}_conv/kernel"]
-        ends = np.cumsum(shares(kernel.shape[-1], len(parts)))[:-1]
+        ends = np.cumsum(self.of.shares(kernel.shape[-1], len(parts)))[:-1]
         for i, part in enumerate(parts):
             self.weights[f"{part}_conv/kernel"] = np.split(kernel, ends, -1)[i]
             for weight, value in whole.items():

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.trial import Arch, ConfigError
+from search_spaces import path_trees
 from search_spaces.base import Decision, Graph, Space
 from search_spaces.ops import Ops
 from search_spaces.path_trees import (
@@ -45,7 +46,6 @@ from search_spaces.path_trees import (
 )
 
 if TYPE_CHECKING:
-    from nas.morphism_graph import Weights
     from nas.skeleton import ImageSkeleton
 
 Place = tuple[int, ...]  # the branches that lead to it from the root
@@ -65,6 +65,8 @@ class PathLevel(Space):
       growing: mutations are transforms that preserve what the network computes; one that cannot
         grow stays as it is.
     """
+
+    trees = path_trees  # what its cells are made of, for `nas/path_carry.py`
 
     def __init__(
         self,
@@ -166,20 +168,6 @@ class PathLevel(Space):
     def cells(self, skeleton: "ImageSkeleton") -> list[str]:
         """What the names of the layers of each cell begin with."""
         return [f"cell{i}" for i in range(3 * skeleton.cells)]
-
-    def carry(
-        self,
-        old: Arch,
-        weights: "Weights",
-        new: Arch,
-        skeleton: "ImageSkeleton",
-        rng: np.random.Generator,
-        **settings: Any,
-    ) -> "tuple[Weights, bool]":
-        """What `new` takes of the weights of `old`, and whether it then computes the same."""
-        from nas.path_carry import carry
-
-        return carry(self, old, weights, new, skeleton, rng, **settings)
 
     def graph(self, arch: Arch) -> Graph:
         nodes, edges = [("input", "cell's input", "input")], []

@@ -5,6 +5,7 @@ import pytest
 
 from nas.morphism_record import describe
 from nas.morphism_values import moments, outputs
+from nas.path_carry import carry
 from nas.skeleton import ImageSkeleton
 from nas.trial import ConfigError
 from search_spaces.path_level import PathLevel
@@ -30,7 +31,7 @@ def inherited(parent, child, **settings):
     """What both compute of the same images, whether that is said to be equal, and the weights."""
     old, new = (describe(SPACE, arch, SKELETON) for arch in (parent, child))
     weights, x = random_weights(old, RNG(1)), images(RNG(2), shape=SHAPE)
-    carried, same = SPACE.carry(parent, weights, child, SKELETON, RNG(3), **settings)
+    carried, same = carry(SPACE, parent, weights, child, SKELETON, RNG(3), **settings)
     fresh = random_weights(new, RNG(4))
     fits = {k: v for k, v in carried.items() if k in fresh and v.shape == fresh[k].shape}
     return outputs(old, weights, x), outputs(new, fresh | fits, x), same, fits
