@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
+import nas.onednn  # noqa: F401  before what imports TensorFlow
 from nas.quiet import hush
 from nas.trial import ConfigError
 

@@ -66,10 +66,13 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
 
 @contextlib.contextmanager
 def _composed_once(args: list[str]) -> Iterator[None]:
-    """Hydra composes everything a first time to read hydra.mode alone, which -m decides here."""
+    """Hydra composes everything a first time to read hydra.mode alone, which is the usual one here.
+
+    Not so in a sweep: only that first time finds a misspelled setting before the sweep begins.
+    """
     from hydra._internal.hydra import Hydra
 
-    if any("hydra.mode" in arg for arg in args):
+    if any(arg in ("-m", "--multirun") or "hydra.mode" in arg for arg in args):
         yield
         return
     get_mode = Hydra.get_mode

@@ -13,7 +13,7 @@ fastest, and of the ratios of these and of ours to `fit` as it is. Ends with sta
 first of the ratios is above 0.5.
 """
 
-import nas  # noqa: F401  it sets how TensorFlow computes, so it comes first
+import nas.onednn  # noqa: F401  it comes before TensorFlow
 
 # isort: split
 import argparse

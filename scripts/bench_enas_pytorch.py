@@ -10,6 +10,9 @@ cores. All take turns; each turn has new architectures, the same for all, and th
 Prints images a second, by the wall's clock and by the seconds of all cores.
 """
 
+import nas.onednn  # noqa: F401  it comes before TensorFlow
+
+# isort: split
 import argparse
 import json
 import math

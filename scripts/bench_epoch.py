@@ -10,7 +10,7 @@ is what ours is compared with. First epochs include tracing, on fresh networks. 
 over the repeats, of alternating runs.
 """
 
-import nas  # noqa: F401  it sets how TensorFlow computes, so it comes first
+import nas.onednn  # noqa: F401  it comes before TensorFlow
 
 # isort: split
 import argparse

@@ -10,6 +10,9 @@ product peak, measured between the rounds. CPU time is nearly the same on a busy
 idle one.
 """
 
+import nas.onednn  # noqa: F401  it comes before TensorFlow
+
+# isort: split
 import argparse
 import subprocess
 import tempfile

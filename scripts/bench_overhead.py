@@ -7,6 +7,9 @@ start and at the end of a long search, with and without the durable store, side 
 then the seconds a real candidate on the digits costs beyond its training steps.
 """
 
+import nas.onednn  # noqa: F401  it comes before TensorFlow
+
+# isort: split
 import argparse
 import tempfile
 import time

@@ -11,7 +11,7 @@ traced again after its first step. Prints each ratio, their geometric mean and l
 first calls, which trace.
 """
 
-import nas  # noqa: F401  it sets how TensorFlow computes, so it comes first
+import nas.onednn  # noqa: F401  it comes before TensorFlow
 
 # isort: split
 import argparse

@@ -8,6 +8,9 @@ are counted, which a busy machine changes less than it does the clock's. Then CA
 for one epoch of few images, and the memory of the process is watched.
 """
 
+import nas.onednn  # noqa: F401  it comes before TensorFlow
+
+# isort: split
 import functools
 import gc
 import statistics

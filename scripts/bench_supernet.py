@@ -10,7 +10,7 @@ all cores, which others disturb less. The supernet must not be traced again afte
 Prints each ratio, their geometric mean and largest, and both first calls, which trace.
 """
 
-import nas  # noqa: F401  it sets how TensorFlow computes, so it comes first
+import nas.onednn  # noqa: F401  it comes before TensorFlow
 
 # isort: split
 import argparse

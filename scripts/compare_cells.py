@@ -10,6 +10,9 @@ the full rate, which is halved at each later one. A cell that is done is not tra
 training that was killed goes on. Validation chooses nothing; test is read once a cell.
 """
 
+import nas.onednn  # noqa: F401  it comes before TensorFlow
+
+# isort: split
 import argparse
 import json
 import sys

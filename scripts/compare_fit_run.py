@@ -44,6 +44,9 @@ class Over(BaseException):
 
 
 def run_nas(data: dict, seconds: float, seed: int) -> dict:
+    import nas.onednn  # noqa: F401  as `nas fit` does, before TensorFlow
+
+    # isort: split
     import keras  # noqa: F401  the import is not timed
     import tensorflow  # noqa: F401
 

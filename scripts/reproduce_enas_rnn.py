@@ -12,6 +12,9 @@ after every epoch, and its best epoch tested once. The same command again does o
 Prints perplexities of every cell, the mean of the random ones and the derived cell's place.
 """
 
+import nas.onednn  # noqa: F401  it comes before TensorFlow
+
+# isort: split
 import argparse
 import json
 import statistics

@@ -4,6 +4,9 @@
     python scripts/reproduce_net2net.py --dataset digits --epochs 2     seconds: does it run
 
 A teacher is trained. A student of twice its filters and one with a layer more in each stage start
+import nas.onednn  # noqa: F401  it comes before TensorFlow
+
+# isort: split
 from what it knows, and once more from random weights. Printed and plotted: validation accuracy
 against the seconds that each student was trained. Of the paper stand here the two operations and
 the question that its figures ask, how much sooner a student is good; network, data, numbers of

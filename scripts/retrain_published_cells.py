@@ -12,6 +12,9 @@ what a pass or two over the data say of such cells is little, and no more is cla
 Needs CIFAR-10 (`nas data prepare cifar10`). A network that is finished is not trained again.
 """
 
+import nas.onednn  # noqa: F401  it comes before TensorFlow
+
+# isort: split
 import argparse
 import functools
 import json

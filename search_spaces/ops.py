@@ -49,7 +49,11 @@ class Ops(Protocol):
         initializer: str = KERNEL_INITIALIZER,
         name: str,
     ) -> Any:
-        """A convolution; without bias where a batch normalization follows it."""
+        """A convolution; without bias where a batch normalization follows it.
+
+        One of 1x1 is made without strides, of the pixels it would read: oneDNN 3.x adds up the
+        gradient of a strided 1x1 kernel wrongly on CPUs with AVX2 alone (tests/test_gradients.py).
+        """
 
     def depthwise(self, x, kernel: Pair, *, strides: int = 1, dilation: int = 1, name: str) -> Any:
         """One filter for each channel, without bias."""
@@ -139,6 +143,8 @@ class KerasOps:
         initializer: str = KERNEL_INITIALIZER,
         name: str,
     ):
+        if kernel == (1, 1) and strides != (1, 1):
+            x, strides = self.every(x, strides), (1, 1)
         settings = {
             "filters": filters,
             "kernel_size": kernel,
@@ -149,6 +155,10 @@ class KerasOps:
             "kernel_initializer": initializer,
         }
         return self._weighted(self.layers.Conv2D, name, settings)(x)
+
+    def every(self, x, strides: Pair):
+        """The pixels of x that a strided 1x1 convolution reads, for one without strides to read."""
+        return self.layers.MaxPooling2D((1, 1), strides=strides, padding="same")(x)
 
     def depthwise(self, x, kernel: Pair, *, strides: int = 1, dilation: int = 1, name: str):
         import keras
@@ -275,6 +285,8 @@ class CountOps:
     ) -> Shape:
         height = _size(x[0], kernel[0], strides[0], padding)
         width = _size(x[1], kernel[1], strides[1], padding)
+        if kernel == (1, 1) and strides != (1, 1):
+            self._kept(height, width, x[2])
         weights = kernel[0] * kernel[1] * x[2] * filters
         self.parameters += weights + bias * filters
         self.flops += weights * height * width

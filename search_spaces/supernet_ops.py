@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from search_spaces import shared_reads
 from search_spaces.batch_norm import BatchNormalization
-from search_spaces.ops import BN_EPSILON, BN_MOMENTUM, KerasOps, Shape
+from search_spaces.ops import BN_EPSILON, BN_MOMENTUM, KerasOps, Pair, Shape
 from search_spaces.supernet_rows import Rows
 
 Path = tuple[tuple[int, int], ...]  # (question, answer) of each branch that a layer lies in
@@ -149,6 +149,9 @@ class SupernetOps(KerasOps):
 
     def image(self) -> tf.Tensor:
         return self.images
+
+    def every(self, x, strides: Pair):
+        return x[:, :: strides[0], :: strides[1]]
 
     def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON):
         settings = {"momentum": BN_MOMENTUM, "epsilon": epsilon}

@@ -71,6 +71,8 @@ class TensorOps:
         name: str,
     ) -> tf.Tensor:
         weight = self._weight(f"{name}/kernel", x)
+        if kernel == (1, 1) and strides != (1, 1):
+            x, strides = x[:, :: strides[0], :: strides[1]], (1, 1)
         if dilation > 1:  # the raw operation's gradients have none on a CPU
             y = tf.nn.convolution(x, weight, strides, padding.upper(), dilations=dilation)
         else:

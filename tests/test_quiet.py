@@ -28,12 +28,19 @@ def test_warnings_of_retracing(monkeypatch, caplog, level, told):
     assert all(text.startswith(start) for text, start in zip(heard, told, strict=True))
 
 
-@pytest.mark.parametrize("given, found", [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
-def test_tensorflow_is_to_compute_with_onednn_unless_the_user_says_otherwise(given, found):
+@pytest.mark.parametrize(
+    "module, given, found",
+    [
+        ("nas.cli", {}, "1"),
+        ("nas.cli", {"TF_ENABLE_ONEDNN_OPTS": "0"}, "0"),
+        ("nas", {}, "None"),  # whose process trains networks that are not ours
+    ],
+)
+def test_commands_have_tensorflow_compute_with_onednn_unless_told_otherwise(module, given, found):
     environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
     code = (
-        "import os, sys, nas;"
-        "print(os.environ['TF_ENABLE_ONEDNN_OPTS'], 'tensorflow' in sys.modules)"
+        f"import os, sys, {module};"
+        "print(os.environ.get('TF_ENABLE_ONEDNN_OPTS'), 'tensorflow' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment | given, capture_output=True, text=True
