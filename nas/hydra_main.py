@@ -32,6 +32,8 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
     swept = any(arg in ("-m", "--multirun") for arg in args)
     if swept:
         sys.argv += _short_names(args)
+        if config_name != "retrain":  # which names its folders itself
+            sys.argv += _one_folder(args)
 
     @functools.wraps(task)
     def told(config):
@@ -66,13 +68,10 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
 
 @contextlib.contextmanager
 def _composed_once(args: list[str]) -> Iterator[None]:
-    """Hydra composes everything a first time to read hydra.mode alone, which is the usual one here.
-
-    Not so in a sweep: only that first time finds a misspelled setting before the sweep begins.
-    """
+    """Hydra composes everything a first time to read hydra.mode alone, which -m decides here."""
     from hydra._internal.hydra import Hydra
 
-    if any(arg in ("-m", "--multirun") or "hydra.mode" in arg for arg in args):
+    if any("hydra.mode" in arg for arg in args):
         yield
         return
     get_mode = Hydra.get_mode
@@ -99,6 +98,15 @@ def _short_names(args: list[str]) -> list[str]:
         return []  # Hydra itself will tell
     fixed = [item.key_or_group for item in parsed if not item.is_sweep_override()]
     return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]"]
+
+
+def _one_folder(args: list[str]) -> list[str]:
+    """A sweep has one folder, of its runs' folders; without run_dir=FOLDER each run would name its
+    own after what it chose. Returns the override that says so.
+    """
+    if any(arg.startswith(("run_dir=", "hydra.sweep.dir=")) for arg in args):
+        return []
+    return ["hydra.sweep.dir=runs/sweep/${now:%Y-%m-%d_%H-%M-%S}"]
 
 
 def names(config_name: str, composing: Callable | None = None) -> dict[str, str]:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
 from nas import run as runs
 from nas.store import Store
@@ -51,6 +52,16 @@ def test_a_sweep_is_as_many_searches_as_combinations(tmp_path):
     one = tmp_path / "one"
     elsewhere("search", *SMALL, "controller=random", "seed=0", f"run_dir={one}")
     assert history(one) == found["random", 0]  # seed 0 is a seed as well
+
+
+def test_a_sweep_without_a_folder_is_given_one_for_all_its_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    HydraConfig.instance().cfg = None  # as in a process that has run nothing
+    table = ("evaluator=digits201", "space=nasbench201", "max_trials=3", "retrain=none")
+    said = nas("search", "-m", "controller=random,regularized_evolution", "seed=0", *table)
+    assert said.status == 0, said
+    (sweep,) = (tmp_path / "runs/sweep").iterdir()
+    assert set(swept(sweep)) == {("random", 0), ("regularized_evolution", 0)}
 
 
 def test_folders_of_a_sweep_with_many_settings_are_named_by_what_is_swept(tmp_path):
