@@ -172,7 +172,7 @@ class Contest:
     def check(self) -> None:
         """Builds everything once, so that a wrong setting is told before any work."""
         auto = self.config["max_seconds"] == AUTO
-        check_limits(self.config | ({"max_seconds": None} if auto else {}))
+        check_limits(self.config | ({"max_seconds": None} if auto else {}), f"null or {AUTO}")
         for label in self.controllers:
             parts = self._parts(label, 0)
         if auto:

@@ -84,15 +84,18 @@ def build(config: DictConfig, run_dir: Path | None = None) -> dict[str, Any]:
     return parts
 
 
-def check_limits(config: Mapping[str, Any]) -> None:
-    """Raises ConfigError where a limit of a search is not one."""
+def check_limits(config: Mapping[str, Any], besides: str = "null") -> None:
+    """Raises ConfigError where a limit of a search is not one.
+
+    besides: what max_seconds may be that is no number.
+    """
     for name in ("max_trials", "max_failures"):
         value = config[name]
         if not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name} must be a whole number of at least 1, got {value}")
     seconds = config["max_seconds"]
     if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
-        raise ConfigError(f"max_seconds must be a number above 0, or null, got {seconds}")
+        raise ConfigError(f"max_seconds must be a number above 0, or {besides}, got {seconds}")
 
 
 def benchmark(config: DictConfig) -> dict[str, Any]:

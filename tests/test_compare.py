@@ -164,6 +164,7 @@ def test_a_label_may_be_another_name_of_a_controller(compare):
         (["+settings.random={size: 3}"], "controllers: random: no setting"),
         (["seeds=0"], "seeds must be a number above 0"),
         (["max_trials=0"], "max_trials must be a whole number of at least 1, got 0"),
+        (["max_seconds=soon"], "max_seconds must be a number above 0, or null or auto, got soon"),
         (["evaluator.metric=valid_50"], "has no valid_50"),
         (["settings.regularized_evolution.sample_size=11"], "controller.sample_size must be in"),
     ],
