@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from search_spaces import shared_reads
+from search_spaces import pixels, shared_reads
 from search_spaces.batch_norm import BatchNormalization
 from search_spaces.ops import BN_EPSILON, BN_MOMENTUM, KerasOps, Pair, Shape
 from search_spaces.supernet_rows import Rows
@@ -151,7 +151,10 @@ class SupernetOps(KerasOps):
         return self.images
 
     def every(self, x, strides: Pair):
-        return x[:, :: strides[0], :: strides[1]]
+        return pixels.every(x, strides)
+
+    def shift(self, x):
+        return pixels.shifted(x)
 
     def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON):
         settings = {"momentum": BN_MOMENTUM, "epsilon": epsilon}

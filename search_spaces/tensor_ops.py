@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from search_spaces import pixels
 from search_spaces.ops import BN_EPSILON, KERNEL_INITIALIZER, Pair, Shape, paddings
 
 raw = tf.raw_ops
@@ -72,7 +73,7 @@ class TensorOps:
     ) -> tf.Tensor:
         weight = self._weight(f"{name}/kernel", x)
         if kernel == (1, 1) and strides != (1, 1):
-            x, strides = x[:, :: strides[0], :: strides[1]], (1, 1)
+            x, strides = pixels.every(x, strides), (1, 1)
         if dilation > 1:  # the raw operation's gradients have none on a CPU
             y = tf.nn.convolution(x, weight, strides, padding.upper(), dilations=dilation)
         else:
@@ -128,11 +129,7 @@ class TensorOps:
         )
 
     def shift(self, x: tf.Tensor) -> tf.Tensor:
-        height, width, _ = self.shape(x)
-        x = raw.Slice(input=x, begin=[0, 1, 1, 0], size=[-1] * 4)
-        if height % 2 or width % 2:
-            x = raw.Pad(input=x, paddings=[[0, 0], [0, height % 2], [0, width % 2], [0, 0]])
-        return x
+        return pixels.shifted(x)
 
     def add(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         if len(inputs) == 2:
