@@ -5,10 +5,9 @@ wider and deeper layers, take its weights (`evaluator=inherit`) and are trained;
 learns once. Numbers are those of the authors' code (han-cai/EAS) where conf/controller/eas.yaml and
 eas_densenet.yaml say so.
 
-Departures: the plain space has no hidden dense layers, so none are widened or added; where no slot
-behind a layer is empty, none can be added there. Not known and chosen here: weights start uniform,
-the deeper actor's LSTM is as wide as both directions of the encoder. The later stage, which starts
-from the best networks found, is not here.
+Departures: where no slot behind a layer is empty, none can be added there. Not known and chosen
+here: weights start uniform, the deeper actor's LSTM is as wide as both directions of the encoder.
+The later stage, which starts from the best networks found, is not here.
 """
 
 import numpy as np

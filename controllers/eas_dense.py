@@ -24,6 +24,10 @@ class DenseGrowth:
         self.vocabulary = 1 + self.largest  # between two blocks, and each growth rate
         self.answers = len(self.blocks), self.longest
 
+    def questions(self, block: int) -> int:
+        """How many answers a deeper step has."""
+        return len(self.answers)
+
     def layers(self, arch: Arch) -> list[list[int]]:
         """The filled slots of each block."""
         return [[i for i in block if arch[i]] for block in self.blocks]

@@ -2,7 +2,7 @@
 
 A bidirectional LSTM reads the network as words. The wider actor is one sigmoid on the state of each
 layer. The deeper actor is an LSTM that begins with the encoder's last state of both directions and
-answers in turn: which block, behind which of its layers, and, of plain networks, what kernel.
+answers in turn: which block, behind which of its layers, and, of a convolution, what kernel.
 """
 
 from collections.abc import Callable
@@ -106,6 +106,8 @@ class EASPolicy(GrowingPolicy):
         x = tf.convert_to_tensor(self.first)
         chosen: list[int] = []
         for i, (kernel, bias) in enumerate(self.outputs):
+            if chosen and i == self.growth.questions(chosen[0]):
+                break
             state = lstm_step(x, state, *self.decoder)
             p = tf.nn.softmax(state[0] @ kernel + bias)
             open_to = free.any(1), free[chosen[0] if chosen else 0], np.ones(p.shape[1], bool)

@@ -22,10 +22,14 @@ def changes(
         for choice in space.allowed(arch[:at]):
             if choice == old:
                 continue
-            if growing and not _grows(part, decision.choices, old, choice, doubling):
+            if growing and not old and part in ("kernel", "units") and choice:
+                same = same_width(space, arch, at)
+                if same is None or (part == "units" and choice != same):
+                    continue
+            elif growing and not _grows(part, decision.choices, old, choice, doubling):
                 continue
             kind = part
-            if part in ("kernel", "skip"):  # to come, to go, or to change
+            if part in ("kernel", "skip", "units"):  # to come, to go, or to change
                 kind += " added" if not old else " removed" if not choice else ""
             kinds.setdefault(kind, []).append((at, choice))
     return kinds
@@ -34,9 +38,22 @@ def changes(
 def _grows(part: str, choices: Sequence, old: int, new: int, doubling: bool) -> bool:
     if part == "filters" and doubling:
         return choices[new] == 2 * choices[old] > 0
-    if part == "filters":
+    if part in ("filters", "units"):
         return choices[new] > choices[old] > 0  # 0, as many as come in, may be more or fewer
     return part in ("kernel", "skip") and not old
+
+
+def same_width(space: Space, arch: Arch, at: int) -> int | None:
+    """The choice of its width that makes a layer, added by decision `at`, as wide as what it reads.
+
+    None: there is none.
+    """
+    part = space.decisions[at].name.split("/")[-1]
+    width = at + (part == "kernel")  # its filters are asked for next
+    if 0 in space.decisions[width].choices and part == "kernel":
+        return space.decisions[width].choices.index(0)
+    before = (i for i in reversed(range(at)) if space.decisions[i].name.endswith(f"/{part}"))
+    return next((arch[i + width - at] for i in before if arch[i]), None)
 
 
 def check_slots(

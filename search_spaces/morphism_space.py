@@ -25,7 +25,13 @@ import numpy as np
 
 from nas.trial import Arch
 from search_spaces.base import Chain, ChainLayer, ChainSkip, Decision, Graph, Space
-from search_spaces.morphism_changes import changes, check_growth, check_rest, check_slots
+from search_spaces.morphism_changes import (
+    changes,
+    check_growth,
+    check_rest,
+    check_slots,
+    same_width,
+)
 from search_spaces.ops import Ops
 
 if TYPE_CHECKING:
@@ -134,7 +140,7 @@ class MorphismSpace(Space):
         arch: Arch = ()
         for decision in self.decisions:
             allowed, part = self.allowed(arch), decision.name.split("/")[-1]
-            if part == "kernel":
+            if part in ("kernel", "units"):
                 allowed = allowed[1:] if rng.random() < self.filled else (0,)
             elif part == "skip" and rng.random() < 0.5:
                 allowed = (0,)
@@ -166,7 +172,9 @@ class MorphismSpace(Space):
         alike = list(kinds.values())[int(rng.random() * len(kinds))]
         at, choice = alike[int(rng.random() * len(alike))]
         child = (*arch[:at], choice)
-        for old in arch[at + 1 :]:  # a skip from a slot that has gone is none
+        if self.growing and self.decisions[at].name.endswith("/kernel"):
+            child += (same_width(self, arch, at) or 0,)
+        for old in arch[len(child) :]:  # a skip from a slot that has gone is none
             child += (old if old in self.allowed(child) else 0,)
         return child
 
@@ -225,6 +233,10 @@ class MorphismSpace(Space):
 
     def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
         self.check(arch)
+        return self.classified(ops, self.convolutions(ops, arch, skeleton), skeleton)
+
+    def convolutions(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        """What the last slot gives."""
         x, shrunk = ops.image(), 1
         made: dict[int, tuple[Any, int]] = {}  # a slot's output, and how often it was divided
         for i in range(self.slots):
@@ -243,6 +255,10 @@ class MorphismSpace(Space):
                 x = _joined(ops, x, kind, source, shrunk // before, f"slot{i}_skip")
             x = ops.relu(x)
             made[i] = x, shrunk
+        return x
+
+    def classified(self, ops: Ops, x: Any, skeleton: "ImageSkeleton") -> Any:
+        """The logits of what the last layer gives."""
         if self.head == "pool":
             return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
         x = ops.dropout(x, skeleton.dropout)

@@ -23,12 +23,17 @@ from nas.trial import ConfigError, Trial
 from search_spaces.densenet import DenseNet
 from search_spaces.morphism_space import MorphismSpace
 from search_spaces.nasbench201 import NASBench201
+from search_spaces.plain import Plain
 from tests.morphism_networks import random_weights
 from tests.test_controllers import text
 
 SPACE = MorphismSpace(
     slots=8, kernels=(1, 3), filters=(0, 4, 6, 8), skips=False, pool_after=(4,),
     start_filters=[[4], [6]],
+)  # fmt: skip
+PLAIN = Plain(
+    slots=6, kernels=(1, 3), filters=(4, 6, 8), pool_after=(3,), start_filters=[[4], [6]],
+    hidden=4, units=(5, 7, 9), start_units=(5,),
 )  # fmt: skip
 DENSE = DenseNet(
     blocks=2, slots=6, growth_rates=(2, 3, 5), bottleneck=2, start_layers=2, start_growth=2
@@ -50,7 +55,7 @@ def test_the_tangent_pays():
     assert tan_reward(0.0) == 0 and np.isfinite(tan_reward(1.0))
 
 
-@pytest.mark.parametrize("space", [SPACE, DENSE], ids=["plain", "dense"])
+@pytest.mark.parametrize("space", [SPACE, PLAIN, DENSE], ids=["slots", "plain", "dense"])
 def test_all_networks_grow_from_the_start_and_compute_what_it_does(space):
     skeleton = ImageSkeleton(image_shape=(8, 8, 3), classes=4)
     parent = describe(space, space.start(), skeleton)
@@ -79,6 +84,34 @@ def test_wider_takes_the_next_size_and_deeper_the_middle_of_what_is_empty():
     assert len(growth.tokens(arch)) == 4 and growth.tokens(arch).index(0) == 2
 
 
+def test_hidden_dense_layers_are_the_last_block_and_have_no_kernel():
+    growth = Growth(PLAIN)
+    words = growth.tokens(growth.start)
+    assert [word == 0 for word in words] == [False, True, False, True, False]
+    assert growth.vocabulary == words[-1] + 3  # fc-5, fc-7 and fc-9 are its last words
+    assert growth.answers == (3, 4, 2) and [growth.questions(b) for b in range(3)] == [3, 3, 2]
+    arch = growth.wider(growth.start, [0, 0, 1])
+    assert PLAIN.hidden(arch) == {0: 7} and growth.places(arch)[2] == [8]
+    assert PLAIN.hidden(growth.deeper(arch, 2, 0)) == {0: 7, 2: 7}
+    arch = growth.wider(arch, [0, 0, 1])
+    assert PLAIN.hidden(arch) == {0: 9} and growth.can_widen(arch) == [True, True, False]
+
+
+def test_of_a_hidden_layer_a_deeper_step_is_two_answers():
+    controller = EAS(PLAIN, seed=0, **(TINY | {"deeper_steps": 4}))
+    for _ in range(4):
+        _, actions = controller.policy.sample(controller.rng)
+        steps, left = [], iter(actions[2:])
+        for block in left:
+            steps.append(block)
+            assert len(next(left)) == 1
+            if block != [2]:
+                next(left)
+        assert len(steps) == 4
+        log_p, entropy = controller.policy.score(actions)
+        assert float(log_p) < 0 < float(entropy)
+
+
 def test_in_a_densenet_growth_rates_rise_and_layers_are_copied():
     growth = DenseGrowth(DENSE)
     assert growth.start == (1, 0, 0, 1, 0, 0) * 2
@@ -101,12 +134,13 @@ def test_of_a_densenet_a_deeper_step_is_two_answers():
 
 
 def test_a_layer_of_the_largest_size_adds_nothing_to_the_probability():
-    largest = MorphismSpace(
-        slots=2, kernels=(3,), filters=(4,), skips=False, pool_after=(), start_filters=[[4]]
-    )
+    largest = Plain(
+        slots=2, kernels=(3,), filters=(4,), pool_after=(), start_filters=[[4]], units=(5,),
+        start_units=(5,),
+    )  # fmt: skip
     controller = EAS(largest, seed=0, **(TINY | {"deeper_steps": 0}))
     arch, actions = controller.policy.sample(controller.rng)
-    assert arch == largest.start() and actions == [[0], [0]]
+    assert arch == largest.start() and actions == [[0, 0]] * 2
     log_p, entropy = controller.policy.score(actions)
     assert float(log_p) == 0 and float(entropy) == 0
 

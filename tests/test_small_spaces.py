@@ -37,6 +37,10 @@ SMALL = {
     "path_level": {
         "depth": 2, "add": [2], "edges": ["identity", "depth_conv_3x3", "max_pool_3x3"],
     },
+    "plain": {
+        "slots": 3, "kernels": [1, 3], "filters": [8, 16], "pool_after": [2], "hidden": 2,
+        "units": [4, 8], "start_units": [4],
+    },
     "zoph2017": {
         "layers": [2, 3], "filter_heights": [1, 3], "filter_widths": [1], "filters": [8],
         "strides": [1, 2], "pool_after": [1],
@@ -77,7 +81,7 @@ def half_filled(space, arch):
     p = 1.0
     for i, decision in enumerate(space.decisions):
         open_choices = space.allowed(arch[:i])
-        if decision.name.endswith("kernel"):
+        if decision.name.endswith(("kernel", "units")):
             p *= 0.5 / (len(open_choices) - 1) if arch[i] else 0.5
         else:
             p /= len(open_choices)
@@ -108,7 +112,8 @@ MORE_KEYS = {
     "path_level",  # branches may be concatenated in another order
 }
 DRAWN = {
-    "cgp_cnn": within_limits, "morphism": half_filled, "hierarchical": mutated_long
+    "cgp_cnn": within_limits, "morphism": half_filled, "plain": half_filled,
+    "hierarchical": mutated_long,
 }  # fmt: skip
 
 

@@ -1,0 +1,91 @@
+"""Plain networks: convolutions, then hidden dense layers; growth preserves what they compute."""
+
+import numpy as np
+import pytest
+
+from nas.carry import carry
+from nas.morphism_record import describe
+from nas.morphism_values import outputs
+from nas.skeleton import ImageSkeleton
+from nas.trial import ConfigError
+from search_spaces.plain import Plain
+from tests.morphism_networks import random_weights
+
+SKELETON = ImageSkeleton(image_shape=(8, 6, 3), classes=4)
+SPACE = Plain(
+    slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), start_filters=[[4], [8]],
+    hidden=3, units=(5, 7), start_units=(5,), growing=True,
+)  # fmt: skip
+
+
+def with_units(*units):
+    chosen = SPACE.decode(SPACE.start())
+    return SPACE.encode(chosen | {f"hidden{i}/units": n for i, n in enumerate(units)})
+
+
+def test_hidden_layers_stand_between_the_mean_and_the_logits():
+    network = describe(SPACE, with_units(5, 0, 7), SKELETON)
+    kinds = [layer.kind for layer in network.layers]
+    convolution, hidden = ["conv", "batch_norm", "relu"], ["dense", "batch_norm", "relu"]
+    assert kinds == [
+        "image", *convolution, "max_pool", *convolution, "avg_pool", *hidden, *hidden, "dropout",
+        "dense",
+    ]  # fmt: skip
+    named = [layer.name for layer in network.layers if layer.kind == "dense"]
+    assert named == ["hidden0_dense", "hidden2_dense", "logits"]
+    pooled = next(layer for layer in network.layers if layer.kind == "avg_pool")
+    assert network.shapes[pooled.name] == (1, 1, 8)
+
+
+def test_the_mean_is_over_the_image_alone():
+    """4x3 pixels are left, pooled as 4x4."""
+    network = describe(SPACE, with_units(0, 0, 0), SKELETON)
+    weights = random_weights(network, np.random.default_rng(0))
+    images = np.random.default_rng(1).random((2, 8, 6, 3)).astype(np.float32)
+    pooled = next(layer for layer in network.layers if layer.kind == "avg_pool")
+    before = outputs(network, weights, images, pooled.inputs[0])
+    assert before.shape == (2, 4, 3, 8)
+    found = outputs(network, weights, images, pooled.name)
+    np.testing.assert_allclose(found[:, 0, 0], before.mean((1, 2)), rtol=1e-5)
+
+
+def test_what_an_architecture_says_of_its_hidden_layers():
+    assert SPACE.hidden(SPACE.start()) == {0: 5}
+    assert SPACE.key(with_units(5, 7, 0)) == SPACE.key(with_units(0, 5, 7))
+    assert SPACE.key(with_units(5, 7, 0)) != SPACE.key(with_units(7, 5, 0))
+    chain = SPACE.as_chain(with_units(5, 0, 7)).layers
+    assert chain[-3:] == (("dense", (5,)), ("dense", (7,)), ("classifier", ()))
+    convolutions = Plain(
+        slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), hidden=0, start_units=()
+    )
+    assert SPACE.size == convolutions.size * 3**3
+
+
+def test_growing_mutations_preserve_until_nothing_can_grow():
+    rng, parent = np.random.default_rng(0), SPACE.start()
+    network = describe(SPACE, parent, SKELETON)
+    weights = random_weights(network, rng)
+    images = rng.random((2, 8, 6, 3)).astype(np.float32)
+    expected = outputs(network, weights, images)
+    while (child := SPACE.mutate(parent, rng)) != parent:
+        new = describe(SPACE, child, SKELETON)
+        weights, same = carry(network, weights, new, rng)
+        assert same, (SPACE.decode(parent), SPACE.decode(child))
+        parent, network = child, new
+    assert SPACE.hidden(parent) == {0: 7, 1: 7, 2: 7}
+    assert all(SPACE.slot(parent, i).filters == 8 for i in range(4))
+    np.testing.assert_allclose(outputs(network, weights, images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        ({"hidden": -1}, "space.hidden must be at least 0, got -1; set space.hidden=1"),
+        ({"units": (8, 8)}, r"space.units must be different whole numbers from 1, got \[8, 8\]"),
+        ({"start_units": (9,)}, r"space.start_units must be at most space.hidden=3 of space.units"),
+        ({"hidden": 0}, r"space.hidden=0 of space.units=\[64, 128, 256\], got \[64\]"),
+    ],
+)
+def test_wrong_settings_are_told(wrong, told):
+    with pytest.raises(ConfigError, match=told):
+        Plain(**wrong)
