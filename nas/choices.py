@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.plots import BLUE, MUTED, OTHER, PAPER, SERIES, TEAL, new_figure, style
+from nas.plots import BLUE, MUTED, OTHER, PAPER, SERIES, TEAL, new_figure, style, whole_numbers
 from nas.trial import Arch
 
 if TYPE_CHECKING:
@@ -131,13 +131,11 @@ def _lines(axes: "Axes", groups: Sequence[Group], edges: np.ndarray) -> None:
 
 
 def _share_axes(axes: "Axes", edges: np.ndarray) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.set_ylabel("share")
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
+    whole_numbers(axes, 6)
 
 
 def _with_others(group: Group) -> tuple[list[Any], np.ndarray]:

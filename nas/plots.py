@@ -234,12 +234,17 @@ def _failure_rows(axes: "Axes", trials: Sequence[Trial], kinds: Sequence[str]) -
 
 
 def _trial_axis(axes: "Axes", last: int) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     pad = max(0.5, 0.01 * last)
     axes.set_xlim(-pad, last + pad)
-    axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True))
+    whole_numbers(axes, 10)
     axes.set_xlabel("trial")
+
+
+def whole_numbers(axes: "Axes", most: int) -> None:
+    """At most so many ticks along x, none between two trials or epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10], integer=True))
 
 
 def curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":
@@ -260,6 +265,7 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":
                 y = history.get(key, [])
                 axes.plot(range(1, len(y) + 1), y, lw=1.4, color=SERIES[i % 9], label=name)
             axes.set_xlabel("epoch")
+            whole_numbers(axes, 8)
             axes.set_ylabel(label)
             axes.grid(axis="y")
         axes.legend(loc="best", ncols=2)

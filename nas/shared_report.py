@@ -109,6 +109,7 @@ def _lines(axes: "Axes", epochs: list[dict[str, float]], names, label: str) -> N
             label=name.replace("_", " "), marker=mark, ms=4,
         )  # fmt: skip
     axes.set_xlabel("epoch")
+    plots.whole_numbers(axes, 8)
     axes.set_ylabel(label)
     axes.grid(axis="y")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.3)
