@@ -100,7 +100,7 @@ def test_hidden_dense_layers_are_the_last_block_and_have_no_kernel():
 def test_of_a_hidden_layer_a_deeper_step_is_two_answers():
     controller = EAS(PLAIN, seed=0, **(TINY | {"deeper_steps": 4}))
     for _ in range(4):
-    """Blocks, layers and kernels of a deeper step; a start of four convolutions and one dense."""
+        _, actions = controller.policy.sample(controller.rng)
         steps, left = [], iter(actions[2:])
         for block in left:
             steps.append(block)
