@@ -115,6 +115,8 @@ class _Growth:
         if stem == layer.name or (layer.kind == "conv" and layer["strides"] != (1, 1)):
             raise ValueError(f"{layer.name} cannot be the identity")
         after = self._find(layer.inputs[0])
+        if (layer.kind == "dense") != self.network.is_flat(after):
+            raise ValueError(f"{layer.name} cannot be the identity behind {after}")
         behind = self._behind(layer.name)
         normalized = behind[:1] == ["batch_norm"]
         given = moments(self.network, self.weights, after) if normalized and moments else None

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_module
 
 from benchmarks import digits
 from controllers.eas import EAS
@@ -11,6 +12,7 @@ from controllers.eas_actions import Growth
 from controllers.eas_dense import DenseGrowth
 from controllers.growing import tan_reward
 from nas.carry import carry
+from nas.config import make
 from nas.executors import SerialExecutor
 from nas.inherit import InheritFromParent
 from nas.morphism_record import describe
@@ -97,6 +99,16 @@ def test_hidden_dense_layers_are_the_last_block_and_have_no_kernel():
     assert PLAIN.hidden(arch) == {0: 9} and growth.can_widen(arch) == [True, True, False]
 
 
+def test_the_experiment_asks_what_the_authors_code_does():
+    """Blocks, layers and kernels of a deeper step; a start of four convolutions and one dense."""
+    with initialize_config_module("conf", version_base="1.3"):
+        config = compose("search", overrides=["experiment=eas_cifar10", "run_dir=none"])
+    growth = Growth(make(config.space, "space"))
+    assert growth.answers == (5, 10, 3)
+    assert [word > 0 for word in growth.tokens(growth.start)] == [True, False] * 4 + [True]
+    assert (len(growth.filters), len(growth.units)) == (13, 11)
+
+
 def test_of_a_hidden_layer_a_deeper_step_is_two_answers():
     controller = EAS(PLAIN, seed=0, **(TINY | {"deeper_steps": 4}))
     for _ in range(4):
@@ -172,11 +184,12 @@ def test_it_learns_to_widen():
 
 
 @pytest.mark.slow
-def test_it_searches_with_inherited_weights_and_continues(tmp_path):
+@pytest.mark.parametrize("space", [SPACE, PLAIN], ids=["slots", "plain"])
+def test_it_searches_with_inherited_weights_and_continues(space, tmp_path):
     def run(name, trials):
-        controller = EAS(SPACE, seed=0, **TINY)
+        controller = EAS(space, seed=0, **TINY)
         evaluate = InheritFromParent(
-            space=SPACE,
+            space=space,
             dataset=functools.partial(digits.load, train_size=128),
             skeleton=ImageSkeleton,
             recipe=Recipe(epochs=1),

@@ -5,12 +5,13 @@ import pytest
 
 from nas.carry import carry
 from nas.morphism_record import describe
-from nas.morphism_values import outputs
+from nas.morphism_values import moments, outputs
 from nas.skeleton import ImageSkeleton
 from nas.trial import ConfigError
 from search_spaces.plain import Plain
 from tests.morphism_networks import random_weights
 
+RNG = np.random.default_rng
 SKELETON = ImageSkeleton(image_shape=(8, 6, 3), classes=4)
 SPACE = Plain(
     slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), start_filters=[[4], [8]],
@@ -75,6 +76,46 @@ def test_growing_mutations_preserve_until_nothing_can_grow():
     assert SPACE.hidden(parent) == {0: 7, 1: 7, 2: 7}
     assert all(SPACE.slot(parent, i).filters == 8 for i in range(4))
     np.testing.assert_allclose(outputs(network, weights, images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("measured", [False, True], ids=["inference", "with_moments"])
+@pytest.mark.parametrize(
+    "parent, child",
+    [
+        ((5, 0, 0), (7, 0, 0)),
+        ((5, 0, 0), (5, 0, 5)),
+        ((5, 0, 0), (5, 7, 7)),
+        ((0, 5, 0), (0, 7, 7)),
+        ((5, 0, 7), (7, 7, 7)),
+    ],
+    ids=str,
+)
+def test_wider_and_more_hidden_layers_preserve(parent, child, measured):
+    rng = RNG(0)
+    images = rng.random((4, 8, 6, 3)).astype(np.float32)
+    old, new = (describe(SPACE, with_units(*units), SKELETON) for units in (parent, child))
+    weights = random_weights(old, rng)
+
+    def of_images(network, known, name):
+        return moments(network, known, images, name)
+
+    carried, same = carry(old, weights, new, rng, moments=of_images if measured else None)
+    assert same
+    expected = outputs(old, weights, images)
+    np.testing.assert_allclose(outputs(new, carried, images), expected, atol=1e-5)
+
+
+def test_a_hidden_layer_in_front_of_all_others_inherits_nothing():
+    """Nor does its normalization, though it has as many units as there are filters to read."""
+    space = Plain(slots=1, filters=(8,), pool_after=(), hidden=2, units=(8,), start_units=())
+    start, rng = space.decode(space.start()), RNG(0)
+    old, new = (
+        describe(space, space.encode(start | {"hidden0/units": n, "hidden1/units": 8}), SKELETON)
+        for n in (0, 8)
+    )
+    carried, same = carry(old, random_weights(old, rng), new, rng)
+    assert not same and "hidden1_bn/gamma" in carried
+    assert not [name for name in carried if name.startswith("hidden0")]
 
 
 @pytest.mark.parametrize(
