@@ -31,9 +31,7 @@ def run(task: Callable, config_name: str, args: list[str]) -> int:
     # A single run's error is told by us; a sweep's is its launcher's, perhaps in another process.
     swept = any(arg in ("-m", "--multirun") for arg in args)
     if swept:
-        sys.argv += _short_names(args)
-        if config_name != "retrain":  # which names its folders itself
-            sys.argv += _one_folder(args)
+        sys.argv += [*_short_names(args), *_one_folder(args)]
 
     @functools.wraps(task)
     def told(config):

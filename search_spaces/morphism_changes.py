@@ -10,28 +10,31 @@ HEADS = ("pool", "flatten")
 
 def changes(
     space: Space, arch: Arch, *, growing: bool, doubling: bool
-) -> dict[str, list[tuple[int, int]]]:
-    """By kind of change, the decisions that can be answered so, with their new choices.
+) -> dict[str, list[tuple[int, Arch]]]:
+    """By kind of change, from which decision on `arch` takes which new choices.
 
     growing: only those that make the network larger and preserve what it computes. doubling: of
     filters, then, only twice as many.
     """
-    kinds: dict[str, list[tuple[int, int]]] = {}
+    kinds: dict[str, list[tuple[int, Arch]]] = {}
     for at, decision in enumerate(space.decisions):
         part, old = decision.name.split("/")[-1], arch[at]
         for choice in space.allowed(arch[:at]):
             if choice == old:
                 continue
-            if growing and not old and part in ("kernel", "units") and choice:
-                same = same_width(space, arch, at)
+            new: Arch = (choice,)
+            if growing and not old and part in ("kernel", "units"):
+                same = _same_width(space, arch, at)
                 if same is None or (part == "units" and choice != same):
                     continue
+                if part == "kernel":
+                    new = choice, same
             elif growing and not _grows(part, decision.choices, old, choice, doubling):
                 continue
             kind = part
             if part in ("kernel", "skip", "units"):  # to come, to go, or to change
                 kind += " added" if not old else " removed" if not choice else ""
-            kinds.setdefault(kind, []).append((at, choice))
+            kinds.setdefault(kind, []).append((at, new))
     return kinds
 
 
@@ -40,10 +43,10 @@ def _grows(part: str, choices: Sequence, old: int, new: int, doubling: bool) -> 
         return choices[new] == 2 * choices[old] > 0
     if part in ("filters", "units"):
         return choices[new] > choices[old] > 0  # 0, as many as come in, may be more or fewer
-    return part in ("kernel", "skip") and not old
+    return part == "skip" and not old
 
 
-def same_width(space: Space, arch: Arch, at: int) -> int | None:
+def _same_width(space: Space, arch: Arch, at: int) -> int | None:
     """The choice of its width that makes a layer, added by decision `at`, as wide as what it reads.
 
     None: there is none.

@@ -25,13 +25,7 @@ import numpy as np
 
 from nas.trial import Arch
 from search_spaces.base import Chain, ChainLayer, ChainSkip, Decision, Graph, Space
-from search_spaces.morphism_changes import (
-    changes,
-    check_growth,
-    check_rest,
-    check_slots,
-    same_width,
-)
+from search_spaces.morphism_changes import changes, check_growth, check_rest, check_slots
 from search_spaces.ops import Ops
 
 if TYPE_CHECKING:
@@ -170,10 +164,8 @@ class MorphismSpace(Space):
         if not kinds:
             return arch
         alike = list(kinds.values())[int(rng.random() * len(kinds))]
-        at, choice = alike[int(rng.random() * len(alike))]
-        child = (*arch[:at], choice)
-        if self.growing and self.decisions[at].name.endswith("/kernel"):
-            child += (same_width(self, arch, at) or 0,)
+        at, new = alike[int(rng.random() * len(alike))]
+        child = (*arch[:at], *new)
         for old in arch[len(child) :]:  # a skip from a slot that has gone is none
             child += (old if old in self.allowed(child) else 0,)
         return child

@@ -51,8 +51,9 @@ class Ops(Protocol):
     ) -> Any:
         """A convolution; without bias where a batch normalization follows it.
 
-        One of 1x1 is made without strides, of the pixels it would read: oneDNN 3.x adds up the
-        gradient of a strided 1x1 kernel wrongly on CPUs with AVX2 alone (tests/test_gradients.py).
+        One of 1x1 is made without strides, of the pixels it would read: TensorFlow 2.21's oneDNN
+        adds up the gradient of a strided 1x1 kernel wrongly on CPUs with AVX2 alone
+        (tests/test_gradients.py).
         """
 
     def depthwise(self, x, kernel: Pair, *, strides: int = 1, dilation: int = 1, name: str) -> Any:

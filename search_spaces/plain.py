@@ -52,28 +52,28 @@ class Plain(MorphismSpace):
         )  # fmt: skip
         _check(hidden, units, start_units)
         self.start_units = tuple(start_units)
-        self._first = len(self.decisions)  # decision of a hidden layer
+        self._first_hidden = len(self.decisions)
         self.decisions += tuple(
             Decision(f"hidden{i}/units", (0, *units), slots + i) for i in range(hidden)
         )
 
     def allowed(self, prefix: Arch) -> tuple[int, ...]:
-        if len(prefix) < self._first:
+        if len(prefix) < self._first_hidden:
             return super().allowed(prefix)
         return tuple(range(len(self.decisions[len(prefix)].choices)))
 
     @property
     def size(self) -> int:
         size = super().size
-        for decision in self.decisions[self._first :]:
+        for decision in self.decisions[self._first_hidden :]:
             size *= len(decision.choices)
         return size
 
     def start(self) -> Arch:
-        arch = super().start()[: self._first]
-        units = (*self.start_units, *[0] * len(self.decisions))
-        hidden = zip(self.decisions[self._first :], units, strict=False)
-        return (*arch, *(decision.choices.index(n) for decision, n in hidden))
+        hidden = self.decisions[self._first_hidden :]
+        units = (*self.start_units, *[0] * (len(hidden) - len(self.start_units)))
+        chosen = (d.choices.index(n) for d, n in zip(hidden, units, strict=True))
+        return (*super().start()[: self._first_hidden], *chosen)
 
     def key(self, arch: Arch) -> Arch:
         """Empty slots change nothing."""
@@ -86,7 +86,7 @@ class Plain(MorphismSpace):
 
     def hidden(self, arch: Arch) -> dict[int, int]:
         """Of each filled slot of a hidden layer its units, before the skeleton's width."""
-        chosen = zip(self.decisions[self._first :], arch[self._first :], strict=True)
+        chosen = zip(self.decisions[self._first_hidden :], arch[self._first_hidden :], strict=True)
         return {i: decision.choices[c] for i, (decision, c) in enumerate(chosen) if c}
 
     def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
