@@ -17,6 +17,7 @@ import nas.onednn  # noqa: F401  it comes before TensorFlow
 # isort: split
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -27,7 +28,7 @@ import numpy as np
 
 from nas.quiet import hush
 from nas.run import read_summary, write
-from nas.trial import Arch
+from nas.trial import Arch, EvaluationError
 
 CELLS = 1 << 20  # sets the seed of the random cells apart from the search's
 DROPOUTS = {
@@ -84,18 +85,21 @@ def train(name: str, arch: Arch, args, sizes: dict[str, int], folder: Path) -> d
     )  # fmt: skip
     began = time.perf_counter()
     model = language.build(lambda: space.build(arch, skeleton), args.seed)
-    history = language.fit(
-        model, data, recipe, seed=args.seed, test=True, checkpoint=folder / f"{name}.npz",
-        on_epoch=lambda epoch, values: print(
-            f"{name}: epoch {epoch + 1}, valid. perplexity {values['valid_perplexity']:.2f}, "
-            f"{time.perf_counter() - began:.0f} s", flush=True,
-        ),
-    )  # fmt: skip
-    found = {
-        "arch": list(arch),
+    found = {"arch": list(arch), "parameters": space.cost(arch, skeleton).parameters}
+    try:
+        history = language.fit(
+            model, data, recipe, seed=args.seed, test=True, checkpoint=folder / f"{name}.npz",
+            on_epoch=lambda epoch, values: print(
+                f"{name}: epoch {epoch + 1}, valid. perplexity {values['valid_perplexity']:.2f}, "
+                f"{time.perf_counter() - began:.0f} s", flush=True,
+            ),
+        )  # fmt: skip
+    except EvaluationError as error:  # a cell that diverges is a result, the worst
+        print(f"{name}: {error}", flush=True)
+        history = {"valid_perplexity": [math.inf], "test_perplexity": [math.inf], "seconds": []}
+    found |= {
         "valid_perplexity": min(history["valid_perplexity"]),
         "test_perplexity": history["test_perplexity"][-1],
-        "parameters": space.cost(arch, skeleton).parameters,
         "seconds": sum(history["seconds"]),
     }
     write(result, json.dumps(found, indent=1) + "\n")
@@ -128,11 +132,14 @@ def show(found: dict[str, dict], summary: dict) -> None:
             f"{','.join(map(str, cell['arch']))}"
         )
     derived, *others = (cell["test_perplexity"] for cell in found.values())
-    if len(others) > 1:
+    trained = [other for other in others if math.isfinite(other)]
+    if len(trained) > 1:
+        place = 1 + sum(other < derived for other in others)
         print(
-            f"test perplexity: derived {derived:.2f}, {len(others)} random cells "
-            f"{statistics.fmean(others):.2f} +- {statistics.stdev(others):.2f} (sd); the derived "
-            f"one is number {1 + sum(other < derived for other in others)} of {1 + len(others)}"
+            f"test perplexity: derived {derived:.2f}, {len(trained)} random cells "
+            f"{statistics.fmean(trained):.2f} +- {statistics.stdev(trained):.2f} (sd), "
+            f"{len(others) - len(trained)} diverged; the derived one is number {place} of "
+            f"{1 + len(others)}"
         )
     random = summary["random"]
     print(

@@ -4,9 +4,6 @@
     python scripts/reproduce_net2net.py --dataset digits --epochs 2     seconds: does it run
 
 A teacher is trained. A student of twice its filters and one with a layer more in each stage start
-import nas.onednn  # noqa: F401  it comes before TensorFlow
-
-# isort: split
 from what it knows, and once more from random weights. Printed and plotted: validation accuracy
 against the seconds that each student was trained. Of the paper stand here the two operations and
 the question that its figures ask, how much sooner a student is good; network, data, numbers of
@@ -15,6 +12,9 @@ epochs and learning rates are ours.
 Needs CIFAR-10 (`nas data prepare cifar10`). Writes net2net.png and net2net.json.
 """
 
+import nas.onednn  # noqa: F401  it comes before TensorFlow
+
+# isort: split
 import argparse
 import json
 import sys
