@@ -146,19 +146,42 @@ class Path:
     def step(self, projected: tf.Tensor, states: States, noise: Noise = None):
         (last,) = states
         gates = self.cell.first_gates(projected, last, noise)
-        made = [self._made(gates, last, self.first)]
-        # An array is read at a place that is a tensor without a copy of the rest, and the gradient
-        # of what no node reads stays empty.
-        known = tf.TensorArray(
-            tf.float32, len(self.kernels), clear_after_read=False, element_shape=last.shape
-        )
-        for k, kernel in enumerate(self.kernels):
-            known = known.write(k, made[-1])
-            state = known.read(self.inputs[k])
-            gates = tf.matmul(masked(state, noise, "states"), kernel)
-            made.append(self._made(gates, state, self.functions[k]))
-        output = self._average(made[1:])
+        output = self._nodes(self._made(gates, last, self.first), noise)
         return output, (output,)
+
+    def _nodes(self, first: tf.Tensor, noise: Noise) -> tf.Tensor:
+        """The cell's output from its first state, each [batch, units].
+
+        A state is chosen by a branch, without a copy, and waits for that state alone; an array is
+        written and read in one order. TensorFlow's own gradient of a branch has zeros for all that
+        was not chosen, and their sums; here the gradient is added to the chosen state's.
+        """
+
+        @tf.custom_gradient
+        def nodes(first, *kernels):
+            states, reads, tapes = [first], [], []
+            for k, kernel in enumerate(kernels):
+                reads.append(pick(states, self.inputs[k]))
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch([reads[k], kernel])
+                    gates = tf.matmul(masked(reads[k], noise, "states"), kernel)
+                    states.append(self._made(gates, reads[k], self.functions[k]))
+                tapes.append(tape)
+
+            def gradient(upstream):
+                owed = [tf.zeros_like(first), *self._shares(upstream)]
+                d_kernels = []
+                for k in reversed(range(len(kernels))):
+                    d_state, d_kernel = tapes[k].gradient(
+                        states[k + 1], [reads[k], kernels[k]], owed.pop()
+                    )
+                    d_kernels.append(d_kernel)
+                    owed = add_at(owed, self.inputs[k], d_state)
+                return owed[0], *reversed(d_kernels)
+
+            return self._average(states[1:]), gradient
+
+        return nodes(first, *self.kernels)
 
     def _made(self, gates: tf.Tensor, state: tf.Tensor, function: Any) -> tf.Tensor:
         chosen = (
@@ -181,6 +204,12 @@ class Path:
         if self.weights is None:
             return tf.add_n(made) / len(made)
         return tf.add_n([w * s for w, s in zip(self.weights, made, strict=True)])
+
+    def _shares(self, upstream: tf.Tensor) -> list[tf.Tensor]:
+        """The gradient of the average by each node."""
+        if self.weights is None:
+            return [upstream / len(self.kernels)] * len(self.kernels)
+        return [w * upstream for w in self.weights]
 
 
 class Gated:
@@ -227,6 +256,24 @@ class Gated:
         )
         old = tf.add_n(shares) * known
         return old + tf.sigmoid(t) * (mix - old)
+
+
+def pick(states: list[tf.Tensor], at: tf.Tensor) -> tf.Tensor:
+    """states[at]."""
+    if len(states) == 1:
+        return states[0]
+    return tf.switch_case(at, [lambda s=s: tf.identity(s) for s in states])
+
+
+def add_at(owed: list[tf.Tensor], at: tf.Tensor, more: tf.Tensor) -> list[tf.Tensor]:
+    """owed, and `more` added to owed[at]."""
+    if len(owed) == 1:
+        return [owed[0] + more]
+
+    def added(i):
+        return [o + more if k == i else tf.identity(o) for k, o in enumerate(owed)]
+
+    return tf.switch_case(at, [lambda i=i: added(i) for i in range(len(owed))])
 
 
 def activation(x: tf.Tensor, functions: tuple[str, ...], chosen: tf.Tensor) -> tf.Tensor:
