@@ -232,6 +232,7 @@ def make_watch(data: dict, seconds: float):
                 self.best = self.model, self.model.get_weights()
                 self.curve.append((time.monotonic() - self.start, float(value)))
             if time.monotonic() > self.end:
+                signal.setitimer(signal.ITIMER_REAL, 0)  # or it rings while tuners clean up
                 raise Over
 
         def best_model(self):
