@@ -37,6 +37,13 @@ class ArrayData(ImageData):
     def __post_init__(self):
         """`prepare` has checked everything."""
 
+    def validation(self) -> tuple[np.ndarray, np.ndarray]:
+        """x and y of the validation part, as they were given."""
+        x = self.valid_images[:, 0, 0] if self.is_vectors else self.valid_images
+        if self.is_regression:
+            return x, self.valid_labels * self.scale + self.centre
+        return x, self.labels[self.valid_labels]
+
 
 def prepare(x, y, *, valid_share: float, task: str = "auto", validation=None) -> ArrayData:
     """Checks, standardises and splits by hash into training and validation.

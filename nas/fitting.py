@@ -7,10 +7,12 @@
 
 The search loop on the growing space, by hill climbing: a small network is trained, then children of
 the best, which start from its weights; those of vectors start afresh, as weights that are chosen
-over and over by a table's few validation examples come to fit these. Each training has the same
-share of the time, or fewer seconds where examples are few. Half-way the best is trained for longer;
-the time that this leaves is for more children. The classes and files of `conf/` are what it is made
-of. Two runs are equal only where their machines are equally fast.
+over and over by a table's few validation examples come to fit these. For the same reason the model
+of vectors is the mean of the FEW best. Each training has the same share of the time, or fewer
+seconds where examples are few; the first of images, which inherits nothing, has several shares.
+Half-way the best is trained for longer; the time that this leaves is for more children. The classes
+and files of `conf/` are what it is made of. Two runs are equal only where their machines are
+equally fast.
 """
 
 import contextlib
@@ -33,7 +35,7 @@ from nas.executors import SerialExecutor
 from nas.fit_data import ArrayData, prepare
 from nas.inherit import InheritFromParent, give
 from nas.quiet import is_not_of_retracing
-from nas.search import best, search
+from nas.search import search
 from nas.skeleton import ImageSkeleton
 from nas.store import Store
 from nas.trial import ConfigError, Proposal, Trial
@@ -41,7 +43,10 @@ from nas.trial import ConfigError, Proposal, Trial
 SEARCH = 0.5  # of the time; then the best is trained on
 TRIALS = 8  # that share it, where each has SHORTEST seconds
 SHORTEST = 3.0  # seconds of a training: less is mostly the tracing of its graph
+FIRST = 3  # shares of the first training of images
 EPOCHS, LONG = 60, 300  # at most, of a training and of the best one's: more learn nothing new
+PATIENCE = 20  # looks at vectors' validation without a better one, until a training ends
+FEW = 5  # networks, whose mean is the model of vectors: one's score is luck in part
 DROPOUT = 0.3  # before the last layer, of vectors, of which there are often few
 TIE = 1e-5  # of the loss, taken off the reward: it tells equal accuracies apart
 RESERVE = 1.0  # seconds to make the model that is returned
@@ -52,9 +57,10 @@ class Fitted:
     """What was found.
 
     model: takes x as it was given, any number of examples, and gives probabilities [n, classes], or
-    of regression numbers as in y, [n, 1].
-    history: of the training that the model comes from: seconds since the fit began, accuracy,
-    valid_accuracy, valid_loss, in the order of time; what its ancestors learned came before.
+    of regression numbers as in y, [n, 1]. Of vectors it is the mean of the best networks.
+    history: of the best network's training: seconds since the fit began, accuracy, valid_accuracy,
+    valid_loss, in the order of time; what its ancestors learned came before.
+    valid_accuracy: of the model.
     trials: all of them, each with its history in its metrics.
     Of regression every accuracy is the coefficient of determination, R^2.
     """
@@ -125,18 +131,22 @@ def fit(
             max_trials=10**6,
             on_trial=on_trial,
         )
-        top = best(trials)
-        if top is None:
+        trained = [trial for trial in trials if trial.reward is not None]
+        if not trained:
             raise ConfigError(f"no network could be trained: {trials[-1].reason}")
+        ranked = sorted(trained, key=lambda trial: (trial.reward, -trial.id), reverse=True)
+        top = ranked[: FEW if data.is_vectors else 1]
         model = evaluate.model(top)
-    return Fitted(
+    fitted = Fitted(
         model=model,
-        history=top.metrics["history"],
-        valid_accuracy=top.metrics["valid_accuracy"],
+        history=top[0].metrics["history"],
+        valid_accuracy=top[0].metrics["valid_accuracy"],
         trials=trials,
         labels=data.labels,
-        seconds=time.monotonic() - start,
+        seconds=0.0,
     )
+    of_all = fitted.score(*data.validation()) if len(top) > 1 else fitted.valid_accuracy
+    return dataclasses.replace(fitted, valid_accuracy=of_all, seconds=time.monotonic() - start)
 
 
 def make_space(data: ArrayData):
@@ -255,10 +265,21 @@ class TimedTraining(InheritFromParent):
         del metrics["epochs"], metrics["valid_accuracies"]
         return metrics | {"history": self.history}
 
-    def model(self, trial: Trial):
-        """x as it was given -> probabilities [n, classes], or numbers [n, 1], float32."""
+    def model(self, trials: Sequence[Trial]):
+        """x as it was given -> probabilities [n, classes], or numbers [n, 1], float32: the mean."""
         import keras
 
+        served = [self._served(trial) for trial in trials]
+        if not self.data.is_vectors:
+            return served[0]
+        features = self.data.image_shape[2]
+        raw = keras.Input((features,))
+        pixel = keras.layers.Reshape((1, 1, features))(raw)
+        told = [one(pixel) for one in served]
+        return keras.Model(raw, keras.layers.Average()(told) if len(told) > 1 else told[0])
+
+    def _served(self, trial: Trial):
+        """One trial's network, of images [n, height, width, channels]."""
         from nas import image
 
         data = self.data
@@ -266,12 +287,7 @@ class TimedTraining(InheritFromParent):
         _, weights = self.kept.load(trial.id, trial.id)
         inner = image.build(self.space, trial.arch, skeleton, self.recipe, self.seed)
         give(inner, weights)
-        served = image.servable(inner, data, _head(data))
-        if data.is_vectors:
-            raw = keras.Input((data.image_shape[2],))
-            pixel = keras.layers.Reshape((1, 1, data.image_shape[2]))(raw)
-            return keras.Model(raw, served(pixel))
-        return served
+        return image.servable(inner, data, _head(data))
 
     def _start(self, trial_id: int, proposal: Proposal, skeleton, seed: int):
         if self.data.is_vectors:
@@ -291,10 +307,16 @@ class TimedTraining(InheritFromParent):
             recipe,
             self.end,
             seed=seed,
-            seconds=self.share if recipe.epochs == EPOCHS else math.inf,
+            seconds=self._seconds(recipe, inherits=bool(start)),
             epochs=recipe.epochs,
+            patience=PATIENCE if self.data.is_vectors else math.inf,
         )
         self.history["seconds"] = [before + s for s in self.history["seconds"]]
         # The weights are those of the best moment, so the metrics are too.
         at = timed.best_look(self.history)
         return {name: values[at:][:1] for name, values in self.history.items()}, weights, taken
+
+    def _seconds(self, recipe, inherits: bool) -> float:
+        if recipe.epochs != EPOCHS:
+            return math.inf
+        return self.share * (1 if inherits or self.data.is_vectors else FIRST)

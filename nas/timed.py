@@ -31,10 +31,12 @@ def train_until(
     seed: int,
     seconds: float = math.inf,
     epochs: float = math.inf,
+    patience: float = math.inf,
 ) -> tuple[dict[str, list[float]], Weights]:
     """Trains until `end` of time.monotonic(), one chunk at least, validation included.
 
     seconds, epochs: at most so many, of the training itself: to trace its graphs may take longer.
+    patience: looks at the validation part, the last so many of which may be no better than before.
 
     Returns: seconds, accuracy (of the training since the last entry, NaN in the first), and
     valid_accuracy and valid_loss, before the first step and at every look; and the weights at the
@@ -71,8 +73,10 @@ def train_until(
         if over or (len(hits) >= batches.chunks and waited):
             look_seconds = _look(validate, history, began, float(np.mean(hits)))
             looked, hits = time.monotonic(), []
-            if best_look(history) == len(history["seconds"]) - 1:
+            since = len(history["seconds"]) - 1 - best_look(history)
+            if not since:
                 kept = take(model)
+            over = over or since >= patience
         if over:
             return history, kept
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 import nas
 from nas import fit_command, fit_files, fitting, timed
 from nas.fit_data import prepare
-from nas.trial import ConfigError, EvaluationError, Proposal
+from nas.trial import ConfigError, EvaluationError, Proposal, Trial
 
 SECONDS = 14
 
@@ -106,6 +106,37 @@ def test_vectors_are_learned():
     assert fitted.model.input_shape == (None, 5)
     assert {trial.metrics["parent"] for trial in fitted.trials} == {None}  # all start afresh
     assert np.mean(fitted.predict(x[500:]) == y[500:]) > 0.7  # chance: 0.5
+    valid = prepare(x[:500], y[:500], valid_share=0.2).validation()
+    assert fitted.valid_accuracy == fitted.score(*valid)  # of the model, not of a network in it
+
+
+def test_the_model_of_vectors_is_the_mean_of_the_best_networks(tmp_path):
+    x, y = vectors(60)
+    for given, task in ((y, "classification"), (x[:, 0] * 7 + 100, "regression")):
+        data = prepare(x, given, valid_share=0.5, task=task)
+        space = fitting.make_space(data)
+        folder, now = tmp_path / task, time.monotonic()
+        evaluate = fitting.TimedTraining(space, data, 0, folder, now, now)  # one chunk each
+        trials = [
+            Trial(i, proposal, evaluate(i, proposal)["valid_accuracy"])
+            for i, proposal in enumerate([Proposal(space.start())] * 3)
+        ]
+        alone = [evaluate.model([trial]).predict(x, verbose=0) for trial in trials]
+        assert np.abs(alone[0] - alone[1]).max() > 1e-3
+        mean = evaluate.model(trials).predict(x, verbose=0)
+        np.testing.assert_allclose(mean, np.mean(alone, axis=0), rtol=1e-5)
+
+
+def test_the_first_training_of_images_has_several_shares(digits, tmp_path):
+    x, y = digits
+    images, rows = (prepare(part, y, valid_share=0.2) for part in (x, x.reshape(len(x), -1)))
+    for data, shares in ((images, fitting.FIRST), (rows, 1)):
+        space = fitting.make_space(data)
+        train = fitting.TimedTraining(space, data, 0, tmp_path, start=0.0, end=1600.0)
+        assert train.share == 100.0
+        assert train._seconds(train.recipe, inherits=False) == 100.0 * shares
+        assert train._seconds(train.recipe, inherits=True) == 100.0
+        assert train._seconds(train.recipe.replace(epochs=fitting.LONG), inherits=True) == np.inf
 
 
 def test_numbers_are_learned_and_come_back_in_their_units():
@@ -238,6 +269,10 @@ def test_a_training_that_has_no_time_takes_one_chunk_and_one_that_fails_says_so(
     assert set(weights) >= {"slot0_conv/kernel", "logits/bias"}
     few, _ = timed.train_until(model, data, recipe, time.monotonic() + 100, seed=0, epochs=3)
     assert 2 <= len(few["seconds"]) <= 4  # before, and at most once an epoch
+    still = recipe.replace(learning_rate=1e-12)  # nothing is ever better than the start
+    end = time.monotonic() + 100
+    stopped, _ = timed.train_until(model, data, still, end, seed=0, epochs=300, patience=4)
+    assert len(stopped["seconds"]) - 1 - timed.best_look(stopped) == 4
     broken = recipe.replace(learning_rate=1e30, optimizer="sgd")
     with pytest.raises(EvaluationError, match="the loss is"):
         timed.train_until(model, data, broken, time.monotonic() + 100, seed=0)
