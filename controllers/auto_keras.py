@@ -3,8 +3,7 @@
 A kernel of edit distances, the upper confidence bound, and simulated annealing over the morphisms
 of all trained networks (sections 3.1 and 3.2; numbers of the authors' code, version 0.3.7). A child
 names the trained network that it descends from, whose weights `evaluator=inherit` carries over.
-Morphisms are the space's mutations: those of `space=morphism space.growing=true` preserve what a
-network computes.
+Morphisms are the space's mutations: those of `space=auto_keras` preserve what a network computes.
 
 Departures: what a morphism may change is said by the space; a single observation has covariance 1
 with itself, in the code 0; networks too large are refused by the evaluator, not left out; a child

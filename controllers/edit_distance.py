@@ -3,6 +3,9 @@
 Jin, Song & Hu 2019 (arXiv:1806.10282, section 3.1), the terms as in the authors' code, version
 0.3.7: layers are matched in order (Levenshtein 1966), skips at the least cost in any order. Layers
 count that have weights or windows; normalization and activation belong to the one before them.
+
+Departure: dense layers differ by their units, as the paper has it; in the code all are alike, and
+so a wider one counts as nothing new.
 """
 
 import functools

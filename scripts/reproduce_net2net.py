@@ -1,13 +1,13 @@
 """Net2Net (Chen, Goodfellow & Shlens 2016, arXiv:1511.05641) on CIFAR-10, at a CPU's scale.
 
-    python scripts/reproduce_net2net.py                  about ten minutes on two cores
+    python scripts/reproduce_net2net.py --seeds 3        minutes a seed on two cores
     python scripts/reproduce_net2net.py --dataset digits --epochs 2     seconds: does it run
 
 A teacher is trained. A student of twice its filters and one with a layer more in each stage start
 from what it knows, and once more from random weights. Printed and plotted: validation accuracy
-against the seconds that each student was trained. Of the paper stand here the two operations and
-the question that its figures ask, how much sooner a student is good; network, data, numbers of
-epochs and learning rates are ours.
+against the seconds that each student was trained, means over the seeds; the bands are standard
+deviations. Of the paper stand here the two operations and the question that its figures ask, how
+much sooner a student is good; network, data, numbers of epochs and learning rates are ours.
 
 Needs CIFAR-10 (`nas data prepare cifar10`). Writes net2net.png and net2net.json.
 """
@@ -105,7 +105,7 @@ def main() -> int:
     parser.add_argument(
         "--student-rate", type=float, default=1.0, help="of the learning rate of random weights"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="so many, from 0; default 1")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce_net2net"))
     args = parser.parse_args()
     if args.dataset == "digits":
@@ -114,9 +114,11 @@ def main() -> int:
         data = tfds_images.load(name="cifar10", valid_size=5000, train_size=args.train_size)
     crop = {"pad_crop": 4, "flip": True} if args.dataset == "cifar10" else {}
     recipe = Recipe(learning_rate=0.05, weight_decay=5e-4, **crop)
-    found = run(Trainer(data, recipe, args.seed), args.epochs, args.student_rate)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "net2net.json").write_text(json.dumps(found, indent=2) + "\n")
+    found = []
+    for seed in range(args.seeds):
+        found.append(run(Trainer(data, recipe, seed), args.epochs, args.student_rate))
+        (args.out / "net2net.json").write_text(json.dumps(found, indent=2) + "\n")
     plot(found, args.out / "net2net.png")
     show(found)
     print(f"\n{args.out / 'net2net.png'}, {args.out / 'net2net.json'}")
@@ -138,34 +140,53 @@ def run(train: Trainer, epochs: int, student_rate: float) -> dict:
         noisy, _ = train.student(teacher, weights, arch, NOISE)
         found["curves"][name], _ = train(arch, epochs, noisy, student_rate)
         found["curves"][f"{name}, random start"], _ = train(arch, epochs)
-        print(f"{name}: {time.perf_counter() - start:.0f} s so far", flush=True)
+        print(f"seed {train.seed}, {name}: {time.perf_counter() - start:.0f} s", flush=True)
     found["seconds"] = time.perf_counter() - start
     return found
 
 
-def show(found: dict) -> None:
-    curves = found["curves"]
-    reached = curves["teacher"][-1][1]
-    print(f"\nteacher: validation accuracy {reached:.4f} after {curves['teacher'][-1][0]:.0f} s")
-    for name in found["step_zero"]:
-        print(
-            f"{name}: step 0 without noise {found['step_zero'][name]:.4f}, "
-            f"function preserved: {found['preserved'][name]}"
+def show(found: list[dict]) -> None:
+    """found: of each seed. Seconds are means; those past the teacher are of the seeds that were."""
+    teachers = [one["curves"]["teacher"] for one in found]
+    print(f"\nteacher: validation accuracy {told([curve[-1][1] for curve in teachers])}")
+    for name in found[0]["step_zero"]:
+        kept = all(one["preserved"][name] for one in found)
+        same = max(
+            abs(one["step_zero"][name] - curve[-1][1])
+            for one, curve in zip(found, teachers, strict=True)
         )
-    print(f"\n{'':24}{'step 0':>8}{'epoch 1':>9}{'last':>8}{'seconds':>9}  past the teacher after")
-    for name, curve in curves.items():
-        if name != "teacher":
-            past = next((s for s, accuracy in curve[1:] if accuracy > reached), None)
-            told = "never" if past is None else f"{past:.0f} s"
-            print(
-                f"{name:24}{curve[0][1]:8.4f}{curve[1][1]:9.4f}{curve[-1][1]:8.4f}"
-                f"{curve[-1][0]:9.0f}  {told}"
-            )
-    print(f"\n{found['seconds']:.0f} s in all")
+        print(
+            f"{name}: step 0 without noise {told([one['step_zero'][name] for one in found])}, at "
+            f"most {same:.4f} from the teacher; function preserved: {kept}"
+        )
+    print(
+        f"\n{'':24}{'step 0':>18}{'epoch 1':>18}{'last':>18}{'seconds':>9}  past the teacher after"
+    )
+    for name in found[0]["curves"]:
+        if name == "teacher":
+            continue
+        curves = np.array([one["curves"][name] for one in found])  # [seeds, epochs + 1, 2]
+        past = [
+            next((s for s, accuracy in curve[1:] if accuracy > teacher[-1][1]), None)
+            for curve, teacher in zip(curves, teachers, strict=True)
+        ]
+        seconds = [s for s in past if s is not None]
+        after = f"{np.mean(seconds):.0f} s" if seconds else "never"
+        print(
+            f"{name:24}{told(curves[:, 0, 1]):>18}{told(curves[:, 1, 1]):>18}"
+            f"{told(curves[:, -1, 1]):>18}{curves[:, -1, 0].mean():9.0f}  {after}"
+            f" ({len(seconds)} of {len(past)})"
+        )
+    print(f"\n{sum(one['seconds'] for one in found):.0f} s in all, {len(found)} seeds")
 
 
-def plot(found: dict, path: Path) -> None:
-    curves = found["curves"]
+def told(values) -> str:
+    spread = f" +- {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"
+
+
+def plot(found: list[dict], path: Path) -> None:
+    teacher = np.mean([one["curves"]["teacher"][-1][1] for one in found])
     with style():
         figure = new_figure(9, 3.6)
         left = None
@@ -173,10 +194,12 @@ def plot(found: dict, path: Path) -> None:
             axes = figure.add_subplot(1, 2, place, sharey=left)
             left = left or axes
             for label, line in ((name, "-o"), (f"{name}, random start", "--s")):
-                seconds, accuracies = zip(*curves[label], strict=True)
-                axes.plot(seconds, accuracies, line, label=label, markersize=4)
-            last = curves["teacher"][-1][1]
-            axes.axhline(last, color="grey", linestyle=":", label="teacher, trained")
+                curves = np.array([one["curves"][label] for one in found])
+                seconds, mean = curves.mean(0).T
+                spread = curves[:, :, 1].std(0, ddof=1) if len(found) > 1 else np.zeros_like(mean)
+                axes.plot(seconds, mean, line, label=label, markersize=4)
+                axes.fill_between(seconds, mean - spread, mean + spread, alpha=0.2)
+            axes.axhline(teacher, color="grey", linestyle=":", label="teacher, trained")
             axes.set_xlabel("training, seconds")
             axes.set_ylabel("validation accuracy")
             axes.legend()

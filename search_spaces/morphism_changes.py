@@ -13,8 +13,8 @@ def changes(
 ) -> dict[str, list[tuple[int, Arch]]]:
     """By kind of change, from which decision on `arch` takes which new choices.
 
-    growing: only those that make the network larger and preserve what it computes. doubling: of
-    filters, then, only twice as many.
+    growing: only those that make the network larger and preserve what it computes: deeper, wider
+    and skip. doubling: wider is twice as wide.
     """
     kinds: dict[str, list[tuple[int, Arch]]] = {}
     for at, decision in enumerate(space.decisions):
@@ -31,17 +31,27 @@ def changes(
                     new = choice, same
             elif growing and not _grows(part, decision.choices, old, choice, doubling):
                 continue
-            kind = part
-            if part in ("kernel", "skip", "units"):  # to come, to go, or to change
-                kind += " added" if not old else " removed" if not choice else ""
+            kind = _growth(part, old) if growing else _change(part, old, choice)
             kinds.setdefault(kind, []).append((at, new))
     return kinds
 
 
+def _growth(part: str, old: int) -> str:
+    if part == "skip":
+        return part
+    return "wider" if part == "filters" or old else "deeper"
+
+
+def _change(part: str, old: int, new: int) -> str:
+    if part in ("kernel", "skip", "units"):  # to come, to go, or to change
+        part += " added" if not old else " removed" if not new else ""
+    return part
+
+
 def _grows(part: str, choices: Sequence, old: int, new: int, doubling: bool) -> bool:
-    if part == "filters" and doubling:
-        return choices[new] == 2 * choices[old] > 0
     if part in ("filters", "units"):
+        if doubling:
+            return choices[new] == 2 * choices[old] > 0
         return choices[new] > choices[old] > 0  # 0, as many as come in, may be more or fewer
     return part == "skip" and not old
 

@@ -58,7 +58,8 @@ class MorphismSpace(Space):
         first learning rate.
       identity_share: of the mutations, those that change nothing and keep on training.
       growing: mutations only add a layer with as many filters as come in, more filters or a skip,
-        which preserves what the network computes; one that cannot grow stays as it is.
+        each kind as often, which preserves what the network computes; one that cannot grow stays
+        as it is.
       doubling: of a growing space, filters are only doubled.
       start_filters: of each layer that `start` has between two poolings, 3x3 where that is a
         choice; empty: two layers between poolings, the filters rising.

@@ -1,13 +1,14 @@
-"""Plain networks that grow: convolutions between poolings, then hidden dense layers, no skips.
+"""Networks that grow: convolutions between poolings, then hidden dense layers.
 
 What EAS searches from a plain start (Cai et al. 2018, arXiv:1707.04873, section 3; code
-han-cai/EAS, models/convnet.py). The convolutions are those of `morphism_space.py`; behind the last
-stand global average pooling, the hidden layers, each dense, batch normalization and ReLU, and the
-logits. A layer keeps its slot, and so its name, in all networks that have it: wider and deeper ones
-inherit the weights (`nas/carry.py`).
+han-cai/EAS, models/convnet.py) and, with skips between the convolutions, Auto-Keras (Jin, Song &
+Hu 2019, arXiv:1806.10282; code 0.3.7). The convolutions and skips are those of `morphism_space.py`;
+behind the last stand global average pooling, the hidden layers, each dense, batch normalization and
+ReLU, and the logits. A layer keeps its slot, and so its name, in all networks that have it: wider
+and deeper ones inherit the weights (`nas/carry.py`).
 
-Departures: a hidden layer has a bias, which its normalization takes away again; dropout stands
-before the logits alone, not behind every layer.
+Departures: a hidden layer has a bias, which its normalization takes away again; Auto-Keras' has no
+normalization; dropout stands before the logits alone, not behind every layer.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,8 @@ class Plain(MorphismSpace):
     """At most `slots` convolutions and `hidden` dense layers in a row.
 
     Args:
-      slots, kernels, filters, pool_after, start_filters, filled, growing: as of MorphismSpace.
+      slots, kernels, filters, skips, pool_after, start_filters, filled, growing, doubling: as of
+        MorphismSpace; doubling is of units as well.
       hidden: places for a dense layer before the logits.
       units: choices of one, multiplied by the skeleton's width.
       start_units: of the hidden layers that `start` has.
@@ -38,6 +40,7 @@ class Plain(MorphismSpace):
         slots: int = 12,
         kernels: Sequence[int] = (1, 3, 5),
         filters: Sequence[int] = (16, 32, 64, 128),
+        skips: bool = False,
         pool_after: Sequence[int] = (4, 8),
         start_filters: Sequence[Sequence[int]] = (),
         hidden: int = 3,
@@ -45,10 +48,12 @@ class Plain(MorphismSpace):
         start_units: Sequence[int] = (64,),
         filled: float = 0.5,
         growing: bool = False,
+        doubling: bool = False,
     ):
         super().__init__(
-            slots=slots, kernels=kernels, filters=filters, skips=False, pool_after=pool_after,
-            head="flatten", filled=filled, growing=growing, start_filters=start_filters,
+            slots=slots, kernels=kernels, filters=filters, skips=skips, pool_after=pool_after,
+            head="flatten", filled=filled, growing=growing, doubling=doubling,
+            start_filters=start_filters,
         )  # fmt: skip
         _check(hidden, units, start_units)
         self.start_units = tuple(start_units)
@@ -80,9 +85,10 @@ class Plain(MorphismSpace):
         return (*super().key(arch), -1, *self.hidden(arch).values())
 
     def as_chain(self, arch: Arch) -> Chain:
-        *layers, classifier = super().as_chain(arch).layers
+        chain = super().as_chain(arch)
+        *layers, classifier = chain.layers
         hidden = [("dense", (units,)) for units in self.hidden(arch).values()]
-        return Chain((*layers, *hidden, classifier), ())
+        return Chain((*layers, *hidden, classifier), chain.skips)
 
     def hidden(self, arch: Arch) -> dict[int, int]:
         """Of each filled slot of a hidden layer its units, before the skeleton's width."""

@@ -1,4 +1,4 @@
-"""Plain networks: convolutions, then hidden dense layers; growth preserves what they compute."""
+"""Convolutions, then hidden dense layers, plain or with skips; growth preserves functions."""
 
 import numpy as np
 import pytest
@@ -16,6 +16,10 @@ SKELETON = ImageSkeleton(image_shape=(8, 6, 3), classes=4)
 SPACE = Plain(
     slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), start_filters=[[4], [8]],
     hidden=3, units=(5, 7), start_units=(5,), growing=True,
+)  # fmt: skip
+SKIPS = Plain(
+    slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), start_filters=[[4], [4]], skips=True,
+    hidden=2, units=(4, 8), start_units=(4,), growing=True, doubling=True,
 )  # fmt: skip
 
 
@@ -62,20 +66,49 @@ def test_what_an_architecture_says_of_its_hidden_layers():
     assert SPACE.size == convolutions.size * 3**3
 
 
-def test_growing_mutations_preserve_until_nothing_can_grow():
-    rng, parent = np.random.default_rng(0), SPACE.start()
-    network = describe(SPACE, parent, SKELETON)
+@pytest.mark.parametrize(
+    "space, hidden", [(SPACE, {0: 7, 1: 7, 2: 7}), (SKIPS, {0: 8, 1: 8})], ids=["plain", "skips"]
+)
+def test_growing_mutations_preserve_until_nothing_can_grow(space, hidden):
+    rng, parent = np.random.default_rng(0), space.start()
+    network = describe(space, parent, SKELETON)
     weights = random_weights(network, rng)
     images = rng.random((2, 8, 6, 3)).astype(np.float32)
     expected = outputs(network, weights, images)
-    while (child := SPACE.mutate(parent, rng)) != parent:
-        new = describe(SPACE, child, SKELETON)
+    while (child := space.mutate(parent, rng)) != parent:
+        new = describe(space, child, SKELETON)
         weights, same = carry(network, weights, new, rng)
-        assert same, (SPACE.decode(parent), SPACE.decode(child))
+        assert same, (space.decode(parent), space.decode(child))
         parent, network = child, new
-    assert SPACE.hidden(parent) == {0: 7, 1: 7, 2: 7}
-    assert all(SPACE.slot(parent, i).filters == 8 for i in range(4))
+    assert space.hidden(parent) == hidden
+    assert all(space.slot(parent, i).filters == 8 for i in range(4))
+    assert [bool(space.slot(parent, i).skip) for i in range(4)] == [False, *[space is SKIPS] * 3]
     np.testing.assert_allclose(outputs(network, weights, images), expected, atol=1e-5)
+
+
+def test_a_third_of_the_growth_each_is_deeper_wider_and_a_skip():
+    """Auto-Keras, whatever there is to choose from: here 5 ways deeper, 3 wider, 2 skips."""
+    parent, rng = SKIPS.start(), np.random.default_rng(0)
+    counts = {"deeper": 0, "wider": 0, "skip": 0}
+    for _ in range(3000):
+        old, new = SKIPS.decode(parent), SKIPS.decode(SKIPS.mutate(parent, rng))
+        name = next(name for name in old if old[name] != new[name])
+        part = name.split("/")[-1]
+        wider = part == "filters" or (part == "units" and old[name])
+        counts["skip" if part == "skip" else "wider" if wider else "deeper"] += 1
+        if wider:
+            assert new[name] == 2 * old[name]
+    assert max(abs(n - 1000) for n in counts.values()) < 5 * (3000 * 2 / 9) ** 0.5  # 5 sd
+
+
+def test_a_chain_has_the_skips_as_well():
+    chosen = SKIPS.decode(SKIPS.start()) | {"slot2/skip": ("concat", 0)}
+    chain = SKIPS.as_chain(SKIPS.encode(chosen))
+    assert chain.layers == (
+        ("conv", (4, 3, 1)), ("max_pool", (2, 2)), ("conv", (4, 3, 1)), ("dense", (4,)),
+        ("classifier", ()),
+    )  # fmt: skip
+    assert chain.skips == ((1, 3, "concat"),)
 
 
 @pytest.mark.parametrize("measured", [False, True], ids=["inference", "with_moments"])
