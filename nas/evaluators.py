@@ -56,6 +56,7 @@ class TrainFromScratch:
       max_parameters, max_flops: a candidate with more is `invalid` before it is built.
       max_memory: megabytes that weights, gradients, momenta and activations of a batch may take.
       max_seconds: training that has taken longer at the end of an epoch is a `timeout`.
+      patience: epochs in a row without a lower validation loss that end a training.
       restarts: a network that is no better than chance after its first epoch starts anew with 0.4
         of the learning rate, at most so many times; the last start is kept whatever it gives. A
         training of a single epoch is over by then and never starts anew.
@@ -73,8 +74,14 @@ class TrainFromScratch:
         max_flops: int | None = None,
         max_memory: float | None = None,
         max_seconds: float | None = None,
+        patience: int | None = None,
         restarts: int = 0,
     ):
+        if patience is not None and patience < 1:
+            raise ConfigError(
+                f"evaluator.patience must be at least 1 or null, got {patience}; "
+                "set evaluator.patience=null"
+            )
         if restarts < 0:
             raise ConfigError(
                 f"evaluator.restarts must be at least 0, got {restarts}; set evaluator.restarts=0"
@@ -85,7 +92,7 @@ class TrainFromScratch:
         self.dataset = dataset if isinstance(dataset, LoadedOnce) else LoadedOnce(dataset)
         self.seed = seed
         self.max_parameters, self.max_flops, self.max_memory = max_parameters, max_flops, max_memory
-        self.max_seconds = max_seconds
+        self.max_seconds, self.patience = max_seconds, patience
         self.restarts = restarts
 
     def check_data(self, data: Any) -> None:
@@ -101,6 +108,9 @@ class TrainFromScratch:
             cost = self.space.cost(proposal.arch, skeleton)
         self._refuse(cost, recipe.batch_size)
         history = self._learn(proposal.arch, skeleton, recipe, trial_seed(self.seed, trial_id))
+        return self._metrics(history, cost)
+
+    def _metrics(self, history, cost) -> dict[str, Any]:
         return {
             "valid_accuracy": history["valid_accuracy"][-1],
             "valid_accuracies": history["valid_accuracy"],
@@ -108,7 +118,7 @@ class TrainFromScratch:
             "train_accuracy": history["accuracy"][-1],
             "parameters": cost.parameters,
             "flops": cost.flops,
-            "epochs": recipe.epochs,
+            "epochs": len(history["valid_accuracy"]),
         }
 
     def _learn(self, arch, skeleton, recipe, seed: int) -> dict[str, list[float]]:
@@ -139,6 +149,7 @@ class TrainFromScratch:
             seed=seed,
             evaluate_on="valid",
             max_seconds=self.max_seconds,
+            patience=self.patience,
             on_epoch=on_epoch,
         )
 

@@ -5,6 +5,7 @@ normalises and augments it, takes the step and adds up the metrics; numbers leav
 epoch. The last batch of an epoch is a whole one that wraps round to the epoch's first images.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,8 @@ from nas.optimizer import Optimizer
 from nas.recipe import Recipe, learning_rates
 from nas.trial import NAN, OOM, TIMEOUT, Arch, EvaluationError
 
+LESS = 1e-4  # of a validation loss: what is lower (Auto-Keras' code, version 0.3.7)
+
 History = dict[str, list[float]]
 
 
@@ -33,6 +36,7 @@ def fit(
     train_on: str = "train",
     evaluate_on: str | None = "valid",
     max_seconds: float | None = None,
+    patience: int | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> History:
     """Trains `model`, which takes normalised images and gives logits, in place.
@@ -43,6 +47,8 @@ def fit(
       train_on: "train" or "train+valid".
       evaluate_on: "valid": after every epoch; "test": once, after the last; None: never.
       max_seconds: checked after every epoch.
+      patience: of evaluate_on "valid", so many epochs in a row whose valid_loss is not lower by
+        LESS than the lowest end the training.
 
     Returns: loss, accuracy and seconds of every epoch, and valid_loss and valid_accuracy of every
       epoch, or test_loss and test_accuracy of the last.
@@ -50,12 +56,16 @@ def fit(
     Raises EvaluationError: NAN, TIMEOUT or OOM.
     """
     try:
-        return _fit(model, data, recipe, seed, train_on, evaluate_on, max_seconds, on_epoch)
+        return _fit(
+            model, data, recipe, seed, train_on, evaluate_on, max_seconds, patience, on_epoch
+        )
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise EvaluationError(OOM, " ".join(str(error).split())[:300] or "no memory") from error
 
 
-def _fit(model, data, recipe, seed, train_on, evaluate_on, max_seconds, on_epoch) -> History:
+def _fit(
+    model, data, recipe, seed, train_on, evaluate_on, max_seconds, patience, on_epoch
+) -> History:
     devices.prepare()
     images, labels = data.train_images, data.train_labels
     if train_on == "train+valid":
@@ -89,12 +99,25 @@ def _fit(model, data, recipe, seed, train_on, evaluate_on, max_seconds, on_epoch
             history.setdefault(name, []).append(float(value))
         if on_epoch is not None:
             on_epoch(epoch, values)
+        if patience is not None and _waited(history["valid_loss"]) >= patience:
+            break
         taken = time.perf_counter() - start
         if max_seconds is not None and taken > max_seconds and epoch < recipe.epochs - 1:
             raise EvaluationError(
                 TIMEOUT, f"{epoch + 1} of {recipe.epochs} epochs took {taken:.0f} s"
             )
     return history
+
+
+def _waited(losses: list[float]) -> int:
+    """Epochs since the lowest loss, of which a lower one is lower by more than LESS."""
+    lowest, since = math.inf, 0
+    for loss in losses:
+        if loss < lowest - LESS:
+            lowest, since = loss, 0
+        else:
+            since += 1
+    return since
 
 
 def build(space, arch: Arch, skeleton, recipe: Recipe, seed: int) -> keras.Model:

@@ -53,6 +53,7 @@ class InheritFromParent(TrainFromScratch):
         max_flops: int | None = None,
         max_memory: float | None = None,
         max_seconds: float | None = None,
+        patience: int | None = None,
     ):
         super().__init__(
             space=space,
@@ -64,6 +65,7 @@ class InheritFromParent(TrainFromScratch):
             max_flops=max_flops,
             max_memory=max_memory,
             max_seconds=max_seconds,
+            patience=patience,
         )
         if not noise >= 0:
             raise ConfigError(
@@ -92,17 +94,8 @@ class InheritFromParent(TrainFromScratch):
         finally:
             forget()
         self.kept.save(trial_id, proposal.arch, weights)
-        return {
-            "valid_accuracy": history["valid_accuracy"][-1],
-            "valid_accuracies": history["valid_accuracy"],
-            "valid_loss": history["valid_loss"][-1],
-            "train_accuracy": history["accuracy"][-1],
-            "parameters": cost.parameters,
-            "flops": cost.flops,
-            "epochs": recipe.epochs,
-            "inherited": taken / max(1, cost.parameters),
-            **origin,
-        }
+        taken_share = taken / max(1, cost.parameters)
+        return self._metrics(history, cost) | {"inherited": taken_share} | origin
 
     def _recipe(self, proposal: Proposal):
         changes: dict[str, Any] = {"epochs": proposal.epochs} if proposal.epochs else {}
@@ -159,6 +152,7 @@ class InheritFromParent(TrainFromScratch):
             seed=seed,
             evaluate_on="valid",
             max_seconds=self.max_seconds,
+            patience=self.patience,
         )
         return history, take(model), taken
 

@@ -1,6 +1,5 @@
 """`nas oneshot`: trains shared weights, searches over them, says how well they rank."""
 
-import contextlib
 import statistics
 import time
 from pathlib import Path
@@ -27,25 +26,13 @@ def main(argv: list[str]) -> int:
 
 def task(config: DictConfig) -> float | None:
     """One run, whole. Returns the best reward, which is what a sweeper maximises."""
-    from hydra.core.hydra_config import HydraConfig
-
     from nas.logs import Loggers
 
-    hydra = HydraConfig.get()
-    run_dir = Path(hydra.runtime.output_dir)
+    run_dir, choices = runs.of_hydra()
     settings = resolved(config) | {"run_dir": str(run_dir)}
-    choices = {
-        key: str(value)
-        for key, value in hydra.runtime.choices.items()
-        if "/" not in key and value is not None
-    }
-    try:
+    with runs.not_left_empty(run_dir):
         parts = build(config)
         store = runs.open_run(run_dir, settings | {"choices": choices})
-    except ConfigError:
-        with contextlib.suppress(OSError):  # Hydra has made it; leave no empty folder behind
-            run_dir.rmdir()
-        raise
     info = _info(run_dir, settings, choices, store.trials())
     with store, Loggers(parts["loggers"], info) as loggers:
         return _run(config, parts, store, run_dir, loggers, choices)
@@ -147,12 +134,12 @@ def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
         stopped = f"derivation stopped: {error}"
         trials = sorted(store.trials(), key=lambda trial: trial.id)
     top = best(trials)
-    summary = _summary(config, parts["space"], trials, choices) | {
+    summary = runs.summarize(trials, parts["space"], choices, config.seed) | {
+        "method": choices["method"],
         "stopped": stopped,
         "shared_weights": {"epochs": len(history), **(history[-1] if history else {})},
         "random": _random(config, parts),
         "ranking": _ranking(config, parts, top, run_dir, loggers),
-        "retrained": None,
     }
     before = runs.read_summary(run_dir).get("wall_seconds", 0.0)
     summary["wall_seconds"] = before + time.perf_counter() - start
@@ -163,33 +150,6 @@ def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
     if stopped:
         raise ConfigError(stopped)
     return None if top is None else top.reward
-
-
-def _summary(config, space, trials: list[Trial], choices) -> dict[str, Any]:
-    top = best(trials)
-    return {
-        "space": choices["space"],
-        "method": choices["method"],
-        "controller": choices["controller"],
-        "dataset": choices.get("dataset", ""),
-        "seed": config.seed,
-        "trials": len(trials),
-        "failed": sum(trial.reward is None for trial in trials),
-        "seconds": sum(trial.seconds for trial in trials),
-        "best": None
-        if top is None
-        else {
-            "trial": top.id,
-            "arch": list(top.arch),
-            "decoded": {name: _plain(value) for name, value in space.decode(top.arch).items()},
-            "reward": top.reward,
-            "metrics": top.metrics,
-        },
-    }
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 
 def _random(config, parts) -> dict[str, Any] | None:

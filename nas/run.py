@@ -1,19 +1,46 @@
 """The run folder: what a search leaves behind, and how one is opened again."""
 
+import contextlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from nas.config import read_config, refuse_other_config
+from nas.search import best
 from nas.store import Store
-from nas.trial import ConfigError
+from nas.trial import ConfigError, Trial
 
 CONFIG, SUMMARY, MODEL = "config.yaml", "summary.json", "best.keras"
 EPOCHS = "epochs.json"  # of shared weights: what came out of each epoch
 RANKING = "ranking.npz"  # of shared weights: scores [archs], and truth [archs] of networks alone
 PANEL = "shared_weights.png"  # both, as a picture
+
+
+def of_hydra() -> tuple[Path, dict[str, str]]:
+    """Of the command that Hydra runs: the folder, and the name chosen of each group."""
+    from hydra.core.hydra_config import HydraConfig
+
+    runtime = HydraConfig.get().runtime
+    choices = {
+        key: str(value)
+        for key, value in runtime.choices.items()
+        if "/" not in key and value is not None
+    }
+    return Path(runtime.output_dir), choices
+
+
+@contextlib.contextmanager
+def not_left_empty(run_dir: Path) -> Iterator[None]:
+    """Where settings are refused, the folder that Hydra has made for them goes if it is empty."""
+    try:
+        yield
+    except ConfigError:
+        with contextlib.suppress(OSError):
+            run_dir.rmdir()
+        raise
 
 
 def open_run(run_dir: Path, config: dict[str, Any]) -> Store:
@@ -56,6 +83,34 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} is damaged ({error}); delete it and continue the run to write it again"
         ) from None
+
+
+def summarize(trials: list[Trial], space, choices: Mapping[str, str], seed: int) -> dict[str, Any]:
+    """What summary.json says of a search by itself."""
+    top = best(trials)
+    return {
+        "space": choices["space"],
+        "controller": choices["controller"],
+        "dataset": choices.get("dataset", ""),
+        "seed": seed,
+        "trials": len(trials),
+        "failed": sum(trial.reward is None for trial in trials),
+        "seconds": sum(trial.seconds for trial in trials),
+        "best": None
+        if top is None
+        else {
+            "trial": top.id,
+            "arch": list(top.arch),
+            "decoded": {name: _plain(value) for name, value in space.decode(top.arch).items()},
+            "reward": top.reward,
+            "metrics": top.metrics,
+        },
+        "retrained": None,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 
 def make_folder(run_dir: Path) -> None:

@@ -1,6 +1,5 @@
 """`nas search`: builds what the configuration names, searches, retrains the best, reports."""
 
-import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,24 +24,12 @@ def main(argv: list[str]) -> int:
 
 def task(config: DictConfig) -> float | None:
     """One search, whole. Returns the best reward, which is what a sweeper maximises."""
-    from hydra.core.hydra_config import HydraConfig
-
-    hydra = HydraConfig.get()
-    run_dir = Path(hydra.runtime.output_dir)
+    run_dir, choices = runs.of_hydra()
     settings = resolved(config) | {"run_dir": str(run_dir)}
-    choices = {
-        key: str(value)
-        for key, value in hydra.runtime.choices.items()
-        if "/" not in key and value is not None
-    }
-    try:
+    with runs.not_left_empty(run_dir):
         parts = build(config, run_dir) | {"executor": make(config.executor, "executor")}
         extra = [make(config.logger, "logger")] if config.logger else []
         store = runs.open_run(run_dir, settings | {"choices": choices})
-    except ConfigError:
-        with contextlib.suppress(OSError):  # Hydra has made it; leave no empty folder behind
-            run_dir.rmdir()
-        raise
     with store, _loggers(extra, run_dir, settings, choices, store) as loggers:
         if parts["told"]:
             loggers.message(f"the controller begins with {parts['told']} trials of warm_start")
@@ -149,7 +136,8 @@ def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
         stopped = f"search stopped: {error}"
         trials = sorted(store.trials(), key=lambda trial: trial.id)
     top = best(trials)
-    summary = _summary(config, parts["space"], trials, choices) | {"stopped": stopped}
+    summary = runs.summarize(trials, parts["space"], choices, config.seed)
+    summary["stopped"] = stopped
     before = runs.read_summary(run_dir)
     if top is not None and config.retrain.seeds and stopped is None:
         try:
@@ -164,33 +152,6 @@ def _run(config, parts, store, run_dir: Path, loggers, choices) -> float | None:
     if stopped:
         raise ConfigError(stopped)
     return None if top is None else top.reward
-
-
-def _summary(config, space, trials: list[Trial], choices) -> dict[str, Any]:
-    top = best(trials)
-    return {
-        "space": choices["space"],
-        "controller": choices["controller"],
-        "dataset": choices.get("dataset", ""),
-        "seed": config.seed,
-        "trials": len(trials),
-        "failed": sum(trial.reward is None for trial in trials),
-        "seconds": sum(trial.seconds for trial in trials),
-        "best": None
-        if top is None
-        else {
-            "trial": top.id,
-            "arch": list(top.arch),
-            "decoded": {name: _plain(value) for name, value in space.decode(top.arch).items()},
-            "reward": top.reward,
-            "metrics": top.metrics,
-        },
-        "retrained": None,
-    }
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 
 def _retrained(config, parts, top: Trial, run_dir: Path, before, loggers) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,18 +36,12 @@ def main(argv: list[str]) -> int:
 
 def task(config: DictConfig) -> None:
     """Trains what is missing, then writes the table."""
-    from hydra.core.hydra_config import HydraConfig
-
-    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    run_dir, _ = runs.of_hydra()
     settings = resolved(config) | {"run_dir": str(run_dir)}
-    try:
+    with runs.not_left_empty(run_dir):
         plan = Plan(config)
         executor = make(config.executor, "executor")
         store = runs.open_run(run_dir, settings)
-    except ConfigError:
-        with contextlib.suppress(OSError):  # Hydra has made it; leave no empty folder behind
-            run_dir.rmdir()
-        raise
     with store, executor, contextlib.closing(Bar(every=30)) as bar:
         done = {trial.id for trial in store.trials()}
         bar.begin(plan.count, len(done))

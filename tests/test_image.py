@@ -74,6 +74,19 @@ def test_all_epochs_are_one_trace():
     assert epoch.graph.experimental_get_tracing_count() == 1
 
 
+@pytest.mark.parametrize(
+    "losses, waited",
+    [
+        ([1.0, 0.9, 0.95], 1),
+        ([1.0, 0.9, 0.9, 0.8], 0),
+        ([1.0, 1.0, 1.0], 2),
+        ([1.0, 0.99995, 0.9999 - 1e-9], 0),  # a step of 0.0001 below the lowest, in two halves
+    ],
+)
+def test_epochs_count_that_did_not_lower_the_loss(losses, waited):
+    assert image._waited(losses) == waited
+
+
 def test_equal_seeds_train_alike():
     data, recipe = small_images(), Recipe(epochs=2, batch_size=16, pad_crop=1, flip=True, cutout=2)
     first, again, other = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import digits
-from nas.evaluators import trial_seed
+from nas.evaluators import TrainFromScratch, trial_seed
 from nas.executors import ProcessExecutor, SerialExecutor
 from nas.inherit import InheritFromParent, give, take
 from nas.recipe import Recipe
@@ -175,6 +175,20 @@ def test_the_space_may_say_the_learning_rate_and_the_proposal_the_epochs(tmp_pat
     assert evaluator(tmp_path)._recipe(Proposal(PARENT)) == RECIPE
 
 
+def test_a_training_may_end_before_its_epochs_do(tmp_path, monkeypatch):
+    """Where the validation loss stays, `patience` epochs after the first."""
+    monkeypatch.setattr("nas.image.make_evaluate", lambda *network: lambda: (1.0, 0.5))
+    settings = {
+        "recipe": RECIPE.replace(epochs=6),
+        "dataset": functools.partial(digits.load, train_size=64),
+        "patience": 2,
+    }
+    from_scratch = TrainFromScratch(space=SPACE, skeleton=SKELETON, seed=0, **settings)
+    for evaluate in (from_scratch, evaluator(tmp_path, **settings)):
+        metrics = evaluate(0, Proposal(PARENT))
+        assert metrics["epochs"] == len(metrics["valid_accuracies"]) == 3
+
+
 def test_old_weights_are_deleted_when_nobody_can_ask_for_them(tmp_path):
     kept = KeptWeights(tmp_path, keep=5)
     weights = {"a/kernel": np.ones(3, np.float32)}
@@ -216,6 +230,7 @@ def test_weights_of_a_model_can_be_taken_and_given():
     [
         ({"noise": -1.0}, "evaluator.noise must not be negative, got -1.0"),
         ({"keep": 0}, "evaluator.keep must be a whole number of at least 1, got 0"),
+        ({"patience": 0}, "evaluator.patience must be at least 1 or null, got 0"),
     ],
 )
 def test_wrong_settings_are_told(tmp_path, wrong, told):

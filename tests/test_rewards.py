@@ -14,6 +14,13 @@ def test_accuracy_is_the_best_of_the_last_epochs_to_a_power():
     assert accuracy({"valid_accuracy": 0.5}, last_epochs=5) == 0.5
 
 
+def test_accuracy_may_be_the_mean_of_the_last_epochs():
+    metrics = {"valid_accuracies": [0.9, 0.5, 0.6], "valid_accuracy": 0.6}
+    assert accuracy(metrics, mean=True) == 0.6
+    assert accuracy(metrics, mean=True, last_epochs=2) == pytest.approx(0.55)
+    assert accuracy(metrics, mean=True, last_epochs=5, power=2) == pytest.approx((2 / 3) ** 2)
+
+
 def test_a_metric_may_be_better_where_it_is_smaller():
     assert metric({"valid_loss": 2.0}, name="valid_loss", sign=-1.0) == -2.0
 
