@@ -49,6 +49,7 @@ PATIENCE = 20  # looks at vectors' validation without a better one, until a trai
 FEW = 5  # networks, whose mean is the model of vectors: one's score is luck in part
 DROPOUT = 0.3  # before the last layer, of vectors, of which there are often few
 TIE = 1e-5  # of the loss, taken off the reward: it tells equal accuracies apart
+CAUTION = 0.2  # standard errors of the score, which twice the parameters must gain, of vectors
 RESERVE = 1.0  # seconds to make the model that is returned
 
 
@@ -125,7 +126,7 @@ def fit(
         trials = search(
             _Plan(controller, start + SEARCH * (end - start), end),
             evaluate,
-            lambda metrics: metrics["valid_accuracy"] - TIE * min(metrics["valid_loss"], 1.0),
+            functools.partial(_reward, data),
             store,
             SerialExecutor(),
             max_trials=10**6,
@@ -147,6 +148,25 @@ def fit(
     )
     of_all = fitted.score(*data.validation()) if len(top) > 1 else fitted.valid_accuracy
     return dataclasses.replace(fitted, valid_accuracy=of_all, seconds=time.monotonic() - start)
+
+
+def _reward(data: ArrayData, metrics: Mapping[str, Any]) -> float:
+    """The score; of vectors less for size, as far as the score is uncertain.
+
+    The best of many networks on few examples was lucky, and there are more large ones than small
+    ones. In the manner of the one-standard-error rule (Breiman et al. 1984, section 3.4.3).
+    """
+    score = metrics["valid_accuracy"]
+    reward = score - TIE * min(metrics["valid_loss"], 1.0)
+    if not data.is_vectors:
+        return reward
+    count = len(data.valid_labels)
+    if data.is_regression:  # of normal errors
+        error = (1 - score) * math.sqrt(2 / count)
+    else:
+        share = (count * score + 1) / (count + 2)  # Laplace's: never without error
+        error = math.sqrt(share * (1 - share) / count)
+    return reward - CAUTION * error * math.log2(metrics["parameters"])
 
 
 def make_space(data: ArrayData):
