@@ -7,12 +7,12 @@
 
 The search loop on the growing space, by hill climbing: a small network is trained, then children of
 the best, which start from its weights; those of vectors start afresh, as weights that are chosen
-over and over by a table's few validation examples come to fit these. For the same reason the model
-of vectors is the mean of the FEW best. Each training has the same share of the time, or fewer
-seconds where examples are few; the first of images, which inherits nothing, has several shares.
-Half-way the best is trained for longer; the time that this leaves is for more children. The classes
-and files of `conf/` are what it is made of. Two runs are equal only where their machines are
-equally fast.
+over and over by a table's few validation examples come to fit these. For the same reason a larger
+network of vectors must be better by more than luck, and their model is the mean of the FEW best.
+Each training has the same share of the time, or fewer seconds where examples are few; the first of
+images, which inherits nothing, has several shares. Half-way the best is trained for longer; the
+time that this leaves is for more children. The classes and files of `conf/` are what it is made of.
+Two runs are equal only where their machines are equally fast.
 """
 
 import contextlib
@@ -154,7 +154,7 @@ def _reward(data: ArrayData, metrics: Mapping[str, Any]) -> float:
     """The score; of vectors less for size, as far as the score is uncertain.
 
     The best of many networks on few examples was lucky, and there are more large ones than small
-    ones. In the manner of the one-standard-error rule (Breiman et al. 1984, section 3.4.3).
+    ones. In the manner of the one-standard-error rule (Breiman et al. 1984).
     """
     score = metrics["valid_accuracy"]
     reward = score - TIE * min(metrics["valid_loss"], 1.0)

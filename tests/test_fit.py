@@ -127,6 +127,30 @@ def test_the_model_of_vectors_is_the_mean_of_the_best_networks(tmp_path):
         np.testing.assert_allclose(mean, np.mean(alone, axis=0), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "task, score, error",
+    [
+        ("classification", 0.8, (81 / 102 * 21 / 102 / 100) ** 0.5),
+        ("classification", 1.0, (101 / 102 * 1 / 102 / 100) ** 0.5),  # not 0
+        ("regression", 0.5, 0.5 * (2 / 100) ** 0.5),
+    ],
+)
+def test_a_larger_network_of_vectors_must_gain_more_than_luck(task, score, error):
+    x, y = vectors(200)
+    data = prepare(x, y if task == "classification" else x[:, 0], valid_share=0.5, task=task)
+    metrics = {"valid_accuracy": score, "valid_loss": 0.5, "parameters": 1024}
+    reward = fitting._reward(data, metrics)
+    assert reward == pytest.approx(score - 0.5e-5 - 10 * fitting.CAUTION * error)
+    twice = fitting._reward(data, metrics | {"parameters": 2048})
+    assert reward - twice == pytest.approx(fitting.CAUTION * error)
+
+
+def test_the_size_of_networks_of_images_is_not_paid_for(digits):
+    data = prepare(*digits, valid_share=0.2)
+    metrics = {"valid_accuracy": 0.9, "valid_loss": 3.0, "parameters": 10**6}
+    assert fitting._reward(data, metrics) == pytest.approx(0.9 - 1e-5)
+
+
 def test_the_first_training_of_images_has_several_shares(digits, tmp_path):
     x, y = digits
     images, rows = (prepare(part, y, valid_share=0.2) for part in (x, x.reshape(len(x), -1)))
