@@ -108,6 +108,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="so many, from 0; default 1")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce_net2net"))
     args = parser.parse_args()
+    if args.seeds < 1:
+        parser.error(f"--seeds must be at least 1, got {args.seeds}")
     if args.dataset == "digits":
         data = digits.load()
     else:
