@@ -139,9 +139,9 @@ class TreeEncoder:
         """Nodes' states, [trees, places, units], from those of their branches."""
         h, c = branches
         x, own = self._named(names, self.up_input)
-        summed = x + tf.reduce_sum(h, 2) @ self.up_sum
-        kept = tf.reduce_sum(tf.sigmoid(own[:, :, None] + h @ self.up_child) * c, 2)
-        joined = _joined(h) @ self.up_nary
+        summed = x + _times(tf.reduce_sum(h, 2), self.up_sum)
+        kept = tf.reduce_sum(tf.sigmoid(own[:, :, None] + _times(h, self.up_child)) * c, 2)
+        joined = _times(_joined(h), self.up_nary)
         of_two = own[:, :, None] + _divided(joined[..., 3 * self.units :], 2)
         nary = tf.reduce_sum(tf.sigmoid(of_two) * c[:, :, :2], 2)
         is_add = (kinds == ADD)[..., None]
@@ -163,24 +163,29 @@ class TreeEncoder:
         up, up_c = (state[:, :, None] for state in above)
         x, own = (part[:, :, None] for part in self._named(names, self.down_input))
         total, joined = tf.reduce_sum(h, 3), _joined(h)
-        summed = x + total @ self.down_sum + up @ self.down_sum_parent
-        of_each = own[..., None, :] + h @ self.down_child[units:]
-        of_each += (up @ self.down_child[:units])[..., None, :]
-        last = own + up @ self.down_child_parent[:units] + total @ self.down_child_parent[units:]
+        summed = x + _times(total, self.down_sum) + _times(up, self.down_sum_parent)
+        of_each = own[..., None, :] + _times(h, self.down_child[units:])
+        of_each += _times(up, self.down_child[:units])[..., None, :]
+        last = own + _times(up, self.down_child_parent[:units])
+        last += _times(total, self.down_child_parent[units:])
         kept = tf.reduce_sum(tf.sigmoid(of_each) * c, 3) + tf.sigmoid(last) * up_c
-        of_three = up @ self.down_nary_f[:units] + joined @ self.down_nary_f[units:]
+        of_three = _times(up, self.down_nary_f[:units]) + _times(joined, self.down_nary_f[units:])
         of_three = tf.sigmoid(own[..., None, :] + _divided(of_three, 3))
         nary = tf.reduce_sum(of_three[..., :2, :] * c[..., :2, :], 3) + of_three[..., 2, :] * up_c
         is_add = (kinds == ADD)[:, :, None, None]
         new = _cell(
-            tf.where(is_add, summed, x + joined @ self.down_nary + up @ self.down_nary_parent),
+            tf.where(
+                is_add,
+                summed,
+                x + _times(joined, self.down_nary) + _times(up, self.down_nary_parent),
+            ),
             tf.where(is_add, kept, nary),
         )
         is_none = (kinds == NONE)[:, :, None, None]
         return tf.where(is_none, up, new[0]), tf.where(is_none, up_c, new[1])
 
     def _named(self, names: tf.Tensor, weights) -> tuple[tf.Tensor, tf.Tensor]:
-        x = names @ weights[0] + weights[1]
+        x = _times(names, weights[0]) + weights[1]
         return x[..., : 3 * self.units], x[..., 3 * self.units :]
 
 
@@ -189,6 +194,15 @@ def _cell(x: tf.Tensor, kept: tf.Tensor) -> State:
     i, o, u = tf.split(x, 3, -1)
     c = tf.sigmoid(i) * tf.tanh(u) + kept
     return tf.sigmoid(o) * tf.tanh(c), c
+
+
+def _times(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """x: [..., rows] -> [..., columns], by a product of matrices.
+
+    `x @ kernel` would be a batched one; of x [n, 1, m, rows] that is wrong, and writes past its
+    end, with oneDNN on a CPU that has AMX (TensorFlow 2.21).
+    """
+    return tf.tensordot(x, kernel, 1)
 
 
 def _joined(h: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,10 @@ from tests.terms import OrderedTermOps, TermOps, term
 CELL = {"nodes": 1, "operations": ["identity", "sep_3x3", "max_pool_3x3"]}
 SMALL = {
     "amoebanet": CELL,
+    "auto_keras": {
+        "slots": 3, "kernels": [1, 3], "filters": [8, 16], "pool_after": [2],
+        "start_filters": [[8], [8]], "hidden": 2, "units": [4, 8], "start_units": [4],
+    },
     "cgp_cnn": {
         "rows": 1, "columns": 3, "levels_back": 2, "min_active": 2, "max_active": 3,
         "filters": [8], "kernels": [3],
@@ -112,8 +116,8 @@ MORE_KEYS = {
     "path_level",  # branches may be concatenated in another order
 }
 DRAWN = {
-    "cgp_cnn": within_limits, "morphism": half_filled, "plain": half_filled,
-    "hierarchical": mutated_long,
+    "auto_keras": half_filled, "cgp_cnn": within_limits, "morphism": half_filled,
+    "plain": half_filled, "hierarchical": mutated_long,
 }  # fmt: skip
 
 

@@ -25,6 +25,10 @@ SHAPES = {
 OF_CELLS = {"nasnet", "amoebanet", "darts", "densenet", "path_level"}
 # Cells of all kinds of layers, but of fewer: what a network with hundreds would show no better.
 FEWER = {
+    "auto_keras": {
+        "slots": 6, "filters": [64, 128], "pool_after": [3], "start_filters": [[64], [64]],
+        "hidden": 2, "units": [64, 128],
+    },
     "amoebanet": {"nodes": 2}, "nasnet": {"nodes": 2}, "darts": {"nodes": 2},
     "enas_micro": {"nodes": 2}, "enas_macro": {"layers": 5},
     "hierarchical": {"nodes": [3, 4], "motifs": [3, 1], "mutations": 200},
@@ -43,6 +47,11 @@ def of_images(space) -> bool:
 
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+# A growing space's mutations are transforms: those of each are tried in its own file.
+every_mutated_space = pytest.mark.parametrize(
+    "space",
+    [pytest.param(s, id=name) for name, s in SPACES.items() if not getattr(s, "growing", False)],
+)
 every_image_space = pytest.mark.parametrize(
     "name", [name for name, space in SPACES.items() if of_images(space)]
 )
@@ -100,7 +109,7 @@ def test_samples_use_every_choice_and_repeat_with_their_seed(space):
             assert {arch[i] for arch in drawn} == set(range(len(decision.choices)))
 
 
-@every_space
+@every_mutated_space
 def test_a_mutation_changes_one_open_decision_and_is_valid(space):
     rng = np.random.default_rng(1)
     for arch in archs(space, 50):
@@ -115,7 +124,7 @@ def test_a_mutation_changes_one_open_decision_and_is_valid(space):
             assert arch[i] not in space.allowed(child[:i])
 
 
-@every_space
+@every_mutated_space
 def test_mutation_reaches_every_open_decision(space):
     rng, (arch,) = np.random.default_rng(2), archs(space, 1)
     reached = set()
