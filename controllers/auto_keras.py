@@ -9,7 +9,8 @@ Departures: what a morphism may change is said by the space; a single observatio
 with itself, in the code 0; networks too large are refused by the evaluator, not left out; a child
 may not be a network that failed or is in training, nor one of those met in this annealing.
 
-The first proposal is the space's `start()`, if it has one; until one is trained others are random.
+The first proposal is the space's `start()`, for whose training the others wait: workers beyond one
+are idle until then. Without a start, or where it fails, proposals are random until one is trained.
 """
 
 from collections.abc import Sequence
@@ -101,6 +102,7 @@ class AutoKeras:
         else:
             self.posterior = OverFeatures(space, rule, noise=noise, rng=self.rng)
         self.asked: list[Arch] = []
+        self.starting = False  # the start is in training
         self.trained: list[tuple[Arch, float, int]] = []  # with rewards and trials
 
     def ask(self, n: int) -> list[Proposal]:
@@ -112,6 +114,7 @@ class AutoKeras:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
+            self.starting = self.starting and trial.id < 0  # those of another run
             if trial.reward is not None:
                 self._learn(trial.arch, trial.reward, trial.id)
 
@@ -119,11 +122,13 @@ class AutoKeras:
         return {
             "rng": self.rng.bit_generator.state,
             "asked": [list(arch) for arch in self.asked],
+            "starting": self.starting,
             "trained": [[list(arch), reward, trial] for arch, reward, trial in self.trained],
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.asked = [tuple(arch) for arch in state["asked"]]
+        self.starting = state["starting"]
         self.trained.clear()
         self.posterior.clear()
         for arch, reward, trial in state["trained"]:
@@ -135,13 +140,16 @@ class AutoKeras:
         self.posterior.add(arch)
 
     def _next(self) -> Proposal | None:
-        """None: nothing new was met."""
+        """None: nothing new was met, or nothing can be before the start is trained."""
         trained = [arch for arch, _, _ in self.trained]  # those of another run were not asked for
         met = {self.space.key(arch) for arch in self.asked + trained}
         if not self.trained:
             start = getattr(self.space, "start", None)
             if start and not self.asked:
+                self.starting = True
                 return Proposal(start())
+            if self.starting:
+                return None
             new = self._new(lambda: self.space.sample(self.rng), met, 1)
             return Proposal(new[0]) if new else None
         found = anneal(

@@ -4,8 +4,8 @@ In the manner of Elsken, Metzen & Hutter 2017 (arXiv:1711.04528), who climb by n
 Not theirs: a child is proposed at a time, not a generation of them, and names its parent alone, so
 that any space and any evaluator will do; the changes are the space's mutations.
 
-The first proposal is the space's `start()`, if it has one, otherwise a random architecture; the
-first ones that fail are followed by random ones.
+The first proposal is the space's `start()`, for whose training the others wait: workers beyond one
+are idle until then. Without a start, or where it fails, proposals are random until one is trained.
 """
 
 from collections.abc import Sequence
@@ -32,31 +32,37 @@ class Climb:
             )
         self.space, self.mutations = space, mutations
         self.rng = np.random.default_rng(seed)
-        self.started = False
+        self.started = self.starting = False  # asked for; in training, as the space's start
         self.best: tuple[Arch, float, int] | None = None  # with its reward and its trial
 
     def ask(self, n: int) -> list[Proposal]:
-        return [self._next() for _ in range(n)]
+        proposals: list[Proposal] = []
+        while len(proposals) < n and not self.starting:
+            proposals.append(self._next())
+        return proposals
 
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
+            self.starting = self.starting and trial.id < 0  # those of another run
             if trial.reward is not None and (self.best is None or trial.reward >= self.best[1]):
                 self.best = trial.arch, trial.reward, trial.id  # of equals the longest trained
 
     def state(self) -> dict[str, Any]:
         best = self.best and [list(self.best[0]), *self.best[1:]]
-        return {"rng": self.rng.bit_generator.state, "started": self.started, "best": best}
+        begun = {"started": self.started, "starting": self.starting}
+        return begun | {"rng": self.rng.bit_generator.state, "best": best}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.rng.bit_generator.state = state["rng"]
-        self.started, best = state["started"], state["best"]
+        self.started, self.starting, best = state["started"], state["starting"], state["best"]
         self.best = best and (tuple(best[0]), best[1], best[2])
 
     def _next(self) -> Proposal:
         if self.best is None:
             first, self.started = not self.started, True
-            start = getattr(self.space, "start", None)
-            return Proposal(start() if first and start else self.space.sample(self.rng))
+            start = getattr(self.space, "start", None) if first else None
+            self.starting = start is not None
+            return Proposal(start() if start else self.space.sample(self.rng))
         arch, _, parent = self.best
         for _ in range(1 + int(self.rng.random() * self.mutations)):
             arch = self.space.mutate(arch, self.rng)

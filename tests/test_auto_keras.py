@@ -117,15 +117,23 @@ def test_a_resumed_search_proposes_the_same():
 
 def test_failures_are_followed_by_random_networks_and_the_rest_wait():
     controller = AutoKeras(SPACE, seed=0)
-    first, second = controller.ask(2)
-    assert SPACE.key(first.arch) != SPACE.key(second.arch)
-    controller.tell([Trial(0, first, None), Trial(1, second, None)])
-    (third,) = controller.ask(1)
+    (first,) = controller.ask(2)
+    again = AutoKeras(SPACE, seed=0)
+    again.load_state(json.loads(json.dumps(controller.state())))
+    assert again.ask(1) == []  # it waits for the first
+    again.tell([Trial(0, first, 0.5)])
+    assert again.ask(1)[0].parent == 0
+    controller.tell([Trial(0, first, None)])
+    second, third = controller.ask(2)
+    assert len({SPACE.key(proposal.arch) for proposal in (first, second, third)}) == 3
+    controller.tell([Trial(1, second, None)])
     assert third.parent is None
     controller.tell([Trial(2, third, 0.5)])
     assert controller.ask(1)[0].parent == 2
     linear = MorphismSpace(slots=1, kernels=(1,), filters=(0,), pool_after=(), growing=True)
-    assert [p.arch for p in AutoKeras(linear, seed=0).ask(3)] == [(1, 0, 0, 0), (0, 0, 0, 0)]
+    controller = AutoKeras(linear, seed=0)
+    controller.tell([Trial(0, controller.ask(1)[0], None)])
+    assert [p.arch for p in controller.ask(3)] == [(0, 0, 0, 0)]  # there is no other
 
 
 def test_children_inherit_and_compute_at_first_what_their_parents_did(tmp_path):

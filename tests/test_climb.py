@@ -50,10 +50,17 @@ def test_children_may_differ_by_several_mutations():
 def test_it_starts_where_the_space_says_and_draws_again_after_failures():
     space = MorphismSpace()
     controller = Climb(space, seed=0)
-    first, second = controller.ask(2)
-    assert first.arch == space.start() != second.arch
+    (first,) = controller.ask(2)
+    assert first.arch == space.start()
+    again = Climb(space, seed=0)
+    again.load_state(controller.state())
+    assert again.ask(1) == []  # it waits for the first
+    again.tell([Trial(0, first, 0.5)])
+    assert [proposal.parent for proposal in again.ask(2)] == [0, 0]
     controller.tell([Trial(0, first, None)])
-    assert controller.ask(1)[0].parent is None
+    second, third = controller.ask(2)
+    assert first.arch != second.arch != third.arch
+    assert second.parent is None and third.parent is None
     controller.tell([Trial(1, second, 0.5)])
     assert controller.ask(1)[0].parent == 1
 
