@@ -8,7 +8,8 @@
 The search loop on the growing space, by hill climbing: a small network is trained, then children of
 the best, which start from its weights; those of vectors start afresh, as weights that are chosen
 over and over by a table's few validation examples come to fit these. For the same reason a larger
-network of vectors must be better by more than luck, and their model is the mean of the FEW best.
+network of vectors must be better by more than luck, a linear one is trained first, which many
+tables need nothing more than, and the model is the mean of the FEW best.
 Each training has the same share of the time, or fewer seconds where examples are few; the first of
 images, which inherits nothing, has several shares. Half-way the best is trained for longer; the
 time that this leaves is for more children. The classes and files of `conf/` are what it is made of.
@@ -38,7 +39,7 @@ from nas.quiet import is_not_of_retracing
 from nas.search import search
 from nas.skeleton import ImageSkeleton
 from nas.store import Store
-from nas.trial import ConfigError, Proposal, Trial
+from nas.trial import Arch, ConfigError, Proposal, Trial
 
 SEARCH = 0.5  # of the time; then the best is trained on
 TRIALS = 8  # that share it, where each has SHORTEST seconds
@@ -117,6 +118,7 @@ def fit(
     end = start + 60 * minutes - RESERVE
     space = make_space(data)
     controller = _part("controller", "climb", space=space, seed=seed)
+    linear = (0,) * len(space.decisions) if data.is_vectors else None  # no layer is filled
     with (
         _untold(),
         tempfile.TemporaryDirectory(prefix="nas_fit_") as folder,
@@ -124,7 +126,7 @@ def fit(
     ):
         evaluate = TimedTraining(space, data, seed, folder, start, end)
         trials = search(
-            _Plan(controller, start + SEARCH * (end - start), end),
+            _Plan(controller, start + SEARCH * (end - start), end, linear),
             evaluate,
             functools.partial(_reward, data),
             store,
@@ -239,18 +241,26 @@ def _untold() -> Iterator[None]:
 
 
 class _Plan:
-    """Hill climbing until `long`, then its best once more, for longer, then climbing to the end."""
+    """Hill climbing until `long`, then its best once more, for longer, then climbing to the end.
 
-    def __init__(self, climb, long: float, end: float):
-        self.climb, self.end = climb, end
-        self.tell, self.state = climb.tell, climb.state
-        self.load_state = climb.load_state
+    first: an architecture that is trained before all others, and that nothing grows from.
+    """
+
+    def __init__(self, climb, long: float, end: float, first: Arch | None = None):
+        self.climb, self.end, self.first = climb, end, first
+        self.state, self.load_state = climb.state, climb.load_state
         self.long, self.asked = long, False
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        self.climb.tell([trial for trial in trials if trial.arch != self.first])
 
     def ask(self, n: int) -> list[Proposal]:
         soon = time.monotonic() + SHORTEST
         if self.asked and soon > self.end:
             return []
+        if self.first and not self.asked:
+            self.asked = True
+            return [Proposal(self.first, epochs=LONG)]
         self.asked = True
         if soon > self.long and self.climb.best:
             self.long = math.inf
@@ -317,6 +327,8 @@ class TimedTraining(InheritFromParent):
     def _grow(self, arch, skeleton, recipe, seed: int, start):
         from nas import image, timed
 
+        if not any(arch):  # linear: the features would be dropped
+            skeleton = dataclasses.replace(skeleton, dropout=0.0)
         with building():
             model = image.build_quick(self.space, arch, skeleton, recipe, seed)
         taken = give(model, start)

@@ -2,8 +2,8 @@
 
     python scripts/compare_fit_run.py TOOL DATA.npz --seconds 600 --seed 0 --to ROW.json
 
-TOOL: nas in our environment; autokeras or keras_tuner in the peers'. DATA.npz: x_, y_ of train,
-valid and test; y: class numbers from 0 (int32), or numbers (float32, standardised).
+TOOL: nas or linear in our environment; autokeras or keras_tuner in the peers'. DATA.npz: x_, y_ of
+train, valid and test; y: class numbers from 0 (int32), or numbers (float32, standardised).
 
 All three search on the same training part, and the model with the best validation score (accuracy,
 or R^2 of numbers) that any of their epochs ended with is kept, and tested once, after the time; of
@@ -18,6 +18,9 @@ The clock starts when data and libraries are loaded. Peers run as their document
       choice; for tables the dense layers of its guide behind a Normalization. At most 30 epochs a
       trial, patience 5, Hyperband again and again. Its shipped HyperResNet and HyperXception are
       too large for 2 cores and for 8x8 images.
+
+  linear, of tables: no search, but what they are worth without one: scikit-learn's ridge or
+      logistic regression, its penalty chosen by cross-validation in the training part.
 
 What the time does to a peer: its training stops after the batch in which it is over, is validated
 and so may still be its best; where that takes more than GRACE of the time, it is not waited for. A
@@ -149,6 +152,23 @@ def run_keras_tuner(data: dict, seconds: float, seed: int) -> dict:
         return told[:, 0] if numbers else told.argmax(1)
 
     return watch.row() | {"ended": ended, **scores(predict, data)}
+
+
+def run_linear(data: dict, seconds: float, seed: int) -> dict:
+    from sklearn import linear_model, pipeline, preprocessing
+
+    start, penalties = time.monotonic(), np.logspace(-3, 3, 13)
+    model = (
+        linear_model.RidgeCV(penalties)
+        if data["y_train"].dtype.kind == "f"
+        else linear_model.LogisticRegressionCV(Cs=1 / penalties, max_iter=10_000)
+    )
+    whole = pipeline.make_pipeline(preprocessing.StandardScaler(), model)
+    whole.fit(data["x_train"], data["y_train"])
+    took, found = time.monotonic() - start, scores(whole.predict, data)
+    curve = [(took, found["valid"])]
+    end = {"seconds": took, "curve": curve, "kept": found["valid"], "trials": 1}
+    return end | {"ended": "the tool", **found}
 
 
 def make_hypermodel(x: np.ndarray, y: np.ndarray):
@@ -285,7 +305,12 @@ def scores(predict, data: dict) -> dict[str, float]:
     return {"valid": score("valid"), "test": score("test")}
 
 
-TOOLS = {"nas": run_nas, "autokeras": run_autokeras, "keras_tuner": run_keras_tuner}
+TOOLS = {
+    "nas": run_nas,
+    "autokeras": run_autokeras,
+    "keras_tuner": run_keras_tuner,
+    "linear": run_linear,
+}
 
 
 def main() -> None:

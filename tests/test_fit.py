@@ -1,6 +1,7 @@
 """nas.fit: arrays in, the best model of the time out."""
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -326,6 +327,26 @@ def test_half_way_the_best_is_trained_for_longer_and_the_search_goes_on(monkeypa
     assert plan.ask(1) == [Proposal((0,), parent=7)]
     now[0] = 99.0
     assert plan.ask(1) == []
+
+
+def test_the_linear_network_comes_first_and_nothing_grows_from_it():
+    class Climb:
+        best = None
+        state = load_state = None
+        told: list = []
+
+        def tell(self, trials):
+            self.told += trials
+
+        def ask(self, n):
+            return [Proposal((1,))] * n
+
+    plan = fitting._Plan(Climb(), long=math.inf, end=math.inf, first=(0,))
+    assert plan.ask(1) == [Proposal((0,), epochs=fitting.LONG)]
+    assert plan.ask(1) == [Proposal((1,))]
+    trials = [Trial(0, Proposal((0,)), 0.9), Trial(1, Proposal((1,)), 0.8)]
+    plan.tell(trials)
+    assert plan.climb.told == trials[1:]
 
 
 # The command.
