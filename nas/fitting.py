@@ -327,7 +327,8 @@ class TimedTraining(InheritFromParent):
     def _grow(self, arch, skeleton, recipe, seed: int, start):
         from nas import image, timed
 
-        if not any(arch):  # linear: the features would be dropped
+        linear = not any(arch)
+        if linear:  # the features would be dropped
             skeleton = dataclasses.replace(skeleton, dropout=0.0)
         with building():
             model = image.build_quick(self.space, arch, skeleton, recipe, seed)
@@ -339,7 +340,8 @@ class TimedTraining(InheritFromParent):
             recipe,
             self.end,
             seed=seed,
-            seconds=self._seconds(recipe, inherits=bool(start)),
+            # However many its epochs, a linear network leaves the others their time.
+            seconds=self.share if linear else self._seconds(recipe, inherits=bool(start)),
             epochs=recipe.epochs,
             patience=PATIENCE if self.data.is_vectors else math.inf,
         )

@@ -349,6 +349,18 @@ def test_the_linear_network_comes_first_and_nothing_grows_from_it():
     assert plan.climb.told == trials[1:]
 
 
+def test_the_linear_network_leaves_the_others_their_time(monkeypatch):
+    given, train = [], timed.train_until
+
+    def train_until(*args, seconds, **settings):
+        given.append(seconds)
+        return train(*args, seconds=seconds, **settings)
+
+    monkeypatch.setattr(timed, "train_until", train_until)
+    nas.fit(*vectors(300), minutes=0.05)
+    assert given[0] == fitting.SHORTEST
+
+
 # The command.
 
 
