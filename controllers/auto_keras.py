@@ -18,12 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from controllers import kernels
-from controllers.acquisition import acquire, check_acquisition
-from controllers.annealing import anneal, temperatures
-from controllers.posterior import OverFeatures, OverNetworks, Posterior, check_distance
-from nas.trial import Arch, ConfigError, Proposal, Trial
-from search_spaces.base import Space
+from nas.controllers.surrogates import kernels
+from nas.controllers.surrogates.acquisition import acquire, check_acquisition
+from nas.controllers.surrogates.annealing import anneal, temperatures
+from nas.controllers.surrogates.posterior import (
+    OverFeatures,
+    OverNetworks,
+    Posterior,
+    check_distance,
+)
+from nas.core.capabilities import StartingSpace
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 TRIES = 2  # for each neighbour wanted; code 0.3.7
 
@@ -144,10 +150,9 @@ class AutoKeras:
         trained = [arch for arch, _, _ in self.trained]  # those of another run were not asked for
         met = {self.space.key(arch) for arch in self.asked + trained}
         if not self.trained:
-            start = getattr(self.space, "start", None)
-            if start and not self.asked:
+            if isinstance(self.space, StartingSpace) and not self.asked:
                 self.starting = True
-                return Proposal(start())
+                return Proposal(self.space.start())
             if self.starting:
                 return None
             new = self._new(lambda: self.space.sample(self.rng), met, 1)

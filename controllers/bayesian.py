@@ -21,12 +21,18 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from controllers import kernels
-from controllers.acquisition import acquire, check_acquisition
-from controllers.gaussian_process import GaussianProcess
-from controllers.posterior import OverFeatures, OverNetworks, Posterior, check_distance, scale
-from nas.trial import Arch, ConfigError, Proposal, Trial
-from search_spaces.base import Space
+from nas.controllers.surrogates import kernels
+from nas.controllers.surrogates.acquisition import acquire, check_acquisition
+from nas.controllers.surrogates.gaussian_process import GaussianProcess
+from nas.controllers.surrogates.posterior import (
+    OverFeatures,
+    OverNetworks,
+    Posterior,
+    check_distance,
+    scale,
+)
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 ROWS = 2000  # of covariances that are kept, for all searches of this process
 

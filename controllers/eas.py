@@ -12,10 +12,10 @@ The later stage, which starts from the best networks found, is not here.
 
 import numpy as np
 
-from controllers.eas_actions import Growth
-from controllers.eas_dense import DenseGrowth
-from controllers.growing import CODE, Growing, check
-from search_spaces.base import Space
+from nas.controllers.growing.controller import CODE, Growing, check
+from nas.controllers.growing.dense_growth import DenseGrowth
+from nas.controllers.growing.slot_growth import Growth
+from nas.core.space import Space
 
 
 class EAS(Growing):
@@ -56,7 +56,7 @@ class EAS(Growing):
         )
         is_dense = space.decisions[0].name.endswith("/growth")
         growth = DenseGrowth(space) if is_dense else Growth(space)
-        from controllers.eas_policy import EASPolicy
+        from nas.controllers.growing.eas_policy import EASPolicy
 
         rng = np.random.default_rng(seed)
         policy = EASPolicy(

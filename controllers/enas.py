@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from controllers.reinforce import PolicyGradient, check
-from nas.trial import Arch, ConfigError
-from search_spaces.base import Space
+from nas.controllers.reinforce import PolicyGradient, check
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError
 
 ENTROPIES = ("all", "chosen")
 
@@ -89,7 +89,7 @@ class ENAS(PolicyGradient):
             )
         if not 0.0 < skip_target < 1.0:
             raise ConfigError(f"controller.skip_target must be in (0, 1), got {skip_target}")
-        from controllers.enas_policy import ENASPolicy
+        from nas.controllers.policies.enas import ENASPolicy
 
         rng = np.random.default_rng(seed)
         policy = ENASPolicy(

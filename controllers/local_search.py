@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.trial import Arch, Proposal, Trial
-from search_spaces.base import Space
+from nas.core.space import Space
+from nas.core.trial import Arch, Proposal, Trial
 
 FAILED = float("-inf")
 DRAWS = 1000  # random draws in a row that are all known: the space counts as seen

@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from controllers.genetic import mutated
-from nas.trial import Arch, ConfigError, Proposal, Trial
-from search_spaces.base import Space
+from nas.controllers.genetic import mutated
+from nas.core.capabilities import GeneSpace, LimitedSpace
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 FAILED = float("-inf")
 DRAWS = 10_000  # mutations in a row that change nothing: the rate or the space is too small
@@ -102,10 +103,11 @@ class OnePlusLambda:
 
     def _forced(self) -> Arch:
         key = self.space.key(self.parent)
-        within = getattr(self.space, "within_limits", lambda arch: True)
+        limited = self.space if isinstance(self.space, LimitedSpace) else None
         for _ in range(DRAWS):
             child = mutated(self.space, self.parent, self.mutation_rate, self.rng)
-            if within(child) and self.space.key(child) != key:
+            allowed = limited is None or limited.within_limits(child)
+            if allowed and self.space.key(child) != key:
                 return child
         raise ConfigError(
             f"controller.mutation_rate must be large enough for another network in {DRAWS} "
@@ -115,7 +117,7 @@ class OnePlusLambda:
 
     def _neutral(self) -> Arch:
         matter = set(range(len(self.parent)))
-        if hasattr(self.space, "active_genes"):
+        if isinstance(self.space, GeneSpace):
             matter = self.space.active_genes(self.parent)
         return mutated(self.space, self.parent, self.mutation_rate, self.rng, kept=matter)
 

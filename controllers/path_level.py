@@ -11,9 +11,10 @@ training begins at once.
 
 import numpy as np
 
-from controllers.growing import CODE, Growing, check
-from nas.trial import ConfigError
-from search_spaces.base import Space
+from nas.controllers.growing.controller import CODE, Growing, check
+from nas.core.capabilities import TreeSpace
+from nas.core.space import Space
+from nas.core.trial import ConfigError
 
 
 class PathLevel(Growing):
@@ -46,12 +47,12 @@ class PathLevel(Growing):
         baseline: str = CODE,
     ):
         check(baseline, episode=(episode, 1), embedding=(embedding, 1), units=(units, 1))
-        if not hasattr(space, "start") or not hasattr(space, "tree"):
+        if not isinstance(space, TreeSpace):
             raise ConfigError(
                 "controller=path_level must have a space of tree-structured cells, got "
                 f"{type(space).__name__}; set space=path_level"
             )
-        from controllers.path_level_policy import PathLevelPolicy
+        from nas.controllers.growing.path_level_policy import PathLevelPolicy
 
         rng = np.random.default_rng(seed)
         policy = PathLevelPolicy(

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.trial import Arch, ConfigError, Proposal, Trial
-from search_spaces.base import Space
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 
 class PPO:
@@ -55,7 +55,7 @@ class PPO:
             raise ConfigError(f"controller.clip must be in (0, 1), got {clip}")
         if not 0.0 <= baseline_decay < 1.0:
             raise ConfigError(f"controller.baseline_decay must be in [0, 1), got {baseline_decay}")
-        from controllers.lstm_policy import LSTMPolicy
+        from nas.controllers.policies.lstm import LSTMPolicy
 
         self.rng = np.random.default_rng(seed)
         self.policy = LSTMPolicy(

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.trial import Arch, ConfigError, Proposal, Trial
-from search_spaces.base import Space
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 # Epsilon, and how many unique architectures it holds for (Table 2): 2,700 in all.
 SCHEDULE = (

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.trial import Proposal, Trial
-from search_spaces.base import Space
+from nas.core.space import Space
+from nas.core.trial import Proposal, Trial
 
 
 class RandomSearch:

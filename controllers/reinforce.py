@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.trial import Arch, ConfigError, Proposal, Trial
-from search_spaces.base import Space
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 
 class PolicyGradient:
@@ -111,7 +111,7 @@ class Reinforce(PolicyGradient):
     ):
         check(batch_size, baseline_decay)
         _check_depth(space, samples_per_depth)
-        from controllers.lstm_policy import LSTMPolicy
+        from nas.controllers.policies.lstm import LSTMPolicy
 
         self.samples_per_depth = samples_per_depth
         self.depths = len(space.decisions[0].choices)

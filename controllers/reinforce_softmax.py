@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.trial import Arch, ConfigError, Proposal, Trial
-from search_spaces.base import Space
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 BEST, POLICY = "best", "policy"
 

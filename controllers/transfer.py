@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from controllers.reinforce import PolicyGradient, check
-from nas.trial import Arch, ConfigError, Proposal, Trial
-from search_spaces.base import Space
+from nas.controllers.reinforce import PolicyGradient, check
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 
 class Transfer(PolicyGradient):
@@ -60,7 +60,7 @@ class Transfer(PolicyGradient):
             )
         if not 0.0 < decay < 1.0:
             raise ConfigError(f"controller.decay must be in (0, 1), got {decay}")
-        from controllers.task_policy import TaskPolicy, Tasks
+        from nas.controllers.policies.tasks import TaskPolicy, Tasks
 
         rng = np.random.default_rng(seed)
         policy = TaskPolicy(

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.fitting import Fitted, fit
+    from nas.fitting.fit import Fitted, fit
 
 __all__ = ["Fitted", "fit"]
 
@@ -11,7 +11,7 @@ __all__ = ["Fitted", "fit"]
 def __getattr__(name: str) -> Any:
     """Only who asks for them imports what they need."""
     if name in __all__:
-        from nas import fitting
+        from nas.fitting.fit import fit as fitting
 
         return getattr(fitting, name)
     raise AttributeError(f"module nas has no attribute {name}")

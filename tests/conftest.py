@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from tests.command import QUICK, TINY, nas
+from tests.helpers.cli import QUICK, TINY, nas
 
 
 def pytest_collection_finish():

@@ -1,0 +1,61 @@
+"""Your own images as files: a folder for each class, .png or .jpg in it.
+
+    mine/cat/1.png  mine/dog/7.jpg ...               the test split is carved by hash
+    mine/train/cat/1.png ...  mine/test/cat/2.png    the test split is yours
+
+    nas search dataset=folder dataset.path=mine dataset.image_size=32
+
+Every image is brought to one size. Files of other kinds and hidden ones are left alone.
+"""
+
+from pathlib import Path
+
+from nas.core.trial import ConfigError
+from nas.data.image_folder import count, read_classes
+from nas.data.images import Found, ImageData, make_image_data
+
+
+def load(
+    *,
+    path: str | None = None,
+    image_size: int = 32,
+    channels: int = 3,
+    valid_size: int | float = 0.1,
+    test_size: int | float = 0.2,
+    train_size: int | None = None,
+) -> ImageData:
+    """Decodes every file to [image_size, image_size, channels]; proportions are not kept.
+
+    Args:
+        image_size: pixels, both sides.
+        channels: 3 for colour, 1 for grey.
+        test_size: of a folder without test/; the images of test/ are used as they are.
+    """
+    if not isinstance(image_size, int) or image_size < 1:
+        raise ConfigError(f"dataset.image_size must be an int of at least 1, got {image_size}")
+    if channels not in (1, 3):
+        raise ConfigError(f"dataset.channels must be 1 (grey) or 3 (colour), got {channels}")
+    images, labels, class_names, given = read_classes(
+        path, image_size=image_size, channels=channels
+    )
+    return make_image_data(
+        Path(path or "").resolve().name,
+        images,
+        labels,
+        class_names=class_names,
+        valid_size=valid_size,
+        test=given,
+        test_size=test_size,
+        train_size=train_size,
+    )
+
+
+def look(*, path: str | None = None, **settings) -> Found:
+    """Counts files, opens none."""
+    if path is None:
+        return Found(ready=False, place="a folder of yours", hint="set dataset.path=FOLDER")
+    try:
+        files, classes = count(path)
+    except ConfigError as error:
+        return Found(ready=False, place=path, hint=str(error))
+    return Found(ready=True, place=path, contents=f"{files:,} files, {classes} classes")

@@ -1,0 +1,128 @@
+"""Tables that `nas tabulate` has made (nas/tables/table_file.py): a lookup instead of a training."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.benchmarks.tables.npz import located
+from nas.core.trial import INVALID, Arch, ConfigError, EvaluationError, Proposal
+from nas.tables.enumeration import architectures
+from nas.tables.table_file import NOT_HELD, PARTS, read_table
+
+VARIABLE = "NAS_TABLE_NPZ"
+DIGITS201 = Path(__file__).parents[1] / "digits201.npz"
+TRAININGS = 110  # that a search may take, of mean seconds: NAS-Bench-201's 12,000 s pay for as many
+
+
+def digits201(space, *, epochs: int | None = None, seed: int | None = None) -> "TabulatedTable":
+    """The table that comes with this package: NAS-Bench-201's cells on 8x8 digits."""
+    return TabulatedTable(space, path=str(DIGITS201), epochs=epochs, seed=seed)
+
+
+class TabulatedTable:
+    """An evaluator that looks up; a trial's seconds are the seconds that its training took.
+
+    What a search is shown is validation accuracy alone, with the costs. `final` tells the truth
+    afterwards: the means over all seeds of the last epoch. `budget`: seconds of a search, for nas
+    compare.
+
+    Args:
+      space: the one that was tabulated.
+      path: of the .npz; None: the variable NAS_TABLE_NPZ.
+      epochs: the search sees the accuracies after so many, and pays for so many; None: all. A
+        proposal's own epochs go before.
+      seed: the search sees the training from this seed; None: the mean over all seeds, for the mean
+        of their seconds.
+    """
+
+    def __init__(
+        self, space, *, path: str | None = None, epochs: int | None = None, seed: int | None = None
+    ):
+        self.arguments = {"space": space, "path": path, "epochs": epochs, "seed": seed}
+        hint = "`nas tabulate` makes one"
+        self.path = located(path, "evaluator.path", VARIABLE, hint=hint)
+        arrays, self.about = read_table(self.path)
+        self._rows = _rows(space, self.path, arrays)
+        sizes = self.about["dataset"]
+        shown = {part: arrays[f"{part}_hits"] / sizes[part] for part in PARTS}
+        self._last = {part: values[:, :, -1].mean(1) for part, values in shown.items()}
+        self.epochs = shown["valid"].shape[2]
+        seeds = self.about["config"]["seeds"]
+        if seed is not None and seed not in seeds:
+            raise ConfigError(
+                f"evaluator.seed must be one of {', '.join(map(str, seeds))}, which "
+                f"{self.path.name} has, or null, got {seed}"
+            )
+        if epochs is not None and epochs not in range(1, self.epochs + 1):
+            raise ConfigError(f"evaluator.epochs must be {self._held()}, or null, got {epochs}")
+        self.shown_epochs = epochs or self.epochs
+        which = list(range(len(seeds))) if seed is None else [seeds.index(seed)]
+        # Lists: a Python float is found in them ten times faster than in an array.
+        self._valid = shown["valid"][:, which].mean(1).tolist()  # [held][epochs]
+        self._seconds = arrays["seconds"][:, which].astype(float).mean(1).tolist()
+        share = self.shown_epochs / self.epochs
+        self.budget = round(TRAININGS * share * sum(self._seconds) / len(self._seconds), 1)
+        self._costs = {name: arrays[name].tolist() for name in ("parameters", "flops")}
+
+    def __reduce__(self):
+        return _again, (self.arguments,)  # a worker reads the file itself
+
+    def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
+        """valid_accuracy (a fraction), seconds, parameters, flops.
+
+        Raises EvaluationError, INVALID, for what the table does not hold.
+        """
+        epochs = proposal.epochs or self.shown_epochs
+        if not 1 <= epochs <= self.epochs:
+            raise EvaluationError(INVALID, f"epochs must be {self._held()}, got {epochs}")
+        row = self._row(proposal.arch)
+        return {
+            "valid_accuracy": self._valid[row][epochs - 1],
+            "seconds": self._seconds[row] * epochs / self.epochs,
+            **{name: values[row] for name, values in self._costs.items()},
+        }
+
+    def final(self, arch: Arch) -> dict[str, float]:
+        """valid and test after the last epoch, means over seeds."""
+        row = self._row(arch)
+        return {part: float(values[row]) for part, values in self._last.items()}
+
+    def best_possible(self) -> dict[str, float]:
+        """The largest value of each."""
+        return {part: float(values.max()) for part, values in self._last.items()}
+
+    def _row(self, arch: Arch) -> int:
+        row = self._rows.get(tuple(arch), NOT_HELD)
+        if row == NOT_HELD:
+            held = sum(row != NOT_HELD for row in self._rows.values())
+            raise EvaluationError(
+                INVALID,
+                f"{self.path.name} holds {held:,} of the {len(self._rows):,} architectures of "
+                f"{self.about['config']['space']['_target_']}, and not {tuple(arch)}",
+            )
+        return row
+
+    def _held(self) -> str:
+        return f"from 1 to {self.epochs}, which {self.path.name} has"
+
+
+def _again(arguments: dict[str, Any]) -> TabulatedTable:
+    return TabulatedTable(**arguments)
+
+
+def _rows(space, path: Path, arrays: dict[str, np.ndarray]) -> dict[Arch, int]:
+    """Architecture -> row. Raises ConfigError where the table is one of another space."""
+    row_of = arrays["row_of"].tolist()
+    with contextlib.suppress(ConfigError):  # a larger space than that of the table
+        rows = dict(zip(architectures(space, len(row_of)), row_of, strict=False))
+        archs = [tuple(arch) for arch in arrays["archs"].tolist()]
+        if len(rows) == len(row_of) and [rows.get(arch) for arch in archs] == list(
+            range(len(archs))
+        ):
+            return rows
+    raise ConfigError(
+        f"evaluator.path must be a table of the space, {type(space).__name__}; {path} is one of "
+        f"{len(row_of):,} other architectures"
+    )

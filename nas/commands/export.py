@@ -1,0 +1,119 @@
+"""`nas export RUN`: best.keras, a SavedModel and a TFLite file, each loaded again and scored.
+
+Each format is loaded by a fresh process and scored on the validation images; only when it answers
+as the trained model does is the export said to be done. The test split is not touched.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from nas.commands.export_check import score
+from nas.commands.language_defaults import is_language
+from nas.core.trial import ConfigError
+from nas.run import folder as runs
+from nas.run.config import make_saved
+
+FORMATS = {"keras": "model.keras", "savedmodel": "saved_model", "tflite": "model.tflite"}
+TOLERANCE = 1e-4  # of a probability; formats fuse and reorder float32 arithmetic
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="nas export", description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="a run folder with a retrained best.keras")
+    parser.add_argument("--to", type=Path, help="folder to write; default RUN/export")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    args = parser.parse_args(argv)
+    model_path = args.run / runs.MODEL
+    if is_language(runs.read_run(args.run).get("recipe")):
+        raise ConfigError(f"nas export writes image classifiers, got language models in {args.run}")
+    if not model_path.is_file():
+        raise ConfigError(
+            f"{args.run} has no {runs.MODEL}: `nas retrain {args.run}` makes one, "
+            "in its own folder below it"
+        )
+    folder = args.to or args.run / "export"
+    images, labels = _probe(args.run)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = _load(model_path)
+    reference = score(model.predict(images, verbose=0), labels)
+    _write(model, model_path, folder, args.formats)
+    probe = folder / "probe.npz"
+    np.savez(probe, images=images, labels=labels)
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as pool:  # each waits for a process
+            scores = pool.map(lambda name: _score(folder / FORMATS[name], probe), args.formats)
+            same = [
+                _compare(name, folder / FORMATS[name], found, reference)
+                for name, found in zip(args.formats, scores, strict=True)
+            ]
+    finally:
+        probe.unlink()
+    if not all(same):
+        raise ConfigError(f"an exported model answers otherwise than {model_path}: do not use it")
+    print("done: every format loads in a fresh process and answers as the trained model")
+    return 0
+
+
+def _compare(name: str, path: Path, found: dict, reference: dict) -> bool:
+    """Prints how one format scores; whether it answers as the trained model."""
+    gap = float(np.abs(np.array(found["first"]) - np.array(reference["first"])).max())
+    same = gap <= TOLERANCE and found["accuracy"] == reference["accuracy"]
+    print(
+        f"{name:11}{path}  validation accuracy {found['accuracy']:.4f} "
+        f"(trained model {reference['accuracy']:.4f}), largest difference {gap:.1e}  "
+        f"{'ok' if same else 'DIFFERS'}"
+    )
+    return same
+
+
+def _probe(run: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Validation images as raw float32 pixels [n, height, width, channels], and labels [n]."""
+    config = runs.read_run(run)
+    data = make_saved(config.dataset, "dataset")()
+    return data.valid_images[:1000].astype(np.float32), data.valid_labels[:1000]
+
+
+def _load(model_path: Path):
+    import keras
+
+    try:
+        return keras.saving.load_model(model_path, safe_mode=True)
+    except Exception as error:  # a damaged file fails in as many ways as there are bytes
+        said = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{model_path} cannot be loaded: {said}") from error
+
+
+def _write(model, model_path: Path, folder: Path, formats: list[str]) -> None:
+    import tensorflow as tf
+
+    if "keras" in formats:
+        shutil.copyfile(model_path, folder / FORMATS["keras"])
+    if "savedmodel" in formats:
+        model.export(folder / FORMATS["savedmodel"], verbose=False)
+    if "tflite" in formats:
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        with contextlib.redirect_stdout(io.StringIO()):  # it lists every variable
+            converted = converter.convert()
+        (folder / FORMATS["tflite"]).write_bytes(converted)
+
+
+def _score(model: Path, probe: Path) -> dict:
+    """Scores a model file in a fresh process, as nas.commands.export_check.score."""
+    done = subprocess.run(
+        [sys.executable, "-m", "nas.commands.export_check", str(model), str(probe)],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise ConfigError(f"{model} does not load in a fresh process: {last[0]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])

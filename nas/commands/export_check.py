@@ -1,0 +1,46 @@
+"""Loads one exported model in this fresh process and scores it: `python -m nas.commands.export_check`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def answers(path: Path, images: np.ndarray) -> np.ndarray:
+    """Probabilities [n, classes] for raw images [n, height, width, channels] float32 in 0..255."""
+    import tensorflow as tf
+
+    if path.suffix == ".keras":
+        import keras
+
+        model = keras.saving.load_model(path, safe_mode=True)
+        return np.asarray(model.predict(images, verbose=0))
+    if path.suffix == ".tflite":
+        interpreter = tf.lite.Interpreter(str(path))
+        slot = interpreter.get_input_details()[0]["index"]
+        interpreter.resize_tensor_input(slot, images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(slot, images)
+        interpreter.invoke()
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    loaded = tf.saved_model.load(path)  # a name of its own keeps its variables alive
+    return np.asarray(loaded.serve(images))
+
+
+def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy [n, classes] against [n], and the first 64 answers."""
+    accuracy = float(np.mean(probabilities.argmax(-1) == labels))
+    return {"accuracy": accuracy, "first": probabilities[:64].tolist()}
+
+
+def main() -> None:
+    model, probe = map(Path, sys.argv[1:])
+    with np.load(probe, allow_pickle=False) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    print(json.dumps(score(answers(model, images), labels)))
+
+
+if __name__ == "__main__":
+    main()

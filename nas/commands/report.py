@@ -1,0 +1,21 @@
+"""`nas report RUN`: what a search found, as one self-contained page and its pictures beside it."""
+
+import argparse
+from pathlib import Path
+
+from nas.report.report import write_report
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="nas report",
+        description="Write report.html and its pictures into a run folder.",
+        epilog="example: nas report runs/mine --random-run runs/mine_random",
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="a folder that `nas search` wrote")
+    parser.add_argument(
+        "--random-run", metavar="RUN", type=Path, help="a run of controller=random to compare with"
+    )
+    args = parser.parse_args(argv)
+    print(write_report(args.run, random_run=args.random_run))
+    return 0

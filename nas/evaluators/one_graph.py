@@ -1,0 +1,107 @@
+"""Trains candidates from scratch with one graph for all of them (nas/training/one_graph.py)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nas.core.capabilities import SupernetSpace
+from nas.core.skeleton import ImageSkeleton
+from nas.core.trial import NAN, OOM, ConfigError, EvaluationError
+from nas.data.images import ImageData
+from nas.evaluators.compatibility import is_recurrent
+from nas.evaluators.scratch import TrainFromScratch
+from nas.training.recipe import Recipe
+
+
+class TrainWithOneGraph(TrainFromScratch):
+    """TrainFromScratch without a trace for each candidate: for spaces with a supernet.
+
+    The first training of a process traces the graph, which takes seconds; those that follow cost
+    little more than their steps. A step costs more than one of a network that was built for its
+    architecture, so long trainings are better built.
+
+    Args: as TrainFromScratch has them. A training is one call, which nothing stops between epochs.
+
+    Raises ConfigError where the space has no supernet, and for what a supernet does not train.
+    """
+
+    def __init__(
+        self,
+        *,
+        space,
+        dataset: Callable[[], ImageData],
+        skeleton: Callable[..., ImageSkeleton],
+        recipe: Recipe,
+        seed: int,
+        max_parameters: int | None = None,
+        max_flops: int | None = None,
+        max_memory: float | None = None,
+    ):
+        super().__init__(
+            space=space,
+            dataset=dataset,
+            skeleton=skeleton,
+            recipe=recipe,
+            seed=seed,
+            max_parameters=max_parameters,
+            max_flops=max_flops,
+            max_memory=max_memory,
+        )
+        check_trainable(space, recipe)
+        self._graph: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_graph": None}
+
+    def check_data(self, data: Any) -> None:
+        super().check_data(data)
+        check_skeleton(self.skeleton(image_shape=data.image_shape, classes=data.classes))
+
+    def _train(self, arch, skeleton, recipe, seed: int, on_epoch=None) -> dict[str, list[float]]:
+        import tensorflow as tf
+
+        from nas.training.one_graph import OneGraphTraining
+
+        if self._graph is None:
+            check_skeleton(skeleton)
+            self._graph = OneGraphTraining(self.space, skeleton, self.dataset(), self.recipe)
+        try:
+            found = self._graph.fit(arch, seed=seed, epochs=recipe.epochs)
+        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+            text = " ".join(str(error).split())[:300]
+            raise EvaluationError(OOM, text or "no memory") from error
+        refuse_nan(found["loss"])
+        return {name: [float(x) for x in values] for name, values in found.items()}
+
+
+def refuse_nan(losses: np.ndarray) -> None:
+    """losses: [epochs]. Raises EvaluationError, NAN, of the first that is not finite."""
+    wrong = np.flatnonzero(~np.isfinite(losses))
+    if len(wrong):
+        raise EvaluationError(NAN, f"the loss is {losses[wrong[0]]} after epoch {wrong[0] + 1}")
+
+
+def check_trainable(space, recipe: Recipe) -> None:
+    """Raises ConfigError where one graph cannot train the space's architectures as asked."""
+    if not isinstance(space, SupernetSpace) or is_recurrent(space):
+        raise ConfigError(
+            f"space must be one with a supernet, of images, to be trained with one graph, got "
+            f"{type(space).__name__}; set evaluator=scratch"
+        )
+    for name in ("mixed_precision", "several_devices"):
+        if getattr(recipe, name):
+            raise ConfigError(
+                f"recipe.{name} must be false where one graph trains all candidates, got true; "
+                f"set recipe.{name}=false or evaluator=scratch"
+            )
+
+
+def check_skeleton(skeleton: ImageSkeleton) -> None:
+    """Raises ConfigError for a network with more in training than its layers."""
+    for name in ("dropout", "drop_path", "auxiliary_weight"):
+        if value := getattr(skeleton, name):
+            raise ConfigError(
+                f"skeleton.{name} must be 0 where one graph trains all candidates, got {value}; "
+                f"set skeleton.{name}=0 or evaluator=scratch"
+            )

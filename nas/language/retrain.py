@@ -1,0 +1,99 @@
+"""The language model of a found or named cell, trained from several seeds, each tested once.
+
+It learns from the train part alone: validation tells how far every epoch is and, where the recipe
+says so, which weights are tested, as in the papers. In its folder each seed leaves a checkpoint
+after every epoch and, at its end, what it came to; so a training that was killed goes on, and a
+seed that is done is neither trained nor tested again.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.core.files import write_atomically
+from nas.core.trial import ConfigError, EvaluationError
+from nas.data.text import TextData
+from nas.language.recipe import LanguageRecipe
+
+
+def retrain_language(
+    build: Callable[[Any], Any],
+    data: TextData,
+    skeleton: Callable[..., Any],
+    recipe: LanguageRecipe,
+    *,
+    seeds: Sequence[int],
+    folder: Path | None = None,
+    on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> dict[str, Any]:
+    """Trains from each seed; the test part is read once per seed, at the end.
+
+    Args:
+      build: makes the model of a skeleton.
+      skeleton: gives the skeleton when called with the text's vocabulary.
+      folder: where checkpoints and results of the seeds go; None: nowhere.
+      on_epoch: called with (seed, epoch, values).
+
+    Returns: parameters, seeds, test_perplexity (mean), test_perplexity_sd, test_perplexities,
+      valid_perplexities, seconds and history (of each seed); of characters also
+      test_bits_per_character (mean), its _sd and _by_seed; test_perplexity_floor where the text's
+      entropy is known.
+
+    Raises ConfigError where a training fails.
+    """
+    made = skeleton(vocabulary=data.vocabulary)
+    found = [_trained(build, data, made, recipe, seed, folder, on_epoch) for seed in seeds]
+    histories = [each["history"] for each in found]
+    perplexities = [history["test_perplexity"][-1] for history in histories]
+    result = {"parameters": found[0]["parameters"], "seeds": list(seeds)}
+    result |= _summed("perplexity", perplexities) | {"test_perplexities": perplexities}
+    if data.level == "character":
+        bits = [math.log2(perplexity) for perplexity in perplexities]
+        result |= _summed("bits_per_character", bits) | {"test_bits_per_character_by_seed": bits}
+    if data.entropy:
+        result["test_perplexity_floor"] = math.exp(data.entropy["test"])
+    return result | {
+        "valid_perplexities": [history["valid_perplexity"][-1] for history in histories],
+        "seconds": sum(sum(history["seconds"]) for history in histories),
+        "history": histories,
+    }
+
+
+def _summed(name: str, values: list[float]) -> dict[str, Any]:
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {f"test_{name}": statistics.fmean(values), f"test_{name}_sd": deviation}
+
+
+def _trained(build, data, skeleton, recipe, seed: int, folder, on_epoch) -> dict[str, Any]:
+    """parameters and history of one seed; what its file in the folder has stands."""
+    import keras
+
+    from nas.language import loop as language
+
+    done = None if folder is None else folder / f"seed{seed}.json"
+    if done is not None and done.is_file():
+        return json.loads(done.read_text())
+    model = language.build(lambda: build(skeleton), seed)
+    try:
+        history = language.fit(
+            model,
+            data,
+            recipe,
+            seed=seed,
+            test=True,
+            checkpoint=None if folder is None else folder / f"seed{seed}.npz",
+            on_epoch=None if on_epoch is None else lambda *what: on_epoch(seed, *what),
+        )
+    except EvaluationError as error:
+        raise ConfigError(
+            f"retraining from seed {seed} ended as {error.status}: {error.reason}; "
+            "another recipe may help, say a smaller learning_rate or batch_size"
+        ) from error
+    found = {"parameters": model.count_params(), "history": history}
+    if done is not None:
+        write_atomically(done, json.dumps(found) + "\n")
+    keras.backend.clear_session()
+    return found

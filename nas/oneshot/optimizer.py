@@ -1,0 +1,130 @@
+"""An optimiser that moves only what a step has used: for weights that many networks share."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from nas.training.optimizer import Optimizer
+from nas.training.recipe import Recipe
+
+Gradient = Any  # tf.Tensor, or tf.IndexedSlices of some rows of the variable
+
+
+class GroupedOptimizer:
+    """The recipe's optimiser, moving only the groups of variables that a step has used.
+
+    The others keep their momenta as well, and no weight decay reaches them. Clipping sees the
+    gradients that are used alone. Adam's bias correction counts all steps.
+
+    kernels: [groups][variables], what decays; None: what has more than one axis.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        groups: Sequence[Sequence[keras.Variable]],
+        kernels: Sequence[Sequence[bool]] | None = None,
+    ):
+        self.recipe = recipe
+        self._each = [Optimizer(recipe, group) for group in groups]
+        self._kernels = kernels or [[len(v.shape) > 1 for v in group] for group in groups]
+
+    @property
+    def variables(self) -> list[list[tf.Variable]]:
+        return [optimizer.variables for optimizer in self._each]
+
+    @property
+    def slots(self) -> list[tf.Variable]:
+        return [slot for each in self._each for slots in each.slots for slot in slots]
+
+    def apply(
+        self,
+        gradients: Sequence[Sequence[tf.Tensor]],
+        active: Sequence[tf.Tensor | bool],
+        rate: tf.Tensor,
+        step: tf.Tensor,
+        rows: Sequence[tf.Tensor | None] | None = None,
+    ) -> None:
+        """gradients: [groups][variables]; active: [groups], what the step has used; rows: [groups],
+        the one row that it has used of a group's variables, or None."""
+        rows = rows or [None] * len(gradients)
+        scale = self._scale(gradients, active, rows)
+        for i, is_active in enumerate(active):
+
+            def move(i=i):
+                moved = self._decayed(i, gradients[i], rows[i])
+                if scale is not None:
+                    moved = [_with_values(g, _values(g) * scale) for g in moved]
+                self._each[i].apply(moved, rate, step)
+
+            _where(is_active, move)
+
+    def ahead(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> list[tf.Tensor]:
+        """Where a step of SGD would bring all variables, of all groups one after another, without
+        clipping; nothing moves. The recipe's optimiser must be sgd."""
+        moved, left = [], iter(gradients)
+        momentum = self.recipe.momentum
+        for i, each in enumerate(self._each):
+            own = self._decayed(i, [next(left) for _ in each.variables], None)
+            for g, v, (slot,) in zip(own, each.variables, each.slots, strict=True):
+                step = momentum * slot - rate * g
+                moved.append(v + (momentum * step - rate * g if self.recipe.nesterov else step))
+        return moved
+
+    def _decayed(self, i: int, gradients, row: tf.Tensor | None) -> list[Gradient]:
+        decay, variables = self.recipe.weight_decay, self._each[i].variables
+        if row is not None:
+            gradients = [tf.IndexedSlices(tf.gather(g, row[None]), row[None]) for g in gradients]
+        return [
+            _with_values(g, _values(g) + decay * _where_moved(g, v)) if decay and kernel else g
+            for g, v, kernel in zip(gradients, variables, self._kernels[i], strict=True)
+        ]
+
+    def _scale(self, gradients, active, rows) -> tf.Tensor | None:
+        """What clipping multiplies the gradients by; None where nothing is clipped."""
+        if self.recipe.clip_norm is None:
+            return None
+        squares = []
+        for i, is_active in enumerate(active):
+
+            def square(i=i):
+                return 2 * tf.add_n(
+                    [tf.nn.l2_loss(_values(g)) for g in self._decayed(i, gradients[i], rows[i])]
+                )
+
+            squares.append(
+                square() if is_active is True else tf.cond(is_active, square, lambda: 0.0)
+            )
+        norm = tf.sqrt(tf.add_n(squares))
+        return self.recipe.clip_norm / tf.maximum(norm, self.recipe.clip_norm)
+
+
+def _where(condition: tf.Tensor | bool, act: Callable[[], None]) -> None:
+    if condition is True:
+        act()
+        return
+
+    def acted():
+        act()
+        return tf.no_op()
+
+    tf.cond(condition, acted, tf.no_op)
+
+
+def _values(gradient: Gradient) -> tf.Tensor:
+    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def _with_values(gradient: Gradient, values: tf.Tensor) -> Gradient:
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(values, gradient.indices)
+    return values
+
+
+def _where_moved(gradient: Gradient, variable: tf.Variable) -> tf.Tensor:
+    """What the gradient is of: the variable, or some rows of it."""
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.gather(variable, gradient.indices)
+    return variable

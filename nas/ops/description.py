@@ -1,0 +1,204 @@
+"""A network as plain data: layers with their inputs, which transforms of `nas/morphism/transforms.py` change.
+
+A Recorder (`nas/ops/recorder.py`) describes the network of a space; `Description.write` gives the
+description to another `ops` (nas/ops/layers.py), which builds or counts it. Weights are kept
+apart, a dict of arrays by "layer/weight", named as Keras names them. No TensorFlow is imported.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Weights = dict[str, np.ndarray]  # "layer/kernel" -> array, with the axes of Keras
+Shape = tuple[int, int, int]  # height, width, channels; of a dense layer 1, 1, units
+
+# Layers that mix channels, and the setting that says how many they give.
+WIDTHS = {"conv": "filters", "dense": "units", "classifier": "classes"}
+# Layers whose channel i is made of channel i of their input alone.
+PASSING = (
+    "batch_norm", "relu", "depthwise", "max_pool", "avg_pool", "dropout", "drop_path",
+)  # fmt: skip
+_WINDOWS = ("conv", "depthwise", "max_pool", "avg_pool")
+_SEVERAL = ("add", "average", "concatenate")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One call of an ops: the method's name, its inputs by name, its other arguments."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    settings: tuple[tuple[str, Any], ...] = ()  # in the order of their names
+
+    def __getitem__(self, setting: str) -> Any:
+        return dict(self.settings)[setting]
+
+    def replace(self, **settings: Any) -> "Layer":
+        return make_layer(self.name, self.kind, self.inputs, **(dict(self.settings) | settings))
+
+    @property
+    def width(self) -> int:
+        """The filters, units or classes of a layer that mixes channels."""
+        return self[WIDTHS[self.kind]]
+
+
+def make_layer(name: str, kind: str, inputs: Sequence[str], **settings: Any) -> Layer:
+    return Layer(name, kind, tuple(inputs), tuple(sorted(settings.items())))
+
+
+def conv_layer(name: str, source: str, filters: int, kernel, **settings: Any) -> Layer:
+    """A convolution with the defaults of the ops."""
+    known = {
+        "strides": (1, 1),
+        "dilation": 1,
+        "padding": "same",
+        "bias": False,
+        "initializer": "he_normal",
+    }
+    settings = known | settings | {"filters": filters, "kernel": tuple(kernel)}
+    return make_layer(name, "conv", [source], **settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """Layers, inputs before their readers; `output` is the name of the logits' layer."""
+
+    image_shape: Shape
+    layers: tuple[Layer, ...]
+    output: str
+
+    def __getitem__(self, name: str) -> Layer:
+        if name not in self._by_name:
+            raise ValueError(f"the network has no layer {name}; it has {', '.join(self._by_name)}")
+        return self._by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def readers(self, name: str) -> tuple[Layer, ...]:
+        return tuple(layer for layer in self.layers if name in layer.inputs)
+
+    def position(self, name: str) -> int:
+        return self.layers.index(self[name])
+
+    def write(self, ops) -> Any:
+        """Gives every layer to `ops`; returns what it made of the output."""
+        made: dict[str, Any] = {}
+        for layer in self.layers:
+            inputs = [made[name] for name in layer.inputs]
+            settings = dict(layer.settings)
+            if is_named(layer.kind):
+                settings["name"] = layer.name
+            given = [inputs] if layer.kind in _SEVERAL else inputs
+            made[layer.name] = getattr(ops, layer.kind)(*given, **settings)
+        return made[self.output]
+
+    def insert(
+        self, after: str, new: Sequence[Layer], of: str, readers: Sequence[str] | None = None
+    ) -> "Description":
+        """With `new` behind the layer `after`; what read `of` reads the last of them instead.
+
+        readers: those that do; None: all.
+        """
+        taken = [layer.name for layer in new if layer.name in self]
+        if taken:
+            raise ValueError(f"a new layer must have a name of its own, got {', '.join(taken)}")
+        last = new[-1].name
+
+        def rewired(layer: Layer) -> Layer:
+            if readers is not None and layer.name not in readers:
+                return layer
+            inputs = tuple(last if name == of else name for name in layer.inputs)
+            return dataclasses.replace(layer, inputs=inputs)
+
+        at = self.position(after) + 1
+        behind = (rewired(layer) for layer in self.layers[at:])
+        output = last if of == self.output else self.output
+        return Description(self.image_shape, (*self.layers[:at], *new, *behind), output)
+
+    def with_layers(self, changed: dict[str, Layer]) -> "Description":
+        layers = tuple(changed.get(layer.name, layer) for layer in self.layers)
+        return Description(self.image_shape, layers, self.output)
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
+    @functools.cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """The height, width and channels of what each layer gives."""
+        shapes: dict[str, Shape] = {}
+        for layer in self.layers:
+            shapes[layer.name] = shape_of(
+                layer, [shapes[i] for i in layer.inputs], self.image_shape
+            )
+        return shapes
+
+    def is_flat(self, name: str) -> bool:
+        """Whether a layer gives [batch, units] and not [batch, height, width, channels]."""
+        layer = self[name]
+        if layer.kind in WIDTHS:
+            return layer.kind != "conv"
+        return any(self.is_flat(i) for i in layer.inputs)
+
+    def is_non_negative(self, name: str) -> bool:
+        """Whether a layer cannot give a number below zero, whatever the weights."""
+        layer = self[name]
+        if layer.kind == "relu":
+            return True
+        if layer.kind in (*_SEVERAL, "max_pool", "avg_pool", "dropout", "first"):
+            return all(self.is_non_negative(i) for i in layer.inputs)
+        return False
+
+    def keys(self, *, widths: bool) -> dict[str, Any]:
+        """What each layer computes, without the names of layers that have no weights.
+
+        widths: whether numbers of filters and units count. Equal keys of the outputs: the same
+        network, and weights of one fit the other.
+        """
+        keys: dict[str, Any] = {}
+        for layer in self.layers:
+            left_out = {"initializer"} | (set() if widths else {WIDTHS.get(layer.kind)})
+            settings = tuple((k, v) for k, v in layer.settings if k not in left_out)
+            name = layer.name if is_named(layer.kind) else None
+            inputs = tuple(keys[i] for i in layer.inputs)
+            # A hash in place of nested tuples, whose comparison would visit every path.
+            keys[layer.name] = hash((layer.kind, name, settings, inputs))
+        return keys
+
+
+def is_named(kind: str) -> bool:
+    """Layers with weights have names that the space gives them."""
+    return kind in WIDTHS or kind in ("batch_norm", "depthwise")
+
+
+def shape_of(layer: Layer, inputs: list[Shape], image_shape: Shape) -> Shape:
+    if layer.kind == "image":
+        return image_shape
+    height, width, channels = inputs[0]
+    if layer.kind in _WINDOWS:
+        settings = dict(layer.settings)
+        strides, window = (
+            settings["strides"],
+            settings["kernel" if "kernel" in settings else "size"],
+        )
+        down, across = (strides, strides) if isinstance(strides, int) else strides
+        tall, wide = (window, window) if isinstance(window, int) else window
+        if settings.get("padding") == "valid":
+            height, width = height - tall + 1, width - wide + 1
+        height, width = math.ceil(height / down), math.ceil(width / across)
+        return height, width, layer.width if layer.kind == "conv" else channels
+    if layer.kind in WIDTHS:
+        return 1, 1, layer.width
+    if layer.kind == "concatenate":
+        return max(x[0] for x in inputs), max(x[1] for x in inputs), sum(x[2] for x in inputs)
+    if layer.kind == "shift":
+        return height + height % 2 - 1, width + width % 2 - 1, channels
+    if layer.kind == "first":
+        return height, width, layer["channels"]
+    return height, width, channels

@@ -1,0 +1,46 @@
+"""Which devices a training runs on, and how TensorFlow prepares its graphs for them."""
+
+import functools
+
+import tensorflow as tf
+
+from nas.core.trial import ConfigError
+from nas.training.recipe import Recipe
+
+
+def strategy(recipe: Recipe) -> tf.distribute.Strategy:
+    """One device, or with recipe.several_devices every GPU (every logical CPU, without one).
+
+    Raises ConfigError where there is only one, or where they cannot share a batch equally.
+    """
+    if not recipe.several_devices:
+        return tf.distribute.get_strategy()
+    found = _mirrored()
+    count = found.num_replicas_in_sync
+    if count < 2:
+        raise ConfigError(
+            "recipe.several_devices needs at least 2 GPUs, got "
+            f"{len(tf.config.list_logical_devices('GPU'))}; set recipe.several_devices=false"
+        )
+    if recipe.batch_size % count:
+        raise ConfigError(
+            f"recipe.batch_size must be a multiple of the {count} devices, got {recipe.batch_size}"
+        )
+    return found
+
+
+@functools.cache
+def _mirrored() -> tf.distribute.Strategy:
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    names = [device.name for device in tf.config.list_logical_devices(kind)]
+    return tf.distribute.MirroredStrategy(names)
+
+
+def prepare() -> None:
+    """Before a graph is traced: on a CPU, TensorFlow's graph rewriting is left out.
+
+    It takes half of the time of a first epoch and gains nothing measurable here, where a loop's
+    steps are convolutions already chosen by oneDNN. A GPU's layouts and fusions need it.
+    """
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not has_gpu})

@@ -1,0 +1,120 @@
+"""How a network is trained: one frozen record, and the learning rate of each of its steps."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from nas.core.trial import ConfigError
+
+OPTIMIZERS = ("sgd", "adam", "rmsprop")
+SCHEDULES = ("constant", "cosine", "cosine_restarts", "step")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Optimiser, schedule, regularisation and augmentation of one training."""
+
+    epochs: int = 8
+    batch_size: int = 64  # images
+    eval_batch_size: int = 512  # images
+    optimizer: str = "sgd"  # one of OPTIMIZERS
+    learning_rate: float = 0.1  # the largest of the schedule
+    momentum: float = 0.9  # of sgd and rmsprop
+    nesterov: bool = True  # of sgd
+    beta_1: float = 0.9  # of adam
+    beta_2: float = 0.999  # of adam
+    rho: float = 0.9  # of rmsprop
+    epsilon: float = 1e-7  # of adam and rmsprop
+    schedule: str = "cosine"  # one of SCHEDULES
+    min_learning_rate: float = 0.0  # where the cosines end
+    rate_by_epoch: bool = False  # the rate stands still within an epoch
+    warmup_epochs: float = 0.0  # linear from 0
+    restart_first: int = 10  # epochs to the first restart
+    restart_factor: float = 2.0  # each period is so many times the last
+    step_at: tuple[float, ...] = (0.5, 0.75)  # shares of the epochs
+    step_factor: Any = 0.1  # multiplies the rate at each: a number, or one for each
+    weight_decay: float = 0.0  # L2 of kernels, added to the gradient
+    clip_norm: float | None = None  # of all gradients together
+    label_smoothing: float = 0.0  # in [0, 1)
+    pad_crop: int = 0  # pixels of zeros on each side, then a random crop
+    upsample_crop: int | None = None  # pixels: enlarge to this side, then a random crop
+    flip: bool = False  # left to right, with probability a half
+    cutout: int = 0  # pixels: side of a square set to the mean
+    mixed_precision: bool = False  # bfloat16 arithmetic, float32 weights
+    xla: bool | str = "auto"  # auto: on a GPU
+    several_devices: bool = False  # each batch is shared by all GPUs
+
+    def __post_init__(self):
+        object.__setattr__(self, "step_at", tuple(self.step_at))
+        if not isinstance(self.step_factor, int | float):
+            object.__setattr__(self, "step_factor", tuple(self.step_factor))
+            if len(self.step_factor) != len(self.step_at):
+                raise ConfigError(
+                    "recipe.step_factor must be a number, or one for each of "
+                    f"recipe.step_at={list(self.step_at)}, got {list(self.step_factor)}"
+                )
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"recipe.{name} must be one of {', '.join(known)}, got {getattr(self, name)}"
+                )
+        for name in ("epochs", "batch_size", "eval_batch_size", "restart_first"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ConfigError(f"recipe.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("weight_decay", "pad_crop", "cutout", "warmup_epochs", "min_learning_rate"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"recipe.{name} must not be negative, got {getattr(self, name)}")
+        for name in ("learning_rate", "epsilon", "clip_norm", "upsample_crop"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"recipe.{name} must be positive, got {value}")
+        for name in ("momentum", "beta_1", "beta_2", "rho"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"recipe.{name} must be in [0, 1), got {getattr(self, name)}")
+        if self.restart_factor < 1:  # periods that shrink end before the training does
+            raise ConfigError(
+                f"recipe.restart_factor must be at least 1, got {self.restart_factor}"
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(
+                f"recipe.label_smoothing must be in [0, 1), got {self.label_smoothing}"
+            )
+        if self.xla not in ("auto", True, False):
+            raise ConfigError(f"recipe.xla must be auto, true or false, got {self.xla}")
+
+    def replace(self, **changes: Any) -> "Recipe":
+        return dataclasses.replace(self, **changes)
+
+
+def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
+    """The learning rate of every step: [epochs * steps_per_epoch] float32.
+
+    Cosines move with each step; at the first step of an epoch they have the papers' value of that
+    epoch. rate_by_epoch keeps that. Restarts begin a new period at the largest rate.
+    """
+    exact = np.arange(recipe.epochs * steps_per_epoch) / steps_per_epoch
+    epochs = np.floor(exact + 1e-9) if recipe.rate_by_epoch else exact
+    rates: np.ndarray
+    top, low = recipe.learning_rate, recipe.min_learning_rate
+    if recipe.schedule == "constant":
+        rates = np.full(len(epochs), top)
+    elif recipe.schedule == "step":
+        factor, scale = recipe.step_factor, np.ones(len(epochs))
+        factors = factor if isinstance(factor, tuple) else (factor,) * len(recipe.step_at)
+        for at, factor in zip(recipe.step_at, factors, strict=True):
+            scale = np.where(epochs >= at * recipe.epochs, scale * factor, scale)
+        rates = top * scale
+    elif recipe.schedule == "cosine":
+        rates = low + 0.5 * (top - low) * (1 + np.cos(math.pi * epochs / recipe.epochs))
+    else:
+        start, period = np.zeros(len(epochs)), np.full(len(epochs), float(recipe.restart_first))
+        while (epochs >= start + period).any():
+            over = epochs >= start + period
+            start = np.where(over, start + period, start)
+            period = np.where(over, period * recipe.restart_factor, period)
+        rates = low + 0.5 * (top - low) * (1 + np.cos(math.pi * (epochs - start) / period))
+    if recipe.warmup_epochs:
+        rates = rates * np.minimum(1.0, (exact + 1 / steps_per_epoch) / recipe.warmup_epochs)
+    return rates.astype(np.float32)

@@ -1,0 +1,84 @@
+"""What a candidate costs beyond its steps where one graph trains all (nas/evaluators/one_graph.py), on digits.
+
+    python scripts/bench/one_graph.py [CANDIDATES]
+
+Random cells of NAS-Bench-201 with the defaults of `nas search`. Fifty are trained twice, for E and
+for 2 E epochs: what the two have in common, 2 t(E) - t(2 E), is not steps. Seconds of the processor
+are counted, which a busy machine changes less than it does the clock's. Then CANDIDATES are trained
+for one epoch of few images, and the memory of the process is watched.
+"""
+
+import nas.onednn  # noqa: F401  it comes before TensorFlow
+
+# isort: split
+import functools
+import gc
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import nas.benchmarks.images.digits
+from nas.core.skeleton import ImageSkeleton
+from nas.core.trial import Proposal
+from nas.evaluators.one_graph import TrainWithOneGraph
+from nas.search_spaces.papers.nasbench201.space import NASBench201
+from nas.training.recipe import Recipe
+
+EPOCHS, TIMED = 2, 50
+FEW = 128  # images
+WARM = 30  # candidates whose memory is that of the first calls
+
+
+def megabytes() -> float:
+    """That this process holds."""
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[1]) * 4096 / 2**20
+
+
+def evaluator(space: NASBench201, epochs: int, train_size: int | None) -> TrainWithOneGraph:
+    return TrainWithOneGraph(
+        space=space,
+        dataset=functools.partial(nas.benchmarks.images.digits.load, train_size=train_size),
+        skeleton=functools.partial(ImageSkeleton, cells=1, channels=8),
+        recipe=Recipe(epochs=epochs),
+        seed=0,
+    )
+
+
+def beyond_the_steps(space: NASBench201, rng: np.random.Generator) -> float:
+    """Processor seconds of a candidate, median."""
+    evaluate = evaluator(space, EPOCHS, None)
+    start = time.perf_counter()
+    evaluate(0, Proposal(space.sample(rng)))
+    print(f"first candidate, with the trace: {time.perf_counter() - start:.1f} s of the clock")
+    beyond = []
+    for i in range(TIMED):
+        arch, seconds = space.sample(rng), []
+        for epochs in (EPOCHS, 2 * EPOCHS):
+            before = time.process_time()
+            evaluate(i, Proposal(arch, epochs=epochs))
+            seconds.append(time.process_time() - before)
+        beyond.append(2 * seconds[0] - seconds[1])
+    return statistics.median(beyond)
+
+
+def main(candidates: int) -> None:
+    space, rng = NASBench201(), np.random.default_rng(0)
+    found = beyond_the_steps(space, rng)
+    print(f"beyond the steps: {found * 1000:.0f} ms a candidate (median of {TIMED})", flush=True)
+    evaluate, memory = evaluator(space, 1, FEW), []
+    for i in range(candidates):
+        evaluate(i, Proposal(space.sample(rng)))
+        gc.collect()
+        memory.append(megabytes())
+        if i % 200 == 199:
+            print(f"{i + 1} candidates, {memory[-1]:.0f} MB", flush=True)
+    slope = (memory[-1] - memory[WARM]) / (candidates - 1 - WARM)
+    print(f"memory: {slope:+.4f} MB a candidate over the last {candidates - 1 - WARM}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300)

@@ -1,0 +1,127 @@
+"""The DARTS space of convolutional cells (Liu et al. 2019, arXiv:1806.09055, section 3; code).
+
+State 1 is the last cell's output. A node has two different earlier states, each behind one
+operation, as the discretised cells of the paper do; all nodes leave the cell. The network is the
+one that a found cell is trained in (cnn/model.py). DARTS with L cells is skeleton.cells=(L-2)/3.
+
+Departures: "same" padding, which for a stride of 2 pads the other side than PyTorch, but for
+dilated convolutions; kernels start as He et al. 2015 say.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.core.ops import Ops
+from nas.core.trial import Arch, ConfigError
+from nas.search_spaces.cells.cell_space import CELLS, CellSpace
+from nas.search_spaces.cells.network import Rules
+from nas.search_spaces.cells.operations import (
+    Operation,
+    avg_pool,
+    factorized_reduction,
+    identity_relu_factorized,
+    joint_convolution,
+    max_pool,
+    relu_conv_bn,
+    separable,
+)
+from nas.search_spaces.published.genotypes import INPUTS, cells, from_darts_text
+
+if TYPE_CHECKING:
+    from nas.core.skeleton import ImageSkeleton
+    from nas.search_spaces.supernet.supernet import Supernet
+
+SEARCHED = (
+    "max_pool_3x3", "avg_pool_3x3", "identity", "sep_3x3", "sep_5x5", "dil_sep_3x3", "dil_sep_5x5",
+)  # fmt: skip
+OPERATIONS: dict[str, Operation] = {
+    "max_pool_3x3": partial(max_pool, size=3),
+    "avg_pool_3x3": partial(avg_pool, size=3),
+    "identity": identity_relu_factorized,
+    "sep_3x3": partial(separable, size=3),
+    "sep_5x5": partial(separable, size=5),
+    "sep_7x7": partial(separable, size=7),
+    "dil_sep_3x3": partial(separable, size=3, times=1, dilation=2),
+    "dil_sep_5x5": partial(separable, size=5, times=1, dilation=2),
+    "conv_1x7_7x1": partial(joint_convolution, kernels=((1, 7), (7, 1))),
+}
+
+
+def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> tuple[Any, Any]:
+    """ReLU and a 1x1 convolution on both; a factorized reduction of a larger older one."""
+    if ops.shape(older)[:2] != ops.shape(newer)[:2]:
+        older = factorized_reduction(ops, ops.relu(older), filters, f"{name}_older")
+    else:
+        older = relu_conv_bn(ops, older, filters, f"{name}_older")
+    return older, relu_conv_bn(ops, newer, filters, f"{name}_newer")
+
+
+class DARTS(CellSpace):
+    """Two cells of `nodes` nodes: a pair of different states, an operation on each, added."""
+
+    rules = Rules(
+        operations=OPERATIONS,
+        newer_first=False,
+        calibrate=calibrate,
+        last_relu=False,
+        classifier_bias=True,
+        auxiliary_at=0,
+        drop_path_by_depth=False,
+        drops_strided_identity=True,
+    )
+    questions = ("inputs", "op1", "op2")
+    all_nodes_leave = True
+    published = cells("darts_cnn")
+
+    def __init__(self, *, nodes: int = 4, operations: Sequence[str] = SEARCHED):
+        super().__init__(nodes=nodes, operations=operations)
+
+    def supernet(self, skeleton: "ImageSkeleton") -> "Supernet":
+        from nas.search_spaces.papers.darts.supernet import supernet
+
+        return supernet(self, skeleton)
+
+    def gate_counts(self) -> tuple[int, ...]:
+        """Each edge of both cells has an operation or `none` (section 2.2)."""
+        each = sum(range(INPUTS, INPUTS + self.nodes))
+        return (len(self.operations) + 1,) * (len(CELLS) * each)
+
+    def architecture_from_gates(self, weights: np.ndarray) -> Arch:
+        """Of each node the two edges with the largest operation, `none` aside (section 2.4)."""
+        p = np.exp(weights - weights.max(1, keepdims=True))
+        p = (p / p.sum(1, keepdims=True))[:, :-1]  # without `none`, which the sum has
+        arch: Arch = ()
+        first = 0
+        for cell in range(len(CELLS)):
+            for k in range(self.nodes):
+                edges = p[first : first + k + INPUTS]
+                first += len(edges)
+                pair = tuple(sorted(np.argsort(-edges.max(1), kind="stable")[:2].tolist()))
+                pairs = self.decisions[3 * (cell * self.nodes + k)].choices
+                arch += (pairs.index(pair), *(int(edges[i].argmax()) for i in pair))
+        return arch
+
+    def parse(self, text: str) -> Arch:
+        """Also takes what the DARTS code prints, Genotype(normal=[('sep_conv_3x3', 1), ...."""
+        if "normal" not in text:
+            return super().parse(text)
+        try:
+            genotype = from_darts_text(text)
+        except ValueError as error:
+            raise ConfigError(
+                f"genotype must be of DARTS' notation, got {text}: {error}; set genotype=darts_v2"
+            ) from None
+        arch = self._parsed(text, genotype)
+        mine = self.genotype(arch)
+        if (mine.normal.concat, mine.reduction.concat) != (
+            genotype.normal.concat,
+            genotype.reduction.concat,
+        ):
+            raise ConfigError(
+                f"genotype must concatenate all nodes, {list(mine.normal.concat)}, got {text}; "
+                "change normal_concat and reduce_concat"
+            )
+        return arch

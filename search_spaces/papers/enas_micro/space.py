@@ -1,0 +1,95 @@
+"""The ENAS micro space (Pham et al. 2018, arXiv:1802.03268, section 2.4; official code).
+
+State 1 is the last cell's output. The network is the one that a found cell is trained in from the
+start (micro_child.py, _fixed_layer), or with skeleton.form=search the one that shares weights
+(enas_micro_search.py).
+
+Departures: the auxiliary head is trained unless skeleton.auxiliary_trained=false, which is what the
+official code does by mistake; its last convolution has no padding, as in NASNet's.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nas.core.ops import Ops
+from nas.core.trial import Arch, ConfigError
+from nas.search_spaces.cells.cell_space import CellSpace
+from nas.search_spaces.cells.network import Rules, network
+from nas.search_spaces.cells.operations import (
+    Operation,
+    avg_pool,
+    factorized_reduction,
+    identity_factorized,
+    max_pool,
+    relu_conv_bn,
+    separable,
+)
+from nas.search_spaces.papers.enas_micro import search_form as enas_micro_search
+from nas.search_spaces.published.genotypes import cells
+
+if TYPE_CHECKING:
+    from nas.core.skeleton import ImageSkeleton
+    from nas.search_spaces.supernet.supernet import Supernet
+
+# In the official order, so that a choice is the number that the authors' strings have.
+OPERATIONS: dict[str, Operation] = {
+    "sep_3x3": partial(separable, size=3),
+    "sep_5x5": partial(separable, size=5),
+    "avg_pool_3x3": partial(avg_pool, size=3),
+    "max_pool_3x3": partial(max_pool, size=3),
+    "identity": identity_factorized,
+}
+
+
+def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> tuple[Any, Any]:
+    """Each gets ReLU and a 1x1 convolution where it does not fit, the newer one more in any case
+    (official code, _maybe_calibrate_size and layer_base)."""
+    first = newer
+    if ops.shape(newer)[2] != filters:
+        newer = relu_conv_bn(ops, newer, filters, f"{name}_newer_fit")
+    if ops.shape(older)[:2] != ops.shape(first)[:2]:
+        older = factorized_reduction(ops, ops.relu(older), filters, f"{name}_older")
+    elif ops.shape(older)[2] != filters:
+        older = relu_conv_bn(ops, older, filters, f"{name}_older")
+    return older, relu_conv_bn(ops, newer, filters, f"{name}_newer")
+
+
+class ENASMicro(CellSpace):
+    """Two cells of `nodes` nodes: a state and an operation, twice, whose results are added."""
+
+    rules = Rules(
+        operations=OPERATIONS,
+        newer_first=False,
+        calibrate=calibrate,
+        last_relu=True,
+        classifier_bias=False,
+        auxiliary_at=1,
+        drop_path_by_depth=True,
+        drops_strided_identity=False,
+    )
+    questions = ("input1", "op1", "input2", "op2")
+    has_anchors = True
+    published = cells("enas_micro")
+
+    def __init__(self, *, nodes: int = 5, operations: Sequence[str] = tuple(OPERATIONS)):
+        super().__init__(nodes=nodes, operations=operations)
+
+    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        write = enas_micro_search.network if skeleton.form == "search" else network
+        return write(ops, self.rules, self.genotype(arch), skeleton)
+
+    def supernet(self, skeleton: "ImageSkeleton") -> "Supernet":
+        from nas.search_spaces.papers.enas_micro.supernet import supernet
+
+        return supernet(self, skeleton)
+
+    def gate_counts(self) -> tuple[int, ...]:
+        raise ConfigError(
+            "method must draw paths in the ENAS micro space, where an operation has other weights "
+            "for each state that it reads, got gates; set method=uniform"
+        )
+
+    def parse(self, text: str) -> Arch:
+        """Also takes the authors' notation: the choices separated by blanks."""
+        return super().parse(text if "," in text else ",".join(text.split()))

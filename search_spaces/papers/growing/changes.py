@@ -1,0 +1,139 @@
+"""Of the growing space (`morphism_space.py`): the mutations that apply, and which settings do."""
+
+from collections.abc import Sequence
+
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError
+
+HEADS = ("pool", "flatten")
+
+
+def changes(
+    space: Space, arch: Arch, *, growing: bool, doubling: bool
+) -> dict[str, list[tuple[int, Arch]]]:
+    """By kind of change, from which decision on `arch` takes which new choices.
+
+    growing: only those that make the network larger and preserve what it computes: deeper, wider
+    and skip. doubling: wider is twice as wide.
+    """
+    kinds: dict[str, list[tuple[int, Arch]]] = {}
+    for at, decision in enumerate(space.decisions):
+        part, old = decision.name.split("/")[-1], arch[at]
+        for choice in space.allowed(arch[:at]):
+            if choice == old:
+                continue
+            new: Arch = (choice,)
+            if growing and not old and part in ("kernel", "units"):
+                same = _same_width(space, arch, at)
+                if same is None or (part == "units" and choice != same):
+                    continue
+                if part == "kernel":
+                    new = choice, same
+            elif growing and not _grows(part, decision.choices, old, choice, doubling):
+                continue
+            kind = _growth(part, old) if growing else _change(part, old, choice)
+            kinds.setdefault(kind, []).append((at, new))
+    return kinds
+
+
+def _growth(part: str, old: int) -> str:
+    if part == "skip":
+        return part
+    return "wider" if part == "filters" or old else "deeper"
+
+
+def _change(part: str, old: int, new: int) -> str:
+    if part in ("kernel", "skip", "units"):  # to come, to go, or to change
+        part += " added" if not old else " removed" if not new else ""
+    return part
+
+
+def _grows(part: str, choices: Sequence, old: int, new: int, doubling: bool) -> bool:
+    if part in ("filters", "units"):
+        if doubling:
+            return choices[new] == 2 * choices[old] > 0
+        return choices[new] > choices[old] > 0  # 0, as many as come in, may be more or fewer
+    return part == "skip" and not old
+
+
+def _same_width(space: Space, arch: Arch, at: int) -> int | None:
+    """The choice of its width that makes a layer, added by decision `at`, as wide as what it reads.
+
+    None: there is none.
+    """
+    part = space.decisions[at].name.split("/")[-1]
+    width = at + (part == "kernel")  # its filters are asked for next
+    if 0 in space.decisions[width].choices and part == "kernel":
+        return space.decisions[width].choices.index(0)
+    before = (i for i in reversed(range(at)) if space.decisions[i].name.endswith(f"/{part}"))
+    return next((arch[i + width - at] for i in before if arch[i]), None)
+
+
+def check_slots(
+    slots: int,
+    kernels: Sequence[int],
+    filters: Sequence[int],
+    strides: Sequence[int],
+    pool_after: Sequence[int],
+) -> None:
+    """Raises ConfigError."""
+    if slots < 1:
+        raise ConfigError(f"space.slots must be at least 1, got {slots}; set space.slots=12")
+    for name, values, least in (
+        ("kernels", kernels, 1),
+        ("filters", filters, 0),
+        ("strides", strides, 1),
+    ):
+        if not values or min(values) < least or len(set(values)) < len(values):
+            raise ConfigError(
+                f"space.{name} must be different whole numbers from {least}, got {list(values)}; "
+                f"set space.{name}=[1,3]"
+            )
+    if list(pool_after) != sorted({p for p in pool_after if 0 < p < slots}):
+        raise ConfigError(
+            f"space.pool_after must rise within [1, space.slots={slots}), got {list(pool_after)}; "
+            "set space.pool_after=[]"
+        )
+
+
+def check_rest(
+    head: str, learning_rates: Sequence[float], filled: float, identity_share: float
+) -> None:
+    """Raises ConfigError."""
+    if head not in HEADS:
+        raise ConfigError(f"space.head must be one of {', '.join(HEADS)}, got {head}")
+    if any(not rate > 0 for rate in learning_rates) or len(set(learning_rates)) < len(
+        learning_rates
+    ):
+        raise ConfigError(
+            f"space.learning_rates must be different and positive, got {list(learning_rates)}; "
+            "set space.learning_rates=[]"
+        )
+    for name, share in (("filled", filled), ("identity_share", identity_share)):
+        if not 0 <= share <= 1:
+            raise ConfigError(f"space.{name} must be in [0, 1], got {share}; set space.{name}=0.5")
+
+
+def check_growth(
+    growing: bool,
+    doubling: bool,
+    start_filters: Sequence[Sequence[int]],
+    filters: Sequence[int],
+    edges: Sequence[int],
+) -> None:
+    """Raises ConfigError. edges: the first slot of each stage, and one behind the last."""
+    if doubling and not growing:
+        raise ConfigError("space.doubling needs space.growing=true; set it or space.doubling=false")
+    if not start_filters:
+        return
+    rooms = [end - first for first, end in zip(edges, edges[1:], strict=False)]
+    fits = len(start_filters) == len(rooms) and all(
+        len(stage) <= room and set(stage) <= set(filters)
+        for stage, room in zip(start_filters, rooms, strict=True)
+    )
+    if not fits:
+        raise ConfigError(
+            f"space.start_filters must be {len(rooms)} lists of space.filters={list(filters)}, at "
+            f"most {rooms} long, got {[list(stage) for stage in start_filters]}; "
+            "set space.start_filters=[]"
+        )

@@ -1,0 +1,132 @@
+"""Networks that grow: convolutions between poolings, then hidden dense layers.
+
+What EAS searches from a plain start (Cai et al. 2018, arXiv:1707.04873, section 3; code
+han-cai/EAS, models/convnet.py) and, with skips between the convolutions, Auto-Keras (Jin, Song &
+Hu 2019, arXiv:1806.10282; code 0.3.7). The convolutions and skips are those of `morphism_space.py`;
+behind the last stand global average pooling, the hidden layers, each dense, batch normalization and
+ReLU, and the logits. A layer keeps its slot, and so its name, in all networks that have it: wider
+and deeper ones inherit the weights (`nas/morphism/inheritance.py`).
+
+Departures: a hidden layer has a bias, which its normalization takes away again; Auto-Keras' has no
+normalization; dropout stands before the logits alone, not behind every layer.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nas.core.ops import Ops
+from nas.core.space import Chain, Decision, Graph
+from nas.core.trial import Arch, ConfigError
+from nas.search_spaces.papers.growing.slots import MorphismSpace
+
+if TYPE_CHECKING:
+    from nas.core.skeleton import ImageSkeleton
+
+
+class Plain(MorphismSpace):
+    """At most `slots` convolutions and `hidden` dense layers in a row.
+
+    Args:
+      slots, kernels, filters, skips, pool_after, start_filters, filled, growing, doubling: as of
+        MorphismSpace; doubling is of units as well.
+      hidden: places for a dense layer before the logits.
+      units: choices of one, multiplied by the skeleton's width.
+      start_units: of the hidden layers that `start` has.
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int = 12,
+        kernels: Sequence[int] = (1, 3, 5),
+        filters: Sequence[int] = (16, 32, 64, 128),
+        skips: bool = False,
+        pool_after: Sequence[int] = (4, 8),
+        start_filters: Sequence[Sequence[int]] = (),
+        hidden: int = 3,
+        units: Sequence[int] = (64, 128, 256),
+        start_units: Sequence[int] = (64,),
+        filled: float = 0.5,
+        growing: bool = False,
+        doubling: bool = False,
+    ):
+        super().__init__(
+            slots=slots, kernels=kernels, filters=filters, skips=skips, pool_after=pool_after,
+            head="flatten", filled=filled, growing=growing, doubling=doubling,
+            start_filters=start_filters,
+        )  # fmt: skip
+        _check(hidden, units, start_units)
+        self.start_units = tuple(start_units)
+        self._first_hidden = len(self.decisions)
+        self.decisions += tuple(
+            Decision(f"hidden{i}/units", (0, *units), slots + i) for i in range(hidden)
+        )
+
+    def allowed(self, prefix: Arch) -> tuple[int, ...]:
+        if len(prefix) < self._first_hidden:
+            return super().allowed(prefix)
+        return tuple(range(len(self.decisions[len(prefix)].choices)))
+
+    @property
+    def size(self) -> int:
+        size = super().size
+        for decision in self.decisions[self._first_hidden :]:
+            size *= len(decision.choices)
+        return size
+
+    def start(self) -> Arch:
+        hidden = self.decisions[self._first_hidden :]
+        units = (*self.start_units, *[0] * (len(hidden) - len(self.start_units)))
+        chosen = (d.choices.index(n) for d, n in zip(hidden, units, strict=True))
+        return (*super().start()[: self._first_hidden], *chosen)
+
+    def key(self, arch: Arch) -> Arch:
+        """Empty slots change nothing."""
+        return (*super().key(arch), -1, *self.hidden(arch).values())
+
+    def as_chain(self, arch: Arch) -> Chain:
+        chain = super().as_chain(arch)
+        *layers, classifier = chain.layers
+        hidden = [("dense", (units,)) for units in self.hidden(arch).values()]
+        return Chain((*layers, *hidden, classifier), chain.skips)
+
+    def hidden(self, arch: Arch) -> dict[int, int]:
+        """Of each filled slot of a hidden layer its units, before the skeleton's width."""
+        chosen = zip(self.decisions[self._first_hidden :], arch[self._first_hidden :], strict=True)
+        return {i: decision.choices[c] for i, (decision, c) in enumerate(chosen) if c}
+
+    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        self.check(arch)
+        x = self.convolutions(ops, arch, skeleton)
+        size = max(ops.shape(x)[:2])  # what lies outside of an image does not count
+        x = ops.avg_pool(x, size, strides=size)
+        for i, units in self.hidden(arch).items():
+            x = ops.dense(x, skeleton.filters(units), name=f"hidden{i}_dense")
+            x = ops.relu(ops.batch_norm(x, name=f"hidden{i}_bn"))
+        return self.classified(ops, x, skeleton)
+
+    def graph(self, arch: Arch) -> Graph:
+        graph = super().graph(arch)
+        *nodes, classifier = graph.nodes
+        *edges, (last, _) = graph.edges
+        for i, units in self.hidden(arch).items():
+            nodes.append((f"hidden{i}", f"dense, {units}", "dense"))
+            edges.append((last, f"hidden{i}"))
+            last = f"hidden{i}"
+        return Graph((*nodes, classifier), (*edges, (last, classifier[0])))
+
+
+def _check(hidden: int, units: Sequence[int], start_units: Sequence[int]) -> None:
+    """Raises ConfigError."""
+    if hidden < 0:
+        raise ConfigError(f"space.hidden must be at least 0, got {hidden}; set space.hidden=1")
+    if not units or min(units) < 1 or len(set(units)) < len(units):
+        raise ConfigError(
+            f"space.units must be different whole numbers from 1, got {list(units)}; "
+            "set space.units=[64,128]"
+        )
+    if len(start_units) > hidden or not set(start_units) <= set(units):
+        raise ConfigError(
+            f"space.start_units must be at most space.hidden={hidden} of space.units="
+            f"{list(units)}, got {list(start_units)}; set space.start_units=[]"
+        )

@@ -1,0 +1,298 @@
+"""Networks that grow: a row of slots, each empty or a convolution, with skips between them.
+
+A layer keeps its slot, and so its name, in all networks that have it: what an insertion, a wider
+layer or a new skip leaves as it was can be inherited (`nas/morphism/inheritance.py`). A slot is a convolution,
+batch normalization, the skip that ends there, ReLU. An added skip is a 1x1 convolution of an
+earlier slot's output, added; a concatenated one is concatenated, and a 1x1 convolution brings the
+channels back to their number (Jin, Song & Hu 2019, arXiv:1806.10282, whose code 0.3.7 adds skips
+so). A layer of "0" filters has as many as its input.
+
+`mutate` draws the kind of a change first, uniformly among those that apply (Real et al. 2017,
+arXiv:1703.01041, section 3.2): insert or remove a convolution, alter its filters, its stride or
+its size, add or remove a skip, alter the learning rate, or nothing.
+
+Departures from Real et al. 2017: depth is bounded by the slots, a slot has one skip at most, all
+numbers come from lists, kernels are square, every convolution has normalization and ReLU, and
+skips of other sizes are shrunk by strides or max pooling, not interpolated. The mutation that
+resets weights is the controller's.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.core.ops import Ops
+from nas.core.space import Chain, ChainLayer, ChainSkip, Decision, Graph
+from nas.core.trial import Arch
+from nas.search_spaces.image_space import ImageSpace
+from nas.search_spaces.papers.growing.changes import changes, check_growth, check_rest, check_slots
+
+if TYPE_CHECKING:
+    from nas.core.skeleton import ImageSkeleton
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """What was chosen for a slot that is not empty."""
+
+    kernel: int  # pixels, square
+    filters: int  # before the skeleton's width; 0: as many as come in
+    stride: int
+    skip: tuple[str, int] | None  # add or concat, and the slot whose output it brings
+
+
+class MorphismSpace(ImageSpace):
+    """At most `slots` convolutions in a row, with skips.
+
+    Args:
+      slots: places for a convolution.
+      kernels: pixels, square.
+      filters: 0 is as many as come in; others are multiplied by the skeleton's width.
+      strides: of a convolution, both axes.
+      skips: whether slots may have one.
+      pool_after: behind these many slots stands a 2x2 max pooling.
+      head: pool (global average) or flatten, before the dense layer to the logits.
+      learning_rates: choices of the recipe's learning rate; empty: the recipe's own.
+      filled: the share of slots that `sample` fills; 0: it gives the linear model alone, with the
+        first learning rate.
+      identity_share: of the mutations, those that change nothing and keep on training.
+      growing: mutations only add a layer with as many filters as come in, more filters or a skip,
+        each kind as often, which preserves what the network computes; one that cannot grow stays
+        as it is.
+      doubling: of a growing space, filters are only doubled.
+      start_filters: of each layer that `start` has between two poolings, 3x3 where that is a
+        choice; empty: two layers between poolings, the filters rising.
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int = 12,
+        kernels: Sequence[int] = (1, 3, 5),
+        filters: Sequence[int] = (0, 16, 32, 64, 128),
+        strides: Sequence[int] = (1,),
+        skips: bool = True,
+        pool_after: Sequence[int] = (4, 8),
+        head: str = "pool",
+        learning_rates: Sequence[float] = (),
+        filled: float = 0.5,
+        identity_share: float = 0.0,
+        growing: bool = False,
+        doubling: bool = False,
+        start_filters: Sequence[Sequence[int]] = (),
+    ):
+        check_slots(slots, kernels, filters, strides, pool_after)
+        check_rest(head, learning_rates, filled, identity_share)
+        check_growth(growing, doubling, start_filters, filters, (0, *pool_after, slots))
+        self.slots, self.head, self.filled = slots, head, filled
+        self.growing, self.doubling = growing, doubling
+        self.start_filters = tuple(tuple(stage) for stage in start_filters)
+        self.pool_after, self.identity_share = tuple(pool_after), identity_share
+        self._rates = bool(learning_rates)
+        rates = [Decision("learning_rate", tuple(learning_rates))] if learning_rates else []
+        parts = {"kernel": (0, *kernels), "filters": tuple(filters), "stride": tuple(strides)}
+        self._parts = (*parts, *(["skip"] if skips else []))
+        for i in range(slots):
+            rates += [Decision(f"slot{i}/{name}", values, i) for name, values in parts.items()]
+            if skips:
+                rates.append(_skip_decision(i))
+        self.decisions = tuple(rates)
+
+    def allowed(self, prefix: Arch) -> tuple[int, ...]:
+        """Of an empty slot nothing is asked; a skip starts at a slot that is not empty."""
+        at = len(prefix) - self._rates
+        slot, part = divmod(at, len(self._parts))
+        decision = self.decisions[len(prefix)]
+        if at < 0 or part == 0:
+            return tuple(range(len(decision.choices)))
+        if not prefix[-part]:
+            return (0,)
+        if self._parts[part] != "skip":
+            return tuple(range(len(decision.choices)))
+        filled = [prefix[self._rates + j * len(self._parts)] for j in range(slot)]
+        return (0, *(c for c in range(1, len(decision.choices)) if filled[(c - 1) // 2]))
+
+    @property
+    def size(self) -> int:
+        """Counted by how many slots before are filled."""
+        counts = {d.name.split("/")[-1]: len(d.choices) for d in self.decisions}
+        one = (counts["kernel"] - 1) * counts["filters"] * counts["stride"]
+        ways = {0: counts.get("learning_rate", 1)}
+        for _ in range(self.slots):
+            more: dict[int, int] = {}
+            for filled, count in ways.items():
+                skips = 1 + 2 * filled if "skip" in self._parts else 1
+                more[filled] = more.get(filled, 0) + count
+                more[filled + 1] = more.get(filled + 1, 0) + count * one * skips
+            ways = more
+        return sum(ways.values())
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Fills each slot with probability `filled`; half of the filled ones have no skip."""
+        if not self.filled:
+            return (0,) * len(self.decisions)
+        arch: Arch = ()
+        for decision in self.decisions:
+            allowed, part = self.allowed(arch), decision.name.split("/")[-1]
+            if part in ("kernel", "units"):
+                allowed = allowed[1:] if rng.random() < self.filled else (0,)
+            elif part == "skip" and rng.random() < 0.5:
+                allowed = (0,)
+            arch += (allowed[int(rng.random() * len(allowed))],)
+        return arch
+
+    def start(self) -> Arch:
+        """A small network to grow from, as `start_filters` says."""
+        chosen = {decision.name: decision.choices[0] for decision in self.decisions}
+        kernels = self.decisions[self._rates].choices
+        rising = sorted(f for f in self.decisions[self._rates + 1].choices if f) or [0]
+        for stage, first in enumerate((0, *self.pool_after)):
+            room = (*self.pool_after, self.slots)[stage] - first
+            layers = [rising[min(stage, len(rising) - 1)]] * min(2, room)
+            if self.start_filters:
+                layers = list(self.start_filters[stage])
+            for i, filters in enumerate(layers, first):
+                chosen[f"slot{i}/kernel"] = 3 if 3 in kernels else kernels[1]
+                chosen[f"slot{i}/filters"] = filters
+        return self.encode(chosen)
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """A kind of change, uniformly among those that apply, then one of that kind."""
+        if rng.random() < self.identity_share:
+            return arch
+        kinds = changes(self, arch, growing=self.growing, doubling=self.doubling)
+        if not kinds:
+            return arch
+        alike = list(kinds.values())[int(rng.random() * len(kinds))]
+        at, new = alike[int(rng.random() * len(alike))]
+        child = (*arch[:at], *new)
+        for old in arch[len(child) :]:  # a skip from a slot that has gone is none
+            child += (old if old in self.allowed(child) else 0,)
+        return child
+
+    def key(self, arch: Arch) -> Arch:
+        """Slots between the same two poolings are numbered anew: empty ones change nothing."""
+        edges = (0, *self.pool_after, self.slots)
+        places: dict[int, int] = {}
+        for start, end in zip(edges, edges[1:], strict=False):
+            filled = [i for i in range(start, end) if self.slot(arch, i)]
+            places |= {i: start + n for n, i in enumerate(filled)}
+        key, filters = list(arch[: self._rates]), 0
+        for i, place in places.items():
+            slot = self.slot(arch, i)
+            if slot:
+                kind, source = slot.skip or ("", i)
+                filters = slot.filters or filters  # 0: those of the slot before
+                key += [place, slot.kernel, filters, slot.stride]
+                key += [("", "add", "concat").index(kind), places[source]]
+        return tuple(key)
+
+    def as_chain(self, arch: Arch) -> Chain:
+        """Convolutions (filters, kernel, stride), poolings (size, stride) and the classifier."""
+        layers: list[ChainLayer] = []
+        skips: list[ChainSkip] = []
+        ends: dict[int, int] = {}  # of a slot, the number of its layer
+        filters = 0  # as many as the image has
+        for i in range(self.slots):
+            if i in self.pool_after:
+                layers.append(("max_pool", (2, 2)))
+            slot = self.slot(arch, i)
+            if slot is None:
+                continue
+            filters = slot.filters or filters
+            layers.append(("conv", (filters, slot.kernel, slot.stride)))
+            ends[i] = len(layers)
+            if slot.skip:
+                kind, j = slot.skip
+                skips.append((ends[j], ends[i], kind))
+        return Chain((*layers, ("classifier", ())), tuple(skips))
+
+    def learning_rate(self, arch: Arch) -> float | None:
+        """The chosen one; None where the recipe's stands."""
+        return self.decisions[0].choices[arch[0]] if self._rates else None
+
+    def slot(self, arch: Arch, i: int) -> Slot | None:
+        """What `arch` has in slot i; None: nothing."""
+        first = self._rates + i * len(self._parts)
+        if not arch[first]:
+            return None
+        decisions = self.decisions[first : first + len(self._parts)]
+        chosen = arch[first : first + len(self._parts)]
+        kernel, filters, stride, *skip = (
+            decision.choices[choice] for decision, choice in zip(decisions, chosen, strict=True)
+        )
+        return Slot(kernel, filters, stride, skip[0] if skip else None)
+
+    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        self.check(arch)
+        return self.classified(ops, self.convolutions(ops, arch, skeleton), skeleton)
+
+    def convolutions(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        """What the last slot gives."""
+        x, shrunk = ops.image(), 1
+        made: dict[int, tuple[Any, int]] = {}  # a slot's output, and how often it was divided
+        for i in range(self.slots):
+            if i in self.pool_after:
+                x, shrunk = ops.max_pool(x, 2, strides=2), shrunk * 2
+            slot = self.slot(arch, i)
+            if slot is None:
+                continue
+            filters = skeleton.filters(slot.filters) if slot.filters else ops.shape(x)[2]
+            kernel, strides = (slot.kernel, slot.kernel), (slot.stride, slot.stride)
+            x = ops.conv(x, filters, kernel, strides=strides, name=f"slot{i}_conv")
+            x, shrunk = ops.batch_norm(x, name=f"slot{i}_bn"), shrunk * slot.stride
+            if slot.skip:
+                kind, j = slot.skip
+                source, before = made[j]
+                x = _joined(ops, x, kind, source, shrunk // before, f"slot{i}_skip")
+            x = ops.relu(x)
+            made[i] = x, shrunk
+        return x
+
+    def classified(self, ops: Ops, x: Any, skeleton: "ImageSkeleton") -> Any:
+        """The logits of what the last layer gives."""
+        if self.head == "pool":
+            return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
+        x = ops.dropout(x, skeleton.dropout)
+        return ops.dense(x, skeleton.classes, name="logits", dtype="float32")
+
+    def graph(self, arch: Arch) -> Graph:
+        nodes, edges, last = [("image", "image", "input")], [], "image"
+        for i in range(self.slots):
+            new = []
+            if i in self.pool_after:
+                new.append((f"pool{i}", "2x2 max pool", "max_pool"))
+            slot = self.slot(arch, i)
+            if slot:
+                size = f"{slot.kernel}x{slot.kernel}"
+                stride = f", stride {slot.stride}" if slot.stride > 1 else ""
+                skip = f", {slot.skip[0]}" if slot.skip else ""
+                label = f"{size}, {slot.filters or 'same'}{stride}{skip}"
+                new.append((f"slot{i}", label, size))
+            for node in new:
+                nodes.append(node)
+                edges.append((last, node[0]))
+                last = node[0]
+            if slot and slot.skip and (f"slot{slot.skip[1]}", last) not in edges:
+                edges.append((f"slot{slot.skip[1]}", last))
+        nodes.append(("classifier", "classifier", "classifier"))
+        return Graph(tuple(nodes), (*edges, (last, "classifier")))
+
+
+def _joined(ops: Ops, x: Any, kind: str, source: Any, shrink: int, name: str) -> Any:
+    filters = ops.shape(x)[2]
+    if kind == "add":
+        skip = ops.conv(source, filters, (1, 1), strides=(shrink, shrink), name=name)
+        return ops.add([x, skip])
+    if shrink > 1:
+        source = ops.max_pool(source, shrink, strides=shrink)
+    return ops.conv(ops.concatenate([x, source]), filters, (1, 1), name=name)
+
+
+def _skip_decision(i: int) -> Decision:
+    choices: list[Any] = [None]
+    for j in range(i):
+        choices += [("add", j), ("concat", j)]
+    return Decision(f"slot{i}/skip", tuple(choices), i, tuple(c and c[1] for c in choices))

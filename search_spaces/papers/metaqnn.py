@@ -1,0 +1,292 @@
+"""The plain convolutional networks of MetaQNN (Baker et al. 2017, arXiv:1611.02167, section 4).
+
+A network is a chain: at each step a layer is chosen among those that may follow, until the softmax
+ends it. The layers, in the paper's notation, and what they may follow (section 4.1, 4.2, Table 1;
+where the paper is silent, the authors' code bowenbaker/metaqnn, libs/grammar/state_enumerator.py):
+
+  C(filters,kernel)  convolution and ReLU, "same" padding; behind the image, a C or a P
+  P(window,stride)   max pooling without padding; behind a C
+  FC(units)          dense layer and ReLU; behind a C or a P of a small representation, or behind a
+                     larger or equal FC; at most `max_fc`
+  GAP                global average pooling; behind the image, a C or a P; only SM may follow
+  SM                 dense layer to the classes, the end; behind anything, and all that is left
+                     behind `layers` layers
+
+The agent does not see the exact size of the representation but its bin: 8 and more, 4 to 7, 1 to 3
+(section 4.1). A window must be smaller than the bin's lower bound (code; the paper: not larger than
+the representation); an FC may be entered from the two smaller bins (section 4.2).
+
+Dropout stands behind every second C, P or FC, the i-th of n with rate i/(2n) (section 5). No batch
+normalization; weights start as Glorot & Bengio 2010 say (section 5: Xavier).
+
+Departures. The code adds a dropout behind each FC and counts one more than it places where the
+number of layers is odd. The code's GAP is a 1x1 convolution to the classes, ReLU, mean and a dense
+layer; here it is the mean, and SM the dense layer.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nas.core.ops import Ops
+from nas.core.space import Decision, Graph
+from nas.core.trial import Arch, ConfigError
+from nas.search_spaces.image_space import ImageSpace
+
+if TYPE_CHECKING:
+    from nas.core.skeleton import ImageSkeleton
+
+BINS = (8, 4, 1)  # pixels: the smallest of each bin (section 4.1)
+LARGEST_BEFORE_FC = 4  # the largest bin that an FC may be entered from (section 4.2)
+SOFTMAX, GAP = 0, 1  # choices
+START = -1  # instead of the last choice
+XAVIER = "glorot_uniform"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One choice. kind: C, P, FC, GAP or SM."""
+
+    kind: str
+    units: int = 0  # filters of a C, units of an FC, before the skeleton's width
+    window: int = 0  # pixels, of a C or a P
+    stride: int = 1  # pixels, of a P
+
+    def __str__(self) -> str:
+        numbers = {
+            "C": f"({self.units},{self.window})",
+            "P": f"({self.window},{self.stride})",
+            "FC": f"({self.units})",
+        }
+        return self.kind + numbers.get(self.kind, "")
+
+
+class _Position(NamedTuple):
+    """Where a prefix has led to: all that later choices depend on."""
+
+    depth: int  # layers so far
+    last: int  # the last choice, or START
+    size: int  # of the representation, pixels; 1 behind an FC or the GAP
+    fcs: int  # FCs so far
+
+
+class MetaQNN(ImageSpace):
+    """Chains of at most `layers` layers and the softmax.
+
+    Every decision has the same choices, of which `allowed` says what is open. The first SM ends the
+    network; the decisions behind it are pinned to SM.
+
+    Args:
+      image_size: pixels, the smaller side; what sizes are reckoned with. A network for images that
+        are smaller leaves out the poolings whose window no longer fits.
+      layers: at most so many before the softmax.
+      filters, kernels: of a C.
+      pools: (window, stride) of a P.
+      units: of an FC.
+      max_fc: FCs in a network.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int = 32,
+        layers: int = 18,
+        filters: Sequence[int] = (64, 128, 256, 512),
+        kernels: Sequence[int] = (1, 3, 5),
+        pools: Sequence[Sequence[int]] = ((5, 3), (3, 2), (2, 2)),
+        units: Sequence[int] = (512, 256, 128),
+        max_fc: int = 2,
+    ):
+        _check(image_size, layers, max_fc)
+        for name, values in (("filters", filters), ("kernels", kernels), ("units", units)):
+            _check_choices(name, values)
+        _check_pools(pools)
+        self.image_size, self.layers, self.max_fc = image_size, layers, max_fc
+        self.choices = (
+            Layer("SM"),
+            Layer("GAP"),
+            *(Layer("C", units=f, window=k) for f in filters for k in kernels),
+            *(Layer("P", window=window, stride=stride) for window, stride in pools),
+            *(Layer("FC", units=n) for n in units),
+        )
+        names = tuple(str(layer) for layer in self.choices)
+        self.decisions = tuple(Decision(f"layer{i}", names, i) for i in range(layers + 1))
+
+    def allowed(self, prefix: Arch) -> tuple[int, ...]:
+        return self._options(self._position(prefix))
+
+    def state(self, prefix: Arch) -> tuple[int, ...] | None:
+        """The paper's: depth, last layer, bin of the size, FCs so far. None: the network has ended.
+
+        Where only SM is left is a state too: the step to the end is one that is paid for.
+        """
+        at = self._position(prefix)
+        return None if at.last == SOFTMAX else at._replace(size=_bin(at.size))
+
+    @property
+    def size(self) -> int:
+        @functools.cache
+        def completions(at: _Position) -> int:
+            if at.last == SOFTMAX:
+                return 1
+            return sum(completions(self._after(at, choice)) for choice in self._options(at))
+
+        return completions(self._position(()))
+
+    def chain(self, arch: Arch) -> tuple[Layer, ...]:
+        """The layers of `arch`, the SM at the end included."""
+        self.check(arch)
+        return tuple(self.choices[choice] for choice in arch[: arch.index(SOFTMAX) + 1])
+
+    def notation(self, arch: Arch) -> str:
+        """As the paper writes it: [C(64,3), P(2,2), GAP, SM]."""
+        return f"[{', '.join(map(str, self.chain(arch)))}]"
+
+    def parse(self, text: str) -> Arch:
+        """Also takes the paper's notation, and the code's: [C(64,3,1), D(1,1), SM(10)]."""
+        if not re.search("[A-Z]", text):
+            return super().parse(text)
+        known = {str(layer): choice for choice, layer in enumerate(self.choices)}
+        try:
+            names = _names(text)
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise ValueError(f"{unknown[0]} is none of {', '.join(known)}")
+            chosen = tuple(known[name] for name in names)
+            arch = chosen + (SOFTMAX,) * (len(self.decisions) - len(chosen))
+            self.check(arch)
+        except ValueError as error:
+            raise ConfigError(
+                f"genotype must be layers in the paper's notation, got {text}: {error}; "
+                f'set genotype="[{self.choices[2]}, GAP, SM]"'
+            ) from None
+        return arch
+
+    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        chain = self.chain(arch)
+        body = [layer for layer in chain if layer.kind not in ("GAP", "SM")]
+        x, dropouts = ops.image(), len(body) // 2
+        for i, layer in enumerate(body):
+            x = self._layer(ops, x, layer, skeleton, i)
+            if i % 2:
+                x = ops.dropout(x, (i // 2 + 1) / (2 * dropouts))
+        if len(body) == len(chain) - 2:  # GAP, SM
+            return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
+        x = ops.dropout(x, skeleton.dropout)
+        return ops.dense(x, skeleton.classes, name="logits", dtype="float32")
+
+    def graph(self, arch: Arch) -> Graph:
+        """Sizes are those of an image of image_size."""
+        names, nodes = ["image"], [("image", f"image, {self.image_size}", "input")]
+        at = self._position(())
+        for i, layer in enumerate(self.chain(arch)):
+            at = self._after(at, arch[i])
+            label, kind = str(layer), layer.kind.lower()
+            if layer.kind == "C":
+                kind = f"{layer.window}x{layer.window}"
+            elif layer.kind == "P":
+                label, kind = f"{label}, to {at.size}", "max_pool"
+            elif layer.kind == "SM":
+                kind = "classifier"
+            names.append("classifier" if layer.kind == "SM" else f"layer{i}")
+            nodes.append((names[-1], label, kind))
+        return Graph(tuple(nodes), tuple(zip(names, names[1:], strict=False)))
+
+    def _layer(self, ops: Ops, x, layer: Layer, skeleton: "ImageSkeleton", i: int) -> Any:
+        if layer.kind == "C":
+            size, filters = (layer.window, layer.window), skeleton.filters(layer.units)
+            x = ops.conv(x, filters, size, bias=True, initializer=XAVIER, name=f"layer{i}_conv")
+            return ops.relu(x)
+        if layer.kind == "FC":
+            return ops.relu(ops.dense(x, skeleton.filters(layer.units), name=f"layer{i}_fc"))
+        if layer.window > min(ops.shape(x)[:2]):
+            return x
+        return ops.max_pool(x, layer.window, strides=layer.stride, padding="valid")
+
+    def _position(self, prefix: Arch) -> _Position:
+        at = _Position(depth=0, last=START, size=self.image_size, fcs=0)
+        for choice in prefix:
+            if choice == SOFTMAX:
+                return at._replace(last=SOFTMAX)
+            at = self._after(at, choice)
+        return at
+
+    def _after(self, at: _Position, choice: int) -> _Position:
+        layer, size = self.choices[choice], at.size
+        if layer.kind == "P":
+            size = -(-(size - layer.window + 1) // layer.stride)
+        elif layer.kind in ("FC", "GAP"):
+            size = 1
+        return _Position(at.depth + 1, choice, size, at.fcs + (layer.kind == "FC"))
+
+    def _options(self, at: _Position) -> tuple[int, ...]:
+        last = None if at.last == START else self.choices[at.last]
+        if at.depth == self.layers or at.last in (SOFTMAX, GAP):
+            return (SOFTMAX,)
+        return tuple(
+            choice
+            for choice, layer in enumerate(self.choices)
+            if choice == SOFTMAX or self._may_follow(layer, last, _bin(at.size), at.fcs)
+        )
+
+    def _may_follow(self, layer: Layer, last: Layer | None, size: int, fcs: int) -> bool:
+        if last is not None and last.kind == "FC":
+            return layer.kind == "FC" and fcs < self.max_fc and layer.units <= last.units
+        if layer.kind == "FC":
+            return fcs < self.max_fc and size <= LARGEST_BEFORE_FC
+        if layer.kind == "P" and (last is None or last.kind != "C"):
+            return False
+        return layer.window < size
+
+
+def _bin(size: int) -> int:
+    return next(least for least in BINS if size >= least)
+
+
+def _names(text: str) -> list[str]:
+    """The layers that are written, as Layer's str; the code's dropouts are left out."""
+    written = re.fullmatch(r"\s*\[?((?:\s*,?\s*[A-Z]+(?:\([\d,\s]*\))?)*)\s*\]?\s*", text)
+    if written is None:
+        raise ValueError("it must be like [C(64,3), P(2,2), GAP, SM]")
+    names = []
+    for kind, inner in re.findall(r"([A-Z]+)(?:\(([^)]*)\))?", written[1]):
+        numbers = re.findall(r"\d+", inner)
+        if kind == "C":
+            numbers = numbers[:2]  # the code's third is the stride, always 1
+        elif kind in ("GAP", "SM"):
+            numbers = []  # the code's is the number of classes
+        if kind != "D":
+            names.append(f"{kind}({','.join(numbers)})" if numbers else kind)
+    return names
+
+
+def _check(image_size: int, layers: int, max_fc: int) -> None:
+    for name, value, least in (
+        ("image_size", image_size, 1),
+        ("layers", layers, 1),
+        ("max_fc", max_fc, 0),
+    ):
+        if value < least:
+            raise ConfigError(
+                f"space.{name} must be at least {least}, got {value}; set space.{name}={least}"
+            )
+
+
+def _check_choices(setting: str, values: Sequence[int]) -> None:
+    if not values or min(values) < 1 or len(set(values)) < len(values):
+        raise ConfigError(
+            f"space.{setting} must be different whole numbers from 1, got {list(values)}; "
+            f"set space.{setting}=[1,3]"
+        )
+
+
+def _check_pools(pools: Sequence[Sequence[int]]) -> None:
+    pairs = [tuple(pool) for pool in pools]
+    right = all(len(pair) == 2 and min(pair) >= 1 for pair in pairs)
+    if not right or len(set(pairs)) < len(pairs):
+        raise ConfigError(
+            "space.pools must be different pairs (window, stride) of whole numbers from 1, "
+            f"got {[list(pair) for pair in pairs]}; set space.pools=[[2,2]]"
+        )

@@ -1,0 +1,303 @@
+"""The modules of NAS-Bench-101 (Ying et al., ICML 2019, arXiv:1902.09635, section 2).
+
+A module is a directed acyclic graph of at most 7 vertices and 9 edges: the input, the output and up
+to five vertices with one of three operations. What lies on no way from input to output is pruned
+first. Around it: a 3x3 stem, then three stacks of `skeleton.cells` modules, with a 2x2 max pooling
+between two stacks behind which the channels double, global average pooling and a dense layer. The
+paper: 3 modules, 128 channels.
+
+In a module, an edge from the input is a 1x1 convolution, a vertex sums its edges, the output
+concatenates them; an edge from the input to the output is added. The channels are shared out among
+the vertices that feed the output, the first ones getting one more where they do not divide; every
+other vertex has as many as the largest that it feeds, which takes its first ones (google-research/
+nasbench, lib/model_builder.py). Every convolution is followed by batch normalization and ReLU.
+
+The decisions are the encoding of the paper's section 2.2, 21 bits and 5 operations, vertex by
+vertex, with the edges of the output last. Those that would make a module invalid are closed, so
+that every architecture is a module of the benchmark.
+
+Departures: where more vertices feed the output than it has channels, each gets one. The batch
+normalizations are those of nas/ops/layers.py (momentum 0.9; the paper: 0.997). A mutation that
+makes a module invalid draws the output's edges again; the official scripts draw another one.
+"""
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nas.core.ops import Ops
+from nas.core.space import Decision, Graph
+from nas.core.trial import Arch, ConfigError
+from nas.search_spaces.image_space import ImageSpace
+
+if TYPE_CHECKING:
+    from nas.core.skeleton import ImageSkeleton
+
+OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
+CONV_3X3, CONV_1X1, MAX_POOL = range(3)
+VERTICES, EDGES = 7, 9  # at most
+OUTPUT = VERTICES - 1
+STACKS = 3
+INITIALIZER = "lecun_normal"  # TensorFlow's variance_scaling, as the official code has it
+EXAMPLE = "010001000:input,conv3x3-bn-relu,output"
+
+
+class Module(NamedTuple):
+    """A pruned module. operations: of the vertices between input and output.
+
+    edges[a][b]: whether vertex a feeds vertex b, the input first and the output last.
+    """
+
+    edges: tuple[tuple[bool, ...], ...]
+    operations: tuple[int, ...]
+
+
+class NASBench101(ImageSpace):
+    """21 edges and 5 operations, of which those are open that keep a module valid."""
+
+    decisions = tuple(
+        decision
+        for b in range(1, VERTICES)
+        for decision in (
+            *(Decision(f"edge{a}->{b}", (False, True), b) for a in range(b)),
+            *([Decision(f"operation{b}", OPERATIONS, b)] if b < OUTPUT else []),
+        )
+    )
+    # Decisions of the edges, by (from, to), and of the operations, by vertex.
+    at_edge = {
+        (int(d.name[4]), int(d.name[7])): i
+        for i, d in enumerate(decisions)
+        if d.name.startswith("edge")
+    }
+    at_operation = {d.node: i for i, d in enumerate(decisions) if d.choices is OPERATIONS}
+
+    def allowed(self, prefix: Arch) -> tuple[int, ...]:
+        """All, until the edges of the output: these decide what is pruned, and so what counts."""
+        source = len(prefix) - (len(self.decisions) - OUTPUT)
+        if source < 0:
+            return tuple(range(self._counts[len(prefix)]))
+        feeding = {a for a in range(source) if prefix[self.at_edge[a, OUTPUT]]}
+        without = any(
+            0 < self._live_edges(prefix, feeding | more) <= EDGES
+            for more in (set(), *({b} for b in range(source + 1, OUTPUT)))
+        )
+        joined = self._live_edges(prefix, feeding | {source})
+        # An edge from a vertex that the input does not reach changes nothing.
+        changes = joined != self._live_edges(prefix, feeding)
+        with_it = 0 < joined <= EDGES if changes else without
+        return (*([0] if without else []), *([1] if with_it else []))
+
+    @functools.cached_property
+    def _every_valid(self) -> int:
+        """How many of the 2^21 matrices are valid: all at once, a column of truths an edge."""
+        bits = np.arange(2 ** len(self.at_edge), dtype=np.uint32)
+        edge = {pair: bits >> i & 1 == 1 for i, pair in enumerate(self.at_edge)}
+        fed, used = {0: np.array(True)}, {OUTPUT: np.array(True)}
+        for b in range(1, VERTICES):
+            fed[b] = functools.reduce(np.logical_or, [edge[a, b] & fed[a] for a in range(b)])
+        for a in reversed(range(OUTPUT)):
+            uses = [edge[a, b] & used[b] for b in range(a + 1, VERTICES)]
+            used[a] = functools.reduce(np.logical_or, uses)
+        live = np.zeros(len(bits), np.uint8)
+        for (a, b), there in edge.items():
+            live += there & fed[a] & used[b]
+        return int(((live > 0) & (live <= EDGES)).sum())
+
+    @property
+    def size(self) -> int:
+        """Valid encodings; the modules they stand for are 423,624 (section 2.2)."""
+        return self._every_valid * len(OPERATIONS) ** (VERTICES - 2)
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Every valid encoding with equal probability: drawn until one is."""
+        while True:
+            draws = rng.random(len(self.decisions)).tolist()
+            arch = tuple([int(u * n) for u, n in zip(draws, self._counts, strict=True)])
+            feeding = {a for a in range(OUTPUT) if arch[self.at_edge[a, OUTPUT]]}
+            if 0 < self._live_edges(arch, feeding) <= EDGES:
+                return arch
+
+    def key(self, arch: Arch) -> str:
+        """The benchmark's hash: equal for modules that are one graph."""
+        return module_hash(self.module(arch))
+
+    def parse(self, text: str) -> Arch:
+        """Also takes the benchmark's own form, the rows of the matrix and the operations."""
+        return from_text(text) if ":" in text else super().parse(text)
+
+    def module(self, arch: Arch) -> Module:
+        """What is left of `arch` behind the pruning."""
+        self.check(arch)
+        fed, used = {0}, {OUTPUT}
+        for b in range(1, VERTICES):
+            if any(arch[self.at_edge[a, b]] for a in fed):
+                fed.add(b)
+        for a in reversed(range(OUTPUT)):
+            if any(arch[self.at_edge[a, b]] for b in used if b > a):
+                used.add(a)
+        kept = sorted(fed & used)
+        edges = tuple(tuple(a < b and bool(arch[self.at_edge[a, b]]) for b in kept) for a in kept)
+        return Module(edges, tuple(arch[self.at_operation[v]] for v in kept[1:-1]))
+
+    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        module, channels = self.module(arch), skeleton.channels
+        x = _conv(ops, ops.image(), channels, 3, "stem")
+        for stack in range(STACKS):
+            if stack:
+                x = ops.max_pool(x, 2, strides=2)
+                channels *= 2
+            for i in range(skeleton.cells):
+                x = _module(ops, x, module, channels, f"stack{stack}_module{i}")
+        return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
+
+    def graph(self, arch: Arch) -> Graph:
+        """The pruned module."""
+        module = self.module(arch)
+        names = ["input", *(f"vertex{i}" for i in range(1, len(module.edges) - 1)), "output"]
+        labels = ["input", *(OPERATIONS[choice] for choice in module.operations), "output"]
+        return Graph(
+            tuple(zip(names, labels, labels, strict=True)),
+            tuple(
+                (names[a], names[b])
+                for a, row in enumerate(module.edges)
+                for b, there in enumerate(row)
+                if there
+            ),
+        )
+
+    def _live_edges(self, arch: Arch, feeding: set[int]) -> int:
+        """Edges on a way from the input to the output, where `feeding` feed the output."""
+        fed = {0}
+        into = {}
+        for b in range(1, OUTPUT):
+            into[b] = [a for a in fed if arch[self.at_edge[a, b]]]
+            if into[b]:
+                fed.add(b)
+        used, count = feeding & fed, len(feeding & fed)
+        for b in reversed(range(1, OUTPUT)):
+            if b in used:
+                used = used.union(into[b])
+                count += len(into[b])
+        return count
+
+
+def module_hash(module: Module) -> str:
+    """The benchmark's MD5 of a module; rows of its table are found by it.
+
+    Each vertex starts with its degrees and its operation, and is hashed with its neighbours as
+    often as there are vertices (lib/graph_util.py, hash_module).
+    """
+    n = len(module.edges)
+    before = [[a for a in range(n) if module.edges[a][b]] for b in range(n)]
+    after = [[b for b in range(n) if module.edges[a][b]] for a in range(n)]
+    labels = (-1, *module.operations, -2)
+    hashes = [_md5(str((len(after[v]), len(before[v]), labels[v]))) for v in range(n)]
+    for _ in range(n):
+        hashes = [
+            _md5(
+                "".join(sorted([hashes[a] for a in before[v]]))
+                + "|"
+                + "".join(sorted([hashes[b] for b in after[v]]))
+                + "|"
+                + hashes[v]
+            )
+            for v in range(n)
+        ]
+    return _md5(str(sorted(hashes)))
+
+
+def from_text(text: str) -> Arch:
+    """`ROWS:input,OPERATION,...,output`: the matrix row by row, then a name for each vertex.
+
+    Raises ConfigError for what is no module of the benchmark.
+    """
+    rows, _, words = text.strip().partition(":")
+    names = words.split(",")
+    n = len(names)
+    try:
+        if len(rows) != n * n or set(rows) - {"0", "1"}:
+            raise ValueError(f"{n} vertices need {n * n} digits 0 or 1, got {len(rows)}")
+        matrix = [[digit == "1" for digit in rows[n * a : n * a + n]] for a in range(n)]
+        return from_matrix(matrix, names)
+    except ValueError as error:
+        raise ConfigError(
+            f"genotype must be ROWS:input,OPERATION,...,output, got {text}: {error}; "
+            f"set genotype={EXAMPLE}"
+        ) from None
+
+
+def from_matrix(matrix: Sequence[Sequence[Any]], names: Sequence[str]) -> Arch:
+    """matrix[a][b]: whether vertex a feeds vertex b; names: input, operations, output.
+
+    Raises ValueError for what is no module of the benchmark.
+    """
+    n = len(names)
+    if not 2 <= n <= VERTICES or names[0] != "input" or names[-1] != "output":
+        raise ValueError(f"there must be 2 to {VERTICES} vertices, input first and output last")
+    if any(matrix[a][b] for a in range(n) for b in range(a + 1)):
+        raise ValueError("edges must lead to later vertices: the matrix is upper triangular")
+    unknown = [name for name in names[1:-1] if name not in OPERATIONS]
+    if unknown:
+        raise ValueError(f"operations must be among {', '.join(OPERATIONS)}, got {unknown[0]}")
+    place = [*range(n - 1), OUTPUT]
+    arch = [0] * len(NASBench101.decisions)
+    for a in range(n):
+        for b in range(a + 1, n):
+            arch[NASBench101.at_edge[place[a], place[b]]] = int(bool(matrix[a][b]))
+    for v in range(1, n - 1):
+        arch[NASBench101.at_operation[v]] = OPERATIONS.index(names[v])
+    try:
+        NASBench101().check(tuple(arch))
+    except ValueError:
+        raise ValueError(
+            f"the output must be reached, over at most {EDGES} edges that are not pruned"
+        ) from None
+    return tuple(arch)
+
+
+def vertex_channels(module: Module, channels: int) -> list[int]:
+    """Of the vertices between input and output, by vertex; [0] is the input's place."""
+    n = len(module.edges)
+    feeding = [v for v in range(1, n - 1) if module.edges[v][n - 1]]
+    widths = [0] * (n - 1)
+    for i, v in enumerate(feeding):
+        widths[v] = max(1, channels // len(feeding) + (i < channels % len(feeding)))
+    for v in reversed(range(1, n - 1)):
+        if v not in feeding:
+            widths[v] = max(widths[b] for b in range(v + 1, n - 1) if module.edges[v][b])
+    return widths
+
+
+def _module(ops: Ops, x, module: Module, channels: int, name: str):
+    """x [batch, height, width, any channels] -> [batch, height, width, channels]."""
+    n, widths = len(module.edges), vertex_channels(module, channels)
+    made: dict[int, Any] = {}
+    for v in range(1, n - 1):
+        inputs = [ops.first(made[a], widths[v]) for a in range(1, v) if module.edges[a][v]]
+        if module.edges[0][v]:
+            inputs.append(_conv(ops, x, widths[v], 1, f"{name}_vertex{v}_input"))
+        y, choice = ops.add(inputs), module.operations[v - 1]
+        if choice == MAX_POOL:
+            made[v] = ops.max_pool(y, 3, strides=1)
+        else:
+            made[v] = _conv(
+                ops, y, widths[v], {CONV_3X3: 3, CONV_1X1: 1}[choice], f"{name}_vertex{v}"
+            )
+    feeding = [v for v in made if module.edges[v][n - 1]]
+    outputs = [ops.concatenate([made[v] for v in feeding])] if feeding else []
+    if module.edges[0][n - 1]:
+        width = sum(widths[v] for v in feeding) if feeding else channels
+        outputs.append(_conv(ops, x, width, 1, f"{name}_output_input"))
+    return ops.add(outputs)
+
+
+def _conv(ops: Ops, x, filters: int, size: int, name: str):
+    x = ops.conv(x, filters, (size, size), initializer=INITIALIZER, name=f"{name}_conv")
+    return ops.relu(ops.batch_norm(x, name=f"{name}_bn"))
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,257 @@
+"""Tree-structured cells in a DenseNet (Cai et al. 2018, arXiv:1806.02639; code PathLevel-EAS).
+
+Path-level transforms make a tree of a 3x3 convolution: its copies are averaged, or its filters are
+divided among branches that are concatenated; a branch gets another node, whose one edge is the
+identity; an identity becomes a pooling or a convolution that starts as the identity. A node's
+branches all read its input; where they are concatenated inside the cell, each reads its share of
+the channels. Decisions are asked depth first, as in the code (arch_search_tree_cell.py). What a
+network inherits is in `nas/morphism/tree_inheritance.py`.
+
+The cell is the 3x3 convolution of every layer of a DenseNet (code, models/densenet.py): a 1x1
+convolution to `bottleneck` growth rates, the cell, concatenation. There are three blocks of
+`skeleton.cells` layers; between them a 1x1 convolution halves the channels, and a 2x2 mean. The
+growth rate is `skeleton.channels`, at least 8: three concatenations in a row leave a channel each.
+
+Departures: convolution, normalization and ReLU in this order, by which identities preserve what is
+computed; the code's DenseNet has them the other way round and learns again from the old network's
+logits. No grouped 3x3 convolutions (the code's results have two groups), no dropped paths. The
+cell in which nothing was inserted is in the space: it is what a search starts from.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.core.ops import Ops
+from nas.core.space import Decision, Graph
+from nas.core.trial import Arch, ConfigError
+from nas.search_spaces.image_space import ImageSpace
+from nas.search_spaces.papers.path_level import trees as path_trees
+from nas.search_spaces.papers.path_level.trees import (
+    ADD,
+    CONCAT,
+    CONVS,
+    EDGES,
+    IDENTITY,
+    NONE,
+    POOLS,
+    ROOT_EDGE,
+    Branch,
+    Merge,
+    Node,
+    conv,
+    key,
+    write,
+)
+
+if TYPE_CHECKING:
+    from nas.core.skeleton import ImageSkeleton
+
+Place = tuple[int, ...]  # the branches that lead to it from the root
+LEAST_GROWTH = 8
+
+
+class PathLevel(ImageSpace):
+    """Trees of `depth` edges from the root to a leaf at most.
+
+    Args:
+      depth: edges in a row.
+      add, concat: numbers of branches that a node may average, or concatenate.
+      edges: operations of an edge inside the cell; the first must be the identity.
+      bottleneck: filters of the 1x1 convolution before a cell, in growth rates.
+      first_ratio: filters of the first convolution, in growth rates.
+      reduction: the share of the channels that go on between blocks.
+      growing: mutations are transforms that preserve what the network computes; one that cannot
+        grow stays as it is.
+    """
+
+    trees = path_trees  # what its cells are made of, for `nas/morphism/tree_inheritance.py`
+
+    def __init__(
+        self,
+        *,
+        depth: int = 3,
+        add: Sequence[int] = (2, 3),
+        concat: Sequence[int] = (2,),
+        edges: Sequence[str] = EDGES,
+        bottleneck: int = 4,
+        first_ratio: int = 2,
+        reduction: float = 0.5,
+        growing: bool = False,
+    ):
+        _check(depth, add, concat, edges)
+        self.depth, self.edges, self.growing = depth, tuple(edges), growing
+        self.bottleneck, self.first_ratio, self.reduction = bottleneck, first_ratio, reduction
+        self.merges: tuple[Merge, ...] = (
+            (NONE, 1), *((ADD, n) for n in add), *((CONCAT, n) for n in concat),
+        )  # fmt: skip
+        self.most = max(n for _, n in self.merges)
+        self._asked: list[tuple[str, Place]] = []  # of each decision: merge, edge or expand; where
+        self._ask(())
+        self.at = {asked: i for i, asked in enumerate(self._asked)}
+        nodes = {place: n for n, place in enumerate(dict.fromkeys(p for _, p in self._asked))}
+        choices = {"merge": self.merges, "edge": self.edges, "expand": (False, True)}
+        self.decisions = tuple(
+            Decision(f"{self.name(place)}/{what}", choices[what], node=nodes[place])
+            for what, place in self._asked
+        )
+
+    @staticmethod
+    def name(place: Place) -> str:
+        """Of a node, or of the branch that leads to it."""
+        return "_".join(map(str, place)) or "root"
+
+    def allowed(self, prefix: Arch) -> tuple[int, ...]:
+        """Of what is not there nothing is asked."""
+        what, place = self._asked[len(prefix)]
+        there = place if what == "merge" else place[:-1]
+        is_open = all(
+            self._has_branch(prefix, place[:i]) and prefix[self.at["expand", place[:i]]]
+            for i in range(1, len(there) + 1)
+        )
+        if not is_open or (what != "merge" and not self._has_branch(prefix, place)):
+            return (0,)
+        return tuple(range(len(self.decisions[len(prefix)].choices)))
+
+    @property
+    def size(self) -> int:
+        """Counted from the leaves."""
+        nodes = 0
+        for depth in range(self.depth, 0, -1):
+            branch = (1 if depth == 1 else len(self.edges)) * (1 + nodes)
+            nodes = sum(branch**count for _, count in self.merges)
+        return nodes
+
+    def start(self) -> Arch:
+        """The convolution that all cells grow from."""
+        return (0,) * len(self.decisions)
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """A decision is answered otherwise; where it only grows, one of the three transforms."""
+        if not self.growing:
+            return super().mutate(arch, rng)
+        kinds = [kind for kind in self._growths(arch).values() if kind]
+        if not kinds:
+            return arch
+        alike = kinds[int(rng.random() * len(kinds))]
+        return alike[int(rng.random() * len(alike))]
+
+    def key(self, arch: Arch) -> Arch | str:
+        return repr(key(self.tree(arch)))
+
+    def tree(self, arch: Arch, place: Place = ()) -> Node:
+        """The node at `place`, the whole cell by default."""
+        merge, count = self.merges[arch[self.at["merge", place]]]
+        branches = []
+        for i in range(count):
+            there = (*place, i)
+            edge = self.edges[arch[self.at["edge", there]]] if place else ROOT_EDGE
+            leaf = self._is_leaf(arch, there)
+            branches.append(Branch(edge, None if leaf else self.tree(arch, there)))
+        return Node(merge, tuple(branches))
+
+    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+        self.check(arch)
+        tree, growth = self.tree(arch), max(LEAST_GROWTH, skeleton.channels)
+        x = conv(ops, ops.image(), self.first_ratio * growth, 3, "first")
+        names = iter(self.cells(skeleton))
+        for block in range(3):
+            for name in itertools.islice(names, skeleton.cells):
+                y = conv(ops, x, self.bottleneck * growth, 1, f"{name}_bottleneck")
+                x = ops.concatenate([x, write(ops, y, tree, growth, name)])
+            if block < 2:
+                x = conv(ops, x, int(ops.shape(x)[2] * self.reduction), 1, f"between{block}")
+                x = ops.avg_pool(x, 2, strides=2)
+        return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
+
+    def cells(self, skeleton: "ImageSkeleton") -> list[str]:
+        """What the names of the layers of each cell begin with."""
+        return [f"cell{i}" for i in range(3 * skeleton.cells)]
+
+    def graph(self, arch: Arch) -> Graph:
+        nodes, edges = [("input", "cell's input", "input")], []
+
+        def draw(node: Node, read: str, name: str) -> str:
+            """Draws a node behind `read`; returns where it ends."""
+            ends = []
+            for i, branch in enumerate(node.branches):
+                own, part = f"{name}_{i}", f", part {i + 1}" if node.merge == CONCAT else ""
+                nodes.append((own, branch.edge.replace("_", " ") + part, branch.edge))
+                edges.append((read, own))
+                ends.append(draw(branch.node, own, own) if branch.node else own)
+            if node.merge == NONE:
+                return ends[0]
+            nodes.append((f"{name}_{node.merge}", node.merge, node.merge))
+            edges.extend((end, f"{name}_{node.merge}") for end in ends)
+            return f"{name}_{node.merge}"
+
+        end = draw(self.tree(arch), "input", "root")
+        return Graph((*nodes, ("output", "cell's output", "output")), (*edges, (end, "output")))
+
+    def _ask(self, place: Place) -> None:
+        """What is asked of the node at `place`, and of all that may stand behind it."""
+        self._asked.append(("merge", place))
+        branches = [(*place, i) for i in range(self.most)]
+        if place:
+            self._asked += [("edge", branch) for branch in branches]
+        if len(place) + 1 < self.depth:
+            for branch in branches:
+                self._asked.append(("expand", branch))
+                self._ask(branch)
+
+    def _has_branch(self, prefix: Arch, branch: Place) -> bool:
+        """Whether its node, if that is there, has so many branches."""
+        return branch[-1] < self.merges[prefix[self.at["merge", branch[:-1]]]][1]
+
+    def _is_leaf(self, arch: Arch, branch: Place) -> bool:
+        return len(branch) == self.depth or not arch[self.at["expand", branch]]
+
+    def _growths(self, arch: Arch) -> dict[str, list[Arch]]:
+        """By transform, the cells that compute what this one does."""
+        found: dict[str, list[Arch]] = {"merge": [], "expand": [], "edge": []}
+
+        def changed(*answers: tuple[int, int]) -> Arch:
+            return tuple(dict(answers).get(i, choice) for i, choice in enumerate(arch))
+
+        for i, (what, place) in enumerate(self._asked):
+            if arch[i] or len(self.allowed(arch[:i])) == 1:
+                continue
+            if what == "expand":
+                found["expand"].append(changed((i, 1)))
+            elif what == "edge":
+                convs = [c for c, edge in enumerate(self.edges) if edge in CONVS]
+                found["edge"] += [changed((i, choice)) for choice in convs]
+            elif self._is_leaf(arch, (*place, 0)):
+                found["merge"] += self._merged(arch, place, changed)
+        return found
+
+    def _merged(self, arch: Arch, place: Place, changed) -> list[Arch]:
+        """The one branch of the node at `place`, copied or divided."""
+        edge = arch[self.at["edge", (*place, 0)]] if place else 0
+        divides = not place or self.edges[edge] in (IDENTITY, *POOLS)
+        found = []
+        for choice, (merge, count) in enumerate(self.merges):
+            if merge == ADD or (merge == CONCAT and divides):
+                copies = [(self.at["edge", (*place, j)], edge) for j in range(count) if place]
+                found.append(changed((self.at["merge", place], choice), *copies))
+        return found
+
+
+def _check(depth: int, add: Sequence[int], concat: Sequence[int], edges: Sequence[str]) -> None:
+    """Raises ConfigError."""
+    if not 1 <= depth <= 3:
+        raise ConfigError(f"space.depth must be in [1, 3], got {depth}; set space.depth=3")
+    for name, counts, most in (("add", add, 9), ("concat", concat, 2)):
+        if len(set(counts)) < len(counts) or any(not 2 <= n <= most for n in counts):
+            raise ConfigError(
+                f"space.{name} must be different numbers of branches in [2, {most}], got "
+                f"{list(counts)}; set space.{name}=[2]"
+            )
+    wrong = [edge for edge in edges if edge not in EDGES]
+    if wrong or list(edges[:1]) != [IDENTITY] or len(set(edges)) < len(edges):
+        raise ConfigError(
+            f"space.edges must be different ones of {', '.join(EDGES)}, the identity first, got "
+            f"{list(edges)}; set space.edges=[identity,depth_conv_3x3]"
+        )

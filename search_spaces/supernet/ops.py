@@ -1,0 +1,267 @@
+"""The layers of nas/ops/layers.py run at once on tensors, with choices left to a tensor.
+
+A space writes its supernet in terms of these as it writes a network in terms of KerasOps, but for
+the methods below that read the choice, where an architecture would have said what is built.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from nas.core.ops import BN_EPSILON, BN_MOMENTUM, Pair, Shape
+from nas.ops import pixels
+from nas.ops.batch_norm import BatchNormalization
+from nas.ops.keras import KerasOps
+from nas.search_spaces.supernet import conditional_reads as shared_reads
+from nas.search_spaces.supernet.rows import Rows
+
+Path = tuple[tuple[int, int], ...]  # (question, answer) of each branch that a layer lies in
+
+
+class SupernetOps(KerasOps):
+    """Makes each layer at its first call and runs it from then on.
+
+    A layer inside a branch is named after the branch as well; `paths` has the branches and
+    `static_names` the name that the layer has in the network of an architecture.
+    """
+
+    def __init__(self, image_shape: Shape):
+        super().__init__(image_shape)
+        self.reuse = self.made
+        self.paths: dict[str, Path] = {}
+        self.static_names: dict[str, str] = {}
+        self.of_auxiliary_head: set[str] = set()  # names of layers
+        self._path: Path = ()
+        self._rows: Rows | None = None
+        self.begin(tf.zeros([1, *image_shape]), None)
+
+    def begin(
+        self,
+        images: tf.Tensor,
+        choice: tf.Tensor | None,
+        *,
+        training: bool = False,
+        batch_statistics: bool = False,
+        seed: tf.Tensor | None = None,
+        progress: tf.Tensor | None = None,
+    ) -> None:
+        """What the next pass through the network is for. choice None: all layers are made."""
+        self.images, self.training = images, training
+        self.choice: Any = choice
+        self.batch_statistics, self.seed, self.progress = batch_statistics, seed, progress
+        self.auxiliary_logits: list[tf.Tensor] = []
+        self._draws = 0
+
+    @property
+    def is_path(self) -> bool:
+        """Whether an architecture is chosen, so that what it has not chosen does not run."""
+        return self.choice is not None and self.choice.shape.rank == 1
+
+    def choose(self, decision: int, branches: Sequence[Callable[[], tf.Tensor]]) -> tf.Tensor:
+        """One branch for each choice of the decision, of tensors of one shape.
+
+        An architecture runs the branch it has chosen and no other; gates run all of them and add
+        up gate x branch.
+        """
+        ways = [functools.partial(self._inside, decision, k, b) for k, b in enumerate(branches)]
+        if self.choice is None:
+            return [way() for way in ways][-1]
+        if self.is_path:
+            return tf.switch_case(self.choice[decision], ways)
+        return tf.add_n([self._gated(decision, k, way()) for k, way in enumerate(ways)])
+
+    def choose_sum(
+        self, decisions: Sequence[int], branches: Sequence[Sequence[Callable[[], tf.Tensor]]]
+    ) -> tf.Tensor:
+        """The sum over decisions of what each has chosen; their last choice is zero.
+
+        The branch of the last choice gives zeros of the sum's shape. A path never adds them up, but
+        where the first decision has chosen them.
+        """
+        if not self.is_path:
+            return self.add([self.choose(*pair) for pair in zip(decisions, branches, strict=True)])
+        total = self.choose(decisions[0], branches[0])
+        for decision, ways in zip(decisions[1:], branches[1:], strict=True):
+            added = [functools.partial(_plus, total, way) for way in ways[:-1]]
+            total = self.choose(decision, [*added, functools.partial(tf.identity, total)])
+        return total
+
+    def spread(self, x: tf.Tensor, readers: Sequence[tuple[int, int] | None]) -> list[tf.Tensor]:
+        """x for each reader: the (question, answer) that it is read at; None for at any."""
+        if not self.is_path:
+            return [x] * len(readers)
+        chosen = [r is None or tf.equal(self.choice[r[0]], r[1]) for r in readers]
+        return shared_reads.spread(x, chosen)
+
+    def add_chosen(
+        self, x: tf.Tensor, others: Sequence[tf.Tensor], questions: Sequence[int]
+    ) -> tf.Tensor:
+        """x and each of the others whose question is answered by 1. The others are from `spread`
+        or `only_if`, for such an answer."""
+        if self.is_path:
+            bits = [tf.equal(self.choice[q], 1) for q in questions]
+            return shared_reads.add_chosen(x, others, bits)
+        if self.choice is not None:
+            others = [self._gated(q, 1, y) for q, y in zip(questions, others, strict=True)]
+        return tf.add_n([x, *others])
+
+    def select(self, decision: int, among: Sequence[tf.Tensor]) -> tf.Tensor:
+        """The tensor that the decision has chosen; all are from `spread`, for that choice."""
+        if self.is_path:
+            return shared_reads.select(self.choice[decision], among)
+        if self.choice is None:
+            return among[0]
+        return tf.add_n([self._gated(decision, k, x) for k, x in enumerate(among)])
+
+    def only_if(
+        self, question: int, branch: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor
+    ) -> tf.Tensor:
+        """branch(x) where the question is answered by 1; nothing may read it at another answer.
+
+        x is from `spread`, for that answer. Gates have no such questions and run all.
+        """
+        inside = functools.partial(self._inside, question, 1, branch)
+        if self.is_path:
+            return shared_reads.only_if(tf.equal(self.choice[question], 1), inside, x)
+        return inside(x)
+
+    def in_rows(
+        self, name: str, decision: int, count: int, branch: Callable[[], tf.Tensor]
+    ) -> tf.Tensor:
+        """The branch, whose layers have weights of their own for each choice of the decision."""
+        own = self._own(name)
+        if self.choice is None:
+            self._rows = Rows(decision, count)
+            y = branch()
+            if self._rows.layers:  # or it has no weights
+                self._rows.pack()
+                self.made[own] = self._rows
+            self._rows = None
+            return y
+        self._rows = self.made.get(own)
+        if self._rows is None:
+            return branch()
+        self._rows.begin(self.choice)
+        y = branch()
+        self._rows.end()
+        self._rows = None
+        return y
+
+    def image(self) -> tf.Tensor:
+        return self.images
+
+    def every(self, x, strides: Pair):
+        return pixels.every(x, strides)
+
+    def shift(self, x):
+        return pixels.shifted(x)
+
+    def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON):
+        settings = {"momentum": BN_MOMENTUM, "epsilon": epsilon}
+        layer = self._weighted(BatchNormalization, name, settings)
+        if self.training or not self.batch_statistics:
+            return layer(x, training=self.training)
+        if self._rows:
+            scale, offset = self._rows.read[name][1]
+        else:
+            scale, offset = layer.gamma.value, layer.beta.value
+        normal, _, _ = tf.compat.v1.nn.fused_batch_norm(
+            x, scale, offset, epsilon=epsilon, is_training=True
+        )
+        return normal
+
+    def relu(self, x):
+        return tf.nn.relu(x)
+
+    def max_pool(self, x, size: int, *, strides: int, padding: str = "same"):
+        return _max_pool(x, size, strides, padding.upper())
+
+    def avg_pool(self, x, size: int, *, strides: int, padding: str = "same"):
+        return tf.nn.avg_pool2d(x, size, strides, padding.upper())
+
+    def add(self, inputs: Sequence):
+        return tf.add_n(list(inputs))
+
+    def zeros(self, x):
+        return tf.zeros_like(x)
+
+    def dropout(self, x, rate: float):
+        if not (rate and self.training):
+            return x
+        return tf.nn.experimental.stateless_dropout(x, rate, seed=self._drawn("dropout"))
+
+    def drop_path(self, x, rate: float):
+        if not (rate and self.training):
+            return x
+        if self.progress is None:
+            raise ValueError("a supernet that drops paths must be given the progress in training")
+        keep = 1.0 - rate * self.progress
+        shape = [tf.shape(x)[0], 1, 1, 1]
+        draws = tf.random.stateless_uniform(shape, self._drawn("dropped paths"))
+        return x * tf.cast(tf.floor(keep + draws) / keep, x.dtype)
+
+    def auxiliary(self, head: Callable[[], Any]) -> None:
+        if self.choice is None:
+            before = set(self.made)
+            head()
+            self.of_auxiliary_head |= set(self.made) - before
+        elif self.training:
+            self.auxiliary_logits.append(head())
+
+    def _inside(self, question: int, answer: int, branch: Callable, *inputs) -> tf.Tensor:
+        before, self._path = self._path, (*self._path, (question, answer))
+        try:
+            return branch(*inputs)
+        finally:
+            self._path = before
+
+    def _gated(self, question: int, answer: int, x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.choice[question, answer], x.dtype) * x
+
+    def _drawn(self, what: str) -> tf.Tensor:
+        """The seed of the next draw of a pass: [2] int32."""
+        if self.seed is None:
+            raise ValueError(f"a supernet with {what} must be given a seed [2] int32 in training")
+        self._draws += 1
+        return tf.random.fold_in(self.seed, self._draws)
+
+    def _weighted(self, kind, name: str, settings: dict[str, Any]):
+        if self._rows is not None:
+            return self._rows.layer(kind, name, settings)
+        return super()._weighted(kind, self._own(name), settings)
+
+    def _own(self, name: str) -> str:
+        """The name of a layer on the branch that is written."""
+        own = name + "".join(f"__{question}_{k}" for question, k in self._path)
+        own = own.replace("{", "").replace("}", "")  # no sign for a name of a layer
+        self.paths[own], self.static_names[own] = self._path, name
+        return own
+
+
+def _plus(total: tf.Tensor, way: Callable[[], tf.Tensor]) -> tf.Tensor:
+    return total + way()
+
+
+def _max_pool(x: tf.Tensor, size: int, strides: int, padding: str) -> tf.Tensor:
+    """tf.nn.max_pool2d, whose gradient pools anew.
+
+    oneDNN's gradient of a pooling needs the pooling in the same graph function; a branch of
+    tf.switch_case has its gradient in another, and would get a kernel many times slower.
+    """
+
+    def pool(x):
+        return tf.nn.max_pool2d(x, size, strides, padding)
+
+    @tf.custom_gradient
+    def pooled(x):
+        def gradient(dy):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = pool(x)
+            return tape.gradient(y, x, dy)
+
+        return pool(x), gradient
+
+    return pooled(x)

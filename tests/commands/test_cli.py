@@ -1,0 +1,321 @@
+"""The command line: help at once, one line for every mistake, completion, and who imports whom."""
+
+import ast
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from nas.commands import cli
+from nas.engine.store import FILE, Store
+from tests.helpers.cli import QUICK, nas, refused
+
+ROOT = Path(__file__).parents[2]
+
+
+# Help, lists, settings.
+
+
+@pytest.mark.parametrize("args", [(), ("--help",), ("-h",), ("help",)])
+def test_help_names_every_command(args):
+    said = nas(*args)
+    assert said.status == 0
+    for word, (_, text) in cli.COMMANDS.items():
+        assert f"  {word} " in said.out and text in said.out
+
+
+@pytest.mark.parametrize("command", ["search", "retrain", "compare"])
+def test_help_of_a_hydra_command_shows_examples_and_choices(command):
+    said = nas(command, "--help")
+    assert said.status == 0
+    assert f"Examples:\n  nas {command} " in said.out.replace("\n    ", "\n  ")
+    assert "zoph2017" in said.out or "nasbench201" in said.out
+
+
+def test_the_settings_are_shown_and_nothing_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = nas("search", "--cfg", "job", "controller=random", "recipe.epochs=3")
+    shown = OmegaConf.create(said.out)
+    assert said.status == 0 and shown.recipe.epochs == 3
+    assert shown.controller["_target_"].endswith("RandomSearch")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_has_every_file_with_its_comment():
+    everything = nas("list").out
+    for file in (ROOT / "conf" / "controller").glob("*.yaml"):
+        assert f"controller={file.stem} " in everything
+    only = nas("list", "controller").out
+    assert only in everything and "dataset=" not in only
+    assert "group must be one of experiment, " in refused("list", "controler")
+
+
+FAST = """
+import sys
+from nas.commands.cli import main
+for args in (["--help"], ["list"], ["search", "--help"], ["search", "--cfg", "job"]):
+    try:
+        main(args)
+    except SystemExit:
+        pass
+slow = {"tensorflow", "keras", "matplotlib", "sklearn", "wandb"} & set(sys.modules)
+sys.exit(f"imported {slow}" if slow else 0)
+"""
+
+
+def test_help_and_lists_import_nothing_slow():
+    done = subprocess.run(
+        [sys.executable, "-c", FAST], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+# Mistakes.
+
+
+def test_an_unknown_command_is_told_the_nearest():
+    assert refused("serch").endswith(
+        "no command 'serch'. Did you mean search? `nas --help` lists them."
+    )
+    assert refused("xyzzy").endswith("no command 'xyzzy'. `nas --help` lists them.")
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        (
+            "controller.sample_sze=3",
+            "no setting controller.sample_sze; nearest: controller.sample_size (of controller=",
+        ),
+        ("recipe.epoch=3", "no setting recipe.epoch; nearest: recipe.epochs"),
+        ("max_trils=3", "no setting or group max_trils; nearest: max_trials"),
+        ("controler=random", "no setting or group controler; nearest: controller"),
+        ("controller=randm", "no controller=randm; nearest: controller=random"),
+        ("space=nasbench_201", "no space=nasbench_201; nearest: space=nasbench201"),
+        ("epochs=3", "no setting or group epochs; nearest: recipe.epochs"),
+        ("qqqqqqqq=3", "no setting or group qqqqqqqq. `nas list` and --cfg job show all"),
+    ],
+)
+def test_a_misspelled_setting_is_told_its_nearest_names(wrong, told):
+    assert refused("search", wrong).removeprefix("nas: ").startswith(told)
+
+
+def test_a_misspelled_setting_of_a_sweep_is_told_as_well():
+    assert "no setting recipe.epoch; nearest: recipe.epochs" in refused(
+        "search", "-m", "recipe.epoch=3,4"
+    )
+
+
+@pytest.mark.parametrize(
+    "args, told",
+    [
+        (("seed=-1",), "seed must be an integer of at least 0, got -1; set seed=0"),
+        (("max_trials=0",), "max_trials must be a whole number of at least 1, got 0"),
+        (("max_trials=many",), "max_trials must be a whole number of at least 1, got many"),
+        (("max_seconds=-5",), "max_seconds must be a number above 0, or null, got -5"),
+        (("dataset=grammar",), "this evaluator needs images, got grammar; set dataset=digits"),
+        (("recipe=grammar",), "this evaluator needs a recipe of images, got LanguageRecipe"),
+        (
+            ("skeleton=grammar",),
+            "needs a skeleton of image classifiers; set skeleton=small",
+        ),
+        (
+            ("evaluator=language", "space=darts_rnn", "dataset=digits"),
+            "evaluator=language needs a text, got digits; set dataset=grammar",
+        ),
+        (
+            ("evaluator=language", "space=nasbench201"),
+            "evaluator=language needs a space of recurrent cells, got NASBench201; set space=",
+        ),
+        (("recipe.learning_rate=0",), "recipe.learning_rate must be positive, got 0"),
+        (("executor.workers=0",), "executor.workers must be at least 1, got 0"),
+        (("dataset=npz", "dataset.path=gone.npz"), "dataset.path must be an .npz file that exists"),
+        (("seed",), "missing EQUAL at '<EOF>'"),
+        (("--resolve",), "The --resolve flag can only be used in conjunction with --cfg"),
+    ],
+)
+def test_a_wrong_value_is_told_and_leaves_nothing(args, told, tmp_path):
+    assert told in refused("search", "controller=random", f"run_dir={tmp_path / 'run'}", *args)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_that_cannot_be_used_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
+        for command in (("search",), ("retrain", "space=nasbench201", "genotype=0,0,0,0,0,1")):
+            line = refused(*command, f"run_dir={path}")
+            assert f"run_dir must be a folder one can write to, got {path}: " in line
+
+
+def search(folder, *args):
+    return ("search", *QUICK, "controller=random", "max_trials=3", f"run_dir={folder}", *args)
+
+
+def test_a_folder_in_use_of_another_run_or_damaged_is_refused(tmp_path):
+    args = search(tmp_path, "space=nasbench201", "retrain=none")
+    assert nas(*args).status == 0
+    with Store(tmp_path) as store:
+        before = store.trials()
+        assert "run_dir must not be in use, got " in refused(*args)
+    line = refused(*args, "seed=1")
+    assert f"run_dir={tmp_path} holds a run with seed=0, got seed=1: continue it with" in line
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole[:5000])
+    assert "trials.db is damaged or not a store of trials" in refused(*args)
+    (tmp_path / FILE).write_bytes(whole)
+    assert nas(*args).status == 0
+    with Store(tmp_path) as store:
+        assert store.trials() == before
+
+
+def test_a_search_of_which_all_trials_fail_stops_with_the_reason(tmp_path):
+    args = search(tmp_path / "run", "space=nasbench201", "max_failures=2")
+    line = refused(*args, "evaluator._target_=tests.helpers.cli.Failing")
+    assert "search stopped: the last 2 trials failed, the last one as crashed: Valu" in line
+    with Store(tmp_path / "run", read_only=True) as store:
+        reasons = [trial.reason for trial in store.trials()]
+        assert len(reasons) == 2
+        assert all(re.fullmatch(r"ValueError: never \(command.py:\d+\)", r) for r in reasons)
+
+
+def test_a_target_that_is_not_there_is_told(tmp_path):
+    said = nas(*search(tmp_path / "run", "controller._target_=controllers.nowhere.Search"))
+    assert said.status == 2
+    last = said.err.splitlines()[-1]
+    assert last.startswith("nas: controller._target_ must be a name that can be imported: Error")
+    assert "controllers.nowhere" in last
+
+
+def test_a_reward_that_nothing_gives_is_told(tmp_path):
+    args = search(tmp_path, "space=nasbench201", "reward=metric", "reward.name=speed")
+    assert "reward.name must be one of valid_accuracy, got speed" in refused(*args)
+
+
+@pytest.mark.parametrize(
+    "error, status, told",
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            2,
+            "cannot write or read: No space left",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "x/log.txt"),
+            2,
+            "cannot write or read x/log.txt: P",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted; what was finished is saved"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(monkeypatch, error, status, told):
+    def main(argv):
+        raise error
+
+    monkeypatch.setitem(sys.modules, "nas.failing", types.SimpleNamespace(main=main))
+    monkeypatch.setitem(cli.COMMANDS, "failing", ("nas.failing", "fails"))
+    said = nas("failing")
+    assert said.status == status and said.err.startswith(f"nas: {told}")
+    if status == 2:
+        with pytest.raises(OSError, match=error.strerror):
+            nas("-v", "failing")
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    command = [sys.executable, "-m", "nas", "list"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as listing:
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+
+
+# Completion.
+
+
+def completed(line: str, monkeypatch) -> list[str]:
+    monkeypatch.setenv("COMP_LINE", line)
+    said = nas("-sc", "query=bash")
+    assert said.status == 0
+    return said.out.split()
+
+
+def test_a_shell_completes_commands_choices_and_settings(monkeypatch):
+    assert completed("nas ", monkeypatch) == list(cli.COMMANDS)
+    assert "controller=regularized_evolution" in completed("nas search controller=reg", monkeypatch)
+    settings = completed("nas search controller=random recipe.ep", monkeypatch)
+    assert settings == ["recipe.epochs=", "recipe.epsilon="]
+    assert completed("/usr/bin/nas retrain see", monkeypatch) == ["seed=", "seeds."]
+    assert completed("nas report ", monkeypatch) == []
+
+
+BASH = """
+eval "$(nas search --shell-completion install=bash)"
+COMP_LINE="nas search controller=ra"; COMP_POINT=${#COMP_LINE}; COMP_CWORD=2
+$(complete -p nas | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+echo "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_bash_takes_the_script(tmp_path):
+    program = tmp_path / "nas"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m nas.commands.cli "$@"\n')
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", BASH], cwd=ROOT, env=environment, capture_output=True)
+    assert done.stdout.decode().split() == ["controller=random"], done.stderr.decode()
+
+
+def test_the_script_can_be_had_from_the_program_itself():
+    script = nas("-sc", "install=bash").out
+    assert script == nas("search", "--shell-completion", "install=bash").out
+    assert script.strip().endswith("hydra_bash_completion nas")
+    assert "complete -c nas " in nas("-sc", "install=fish").out
+
+
+# Who imports whom.
+
+OURS = ("nas", "controllers", "search_spaces", "benchmarks")
+
+
+def imported(file: Path) -> set[str]:
+    """Modules of this project that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= set(whole if node.module in OURS else [str(node.module)])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.split(".")[0] in OURS}
+
+
+def vocabulary(name: str) -> bool:
+    return name == "nas.core.trial" or (name.startswith("nas.") and name.endswith("skeleton"))
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_imports_point_one_way(package):
+    allowed = {
+        "nas": lambda name: name.startswith("nas"),
+        "controllers": lambda name: (
+            name.startswith("controllers.")
+            or name in ("nas.core.trial", "nas.search_spaces.image_space")
+        ),
+        "search_spaces": lambda name: name.startswith("search_spaces.") or vocabulary(name),
+        "benchmarks": lambda name: name.startswith(("benchmarks", "nas", "search_spaces.")),
+    }[package]
+    wrong = {
+        f"{file.name} imports {name}"
+        for file in (ROOT / package).glob("*.py")
+        for name in imported(file)
+        if not allowed(name)
+    }
+    assert not wrong

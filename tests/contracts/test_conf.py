@@ -1,0 +1,97 @@
+"""Every group file of conf/ lists every parameter of the class or function it names.
+
+Found by glob: a new yaml is tested by being there. A parameter without a default is the engine's to
+fill (space, seed, image_shape ...), so its key may be absent.
+"""
+
+import collections
+import dataclasses
+import inspect
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+CONF = Path(str(resources.files("nas.conf")))
+# Groups of which every file states numbers of its own: a paper's, a size's.
+ALL_DIFFER = {"recipe", "skeleton"}
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The file's values, over those of the files of its group that its defaults list names."""
+    values: dict[str, Any] = {}
+    loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    own = {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {}
+    for default in own.pop("defaults", []):
+        if isinstance(default, str) and default != "_self_":
+            values |= read(file.parent / f"{default}.yaml")
+    return values | own
+
+
+FILES = {
+    f"{file.parent.name}/{file.name}": values
+    for file in sorted(CONF.glob("*/*.yaml"))
+    if "_target_" in (values := read(file))
+}
+# A target may have several files in a group: variants, that differ where their comment says why.
+VARIANTS = collections.defaultdict(list)
+for _file, _values in FILES.items():
+    VARIANTS[_file.split("/")[0], _values["_target_"]].append(_file)
+
+
+def parameters(target: str) -> dict[str, inspect.Parameter]:
+    named = inspect.signature(get_object(target)).parameters
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {name: p for name, p in named.items() if p.kind not in kinds}
+
+
+def defaults(target: str) -> dict[str, Any]:
+    """Name -> default, of the parameters that have one, in the types of a yaml file."""
+    factories = {}
+    if dataclasses.is_dataclass(get_object(target)):
+        for field in dataclasses.fields(get_object(target)):
+            if field.default_factory is not dataclasses.MISSING:
+                factories[field.name] = field.default_factory()
+    return {
+        name: plain(factories.get(name, p.default))
+        for name, p in parameters(target).items()
+        if p.default is not inspect.Parameter.empty
+    }
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def settings(file: str) -> dict[str, Any]:
+    return {key: plain(v) for key, v in FILES[file].items() if not key.startswith("_")}
+
+
+def is_interpolated(value: Any) -> bool:
+    return isinstance(value, str) and "${" in value
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_keys_are_the_parameters(file):
+    target, keys = FILES[file]["_target_"], set(settings(file))
+    assert keys <= set(parameters(target)), f"{target} has no such parameter"
+    assert set(defaults(target)) <= keys, f"conf/{file} must list every parameter of {target}"
+
+
+@pytest.mark.parametrize("group, target", [v for v in VARIANTS if v[0] not in ALL_DIFFER])
+def test_one_file_of_each_target_has_the_defaults_of_its_signature(group, target):
+    expected, differences = defaults(target), {}
+    for file in VARIANTS[group, target]:
+        differences[file] = {
+            key: (value, expected[key])
+            for key, value in settings(file).items()
+            if key in expected and value != expected[key] and not is_interpolated(value)
+        }
+    assert {} in differences.values(), f"(in the file, in the signature): {differences}"

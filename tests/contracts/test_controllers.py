@@ -1,0 +1,141 @@
+"""Every controller of conf/controller keeps the contract: found by glob, so a new one is tested."""
+
+import json
+
+import hydra
+import numpy as np
+import pytest
+
+from nas.core.space import Decision, Space
+from nas.core.trial import CRASHED, EvaluationError
+from nas.engine.executors import SerialExecutor
+from nas.engine.search import search
+from nas.engine.store import Store
+from nas.search_spaces.papers.nasbench201.space import NASBench201
+from tests.helpers.hydra_configs import composed, names
+
+# These refuse these spaces: tests/controllers/test_eas.py, tests/controllers/test_path_level.py.
+GROWING = {"eas", "eas_densenet", "path_level"}
+CONTROLLERS = [name for name in names("controller") if name not in GROWING]
+SMALL = {
+    "population_size": 8, "sample_size": 3, "initial": 5, "batch_size": 4, "candidates": 40,
+    "samples_per_depth": None, "distance": "features", "decay": 0.2, "layers": 1, "units": 8,
+    "task_size": 4, "passes": 2,
+}  # fmt: skip
+
+
+class Conditional(Space):
+    """Three decisions; after a 0 in the first, the second is pinned and the third has two left."""
+
+    decisions = (
+        Decision("a", (0, 1, 2)),
+        Decision("b", (0, 1, 2), node=1),
+        Decision("c", (0, 1, 2), node=1),
+    )
+    size = 1 * 1 * 2 + 2 * 3 * 3
+
+    def allowed(self, prefix):
+        if prefix and prefix[0] == 0:
+            return (0,) if len(prefix) == 1 else (0, 2)
+        return (0, 1, 2)
+
+
+class Anchored(Space):
+    """As an RNN controller likes it: a choice, a run of skips, a choice among nodes."""
+
+    decisions = (
+        Decision("op0", ("x", "y"), node=0),
+        Decision("op1", ("x", "y", "z"), node=1),
+        Decision("skip", (0, 1), node=1, anchors=(None, 0)),
+        Decision("input", (0, 1), node=2, anchors=(0, 1)),
+    )
+
+
+# Other settings of controllers that are there.
+VARIANTS = {"enas_micro", "enas_nasbench201", "enas_paper", "enas_rnn", "enas_rnn_released"}
+STEPS_AN_LSTM = VARIANTS | {"enas", "ppo", "reinforce", "transfer", "zoph2017"}
+SPACES = {"nasbench201": NASBench201, "conditional": Conditional, "anchored": Anchored}
+
+
+def controller(name, space, seed=0):
+    settings = composed("controller", name)
+    small = {key: value for key, value in SMALL.items() if key in settings}
+    return hydra.utils.instantiate(settings | small, space=space, seed=seed)
+
+
+def score(trial_id, proposal):
+    if trial_id % 7 == 3:
+        raise EvaluationError(CRASHED, "as children do", 1.0)
+    return {"score": sum(proposal.arch) / len(proposal.arch), "seconds": 1.0}
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_at(moment):
+    def evaluate(trial_id, proposal):
+        if trial_id == moment:
+            raise Killed
+        return score(trial_id, proposal)
+
+    return evaluate
+
+
+def run(folder, controller, evaluate=score, trials=14):
+    with Store(folder) as store:
+        return search(
+            controller,
+            evaluate,
+            lambda metrics: metrics["score"],
+            store,
+            SerialExecutor(),
+            max_trials=trials,
+        )
+
+
+def pairs():
+    """All are tried; what steps an LSTM is, but for one space, among the slow tests."""
+    for name in CONTROLLERS:
+        for space in SPACES:
+            slow = name in VARIANTS or (name in STEPS_AN_LSTM and space != "anchored")
+            yield pytest.param(name, space, marks=pytest.mark.slow if slow else ())
+
+
+@pytest.mark.parametrize("name, space", pairs())
+def test_it_searches_any_space_and_a_stopped_run_ends_as_one_that_was_not(tmp_path, name, space):
+    space = SPACES[space]()
+    whole = controller(name, space)
+    trials = run(tmp_path / "whole", whole)
+    for trial in trials:
+        space.check(trial.arch)
+    assert all(type(choice) is int for trial in trials for choice in trial.arch)
+    for moment in (11,) if name in STEPS_AN_LSTM else (2, 11):  # 2 comes before any step
+        folder = tmp_path / f"killed{moment}"
+        with pytest.raises(Killed):
+            run(folder, controller(name, space), killed_at(moment))
+        again = controller(name, space)
+        assert run(folder, again) == trials
+        assert text(again.state()) == text(whole.state())
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in VARIANTS else n for n in CONTROLLERS]
+)
+def test_equal_seeds_are_equal_and_others_are_not(tmp_path, name):
+    space = NASBench201()
+    first = run(tmp_path / "a", controller(name, space, seed=0), trials=6)
+    again = run(tmp_path / "b", controller(name, space, seed=0), trials=6)
+    other = run(tmp_path / "c", controller(name, space, seed=1), trials=6)
+    assert first == again
+    assert [trial.arch for trial in first] != [trial.arch for trial in other]
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_what_it_is_asked_for_is_at_most_what_it_gives(name):
+    for n in (1, 3, 5):
+        assert 1 <= len(controller(name, NASBench201()).ask(n)) <= n
+
+
+def text(state):
+    return json.dumps(state, default=lambda value: np.asarray(value).tolist())

@@ -1,0 +1,225 @@
+"""EAS: wider and deeper actions preserve the function; known answers; a stopped run ends alike."""
+
+import functools
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_module
+
+from nas.benchmarks.images import digits
+from nas.controllers.eas import EAS
+from nas.controllers.growing.controller import tan_reward
+from nas.controllers.growing.dense_growth import DenseGrowth
+from nas.controllers.growing.slot_growth import Growth
+from nas.core.skeleton import ImageSkeleton
+from nas.core.trial import ConfigError, Trial
+from nas.engine.executors import SerialExecutor
+from nas.engine.search import search
+from nas.engine.store import Store
+from nas.evaluators.inherit import InheritFromParent
+from nas.morphism.inheritance import inherit_weights
+from nas.ops.inference import outputs
+from nas.ops.recorder import describe
+from nas.run.config import make
+from nas.search_spaces.papers.growing.densenet import DenseNet
+from nas.search_spaces.papers.growing.plain import Plain
+from nas.search_spaces.papers.growing.slots import MorphismSpace
+from nas.search_spaces.papers.nasbench201.space import NASBench201
+from nas.training.recipe import Recipe
+from tests.contracts.test_controllers import text
+from tests.helpers.morphism_networks import random_weights
+
+SPACE = MorphismSpace(
+    slots=8, kernels=(1, 3), filters=(0, 4, 6, 8), skips=False, pool_after=(4,),
+    start_filters=[[4], [6]],
+)  # fmt: skip
+PLAIN = Plain(
+    slots=6, kernels=(1, 3), filters=(4, 6, 8), pool_after=(3,), start_filters=[[4], [6]],
+    hidden=4, units=(5, 7, 9), start_units=(5,),
+)  # fmt: skip
+DENSE = DenseNet(
+    blocks=2, slots=6, growth_rates=(2, 3, 5), bottleneck=2, start_layers=2, start_growth=2
+)  # fmt: skip
+TINY = {"episode": 2, "embedding": 3, "units": 4, "wider_steps": 2, "deeper_steps": 2}
+
+
+def started(space=SPACE, **settings):
+    controller = EAS(space, seed=0, **(TINY | settings))
+    (proposal,) = controller.ask(3)
+    assert proposal.arch == space.start() and proposal.parent is None
+    assert controller.ask(1) == []
+    controller.tell([Trial(0, proposal, 0.5)])
+    return controller
+
+
+def test_the_tangent_pays():
+    assert tan_reward(0.5) == pytest.approx(1.0)
+    assert tan_reward(0.0) == 0 and np.isfinite(tan_reward(1.0))
+
+
+@pytest.mark.parametrize("space", [SPACE, PLAIN, DENSE], ids=["slots", "plain", "dense"])
+def test_all_networks_grow_from_the_start_and_compute_what_it_does(space):
+    skeleton = ImageSkeleton(image_shape=(8, 8, 3), classes=4)
+    parent = describe(space, space.start(), skeleton)
+    weights = random_weights(parent, np.random.default_rng(2))
+    images = np.random.default_rng(0).random((3, 8, 8, 3)).astype(np.float32)
+    expected = outputs(parent, weights, images)
+    for proposal in started(space, wider_steps=3, deeper_steps=4).ask(2):
+        assert proposal.parent == 0
+        space.check(proposal.arch)
+        child = describe(space, proposal.arch, skeleton)
+        new, same = inherit_weights(parent, weights, child, np.random.default_rng(1))
+        assert same and proposal.arch != space.start()
+        np.testing.assert_allclose(outputs(child, new, images), expected, atol=1e-5)
+
+
+def test_wider_takes_the_next_size_and_deeper_the_middle_of_what_is_empty():
+    growth = Growth(SPACE)
+    arch = growth.wider(growth.start, [1, 0])
+    assert [SPACE.slot(arch, i).filters for i in (0, 4)] == [6, 6]
+    assert growth.places(arch) == [[2], [6]]
+    arch = growth.deeper(arch, 0, 0, 1)
+    assert SPACE.slot(arch, 2).filters == 6 and SPACE.slot(arch, 2).kernel == 3
+    assert growth.places(arch) == [[1, 3], [6]]
+    assert growth.layers(growth.deeper(arch, 0, 0, 0)) == [[0, 1, 2], [4]]
+    assert growth.places(growth.deeper(arch, 0, 0, 0))[0] == [None, None, 3]
+    assert len(growth.tokens(arch)) == 4 and growth.tokens(arch).index(0) == 2
+
+
+def test_hidden_dense_layers_are_the_last_block_and_have_no_kernel():
+    growth = Growth(PLAIN)
+    words = growth.tokens(growth.start)
+    assert [word == 0 for word in words] == [False, True, False, True, False]
+    assert growth.vocabulary == words[-1] + 3  # fc-5, fc-7 and fc-9 are its last words
+    assert growth.answers == (3, 4, 2) and [growth.questions(b) for b in range(3)] == [3, 3, 2]
+    arch = growth.wider(growth.start, [0, 0, 1])
+    assert PLAIN.hidden(arch) == {0: 7} and growth.places(arch)[2] == [8]
+    assert PLAIN.hidden(growth.deeper(arch, 2, 0)) == {0: 7, 2: 7}
+    arch = growth.wider(arch, [0, 0, 1])
+    assert PLAIN.hidden(arch) == {0: 9} and growth.can_widen(arch) == [True, True, False]
+
+
+def test_the_experiment_asks_what_the_authors_code_does():
+    """Blocks, layers and kernels of a deeper step; a start of four convolutions and one dense."""
+    with initialize_config_module("nas.conf", version_base="1.3"):
+        config = compose("search", overrides=["experiment=eas_cifar10", "run_dir=none"])
+    growth = Growth(make(config.space, "space"))
+    assert growth.answers == (5, 10, 3)
+    assert [word > 0 for word in growth.tokens(growth.start)] == [True, False] * 4 + [True]
+    assert (len(growth.filters), len(growth.units)) == (13, 11)
+
+
+def test_of_a_hidden_layer_a_deeper_step_is_two_answers():
+    controller = EAS(PLAIN, seed=0, **(TINY | {"deeper_steps": 4}))
+    for _ in range(4):
+        _, actions = controller.policy.sample(controller.rng)
+        steps, left = [], iter(actions[2:])
+        for block in left:
+            steps.append(block)
+            assert len(next(left)) == 1
+            if block != [2]:
+                next(left)
+        assert len(steps) == 4
+        log_p, entropy = controller.policy.score(actions)
+        assert float(log_p) < 0 < float(entropy)
+
+
+def test_in_a_densenet_growth_rates_rise_and_layers_are_copied():
+    growth = DenseGrowth(DENSE)
+    assert growth.start == (1, 0, 0, 1, 0, 0) * 2
+    assert growth.tokens(growth.start) == [0, 1, 1, 0, 1, 1, 0]
+    arch = growth.wider(growth.start, [0, 1, 1, 0])
+    assert arch == (1, 0, 0, 2, 0, 0, 2, 0, 0, 1, 0, 0)
+    assert growth.places(arch) == [[1, 4], [7, 10]]
+    arch = growth.deeper(arch, 0, 1)
+    assert arch == (1, 0, 0, 2, 2, 0, 2, 0, 0, 1, 0, 0)
+    assert growth.places(growth.deeper(arch, 0, 2)) == [[1, None, None, None], [7, 10]]
+    assert growth.can_widen(growth.wider(arch, [1, 1, 0, 0, 0])) == [True, False, True, True, True]
+
+
+def test_of_a_densenet_a_deeper_step_is_two_answers():
+    controller = EAS(DENSE, seed=0, **TINY)
+    _, actions = controller.policy.sample(controller.rng)
+    assert [len(one) for one in actions] == [4, 4, 1, 1, 1, 1]
+    log_p, entropy = controller.policy.score(actions)
+    assert float(log_p) < 0 < float(entropy)
+
+
+def test_a_layer_of_the_largest_size_adds_nothing_to_the_probability():
+    largest = Plain(
+        slots=2, kernels=(3,), filters=(4,), pool_after=(), start_filters=[[4]], units=(5,),
+        start_units=(5,),
+    )  # fmt: skip
+    controller = EAS(largest, seed=0, **(TINY | {"deeper_steps": 0}))
+    arch, actions = controller.policy.sample(controller.rng)
+    assert arch == largest.start() and actions == [[0, 0]] * 2
+    log_p, entropy = controller.policy.score(actions)
+    assert float(log_p) == 0 and float(entropy) == 0
+
+
+def test_an_episode_is_as_many_actions_as_steps():
+    controller = EAS(SPACE, seed=0)
+    actions = [controller.policy.sample(controller.rng)[1] for _ in range(2)]
+    assert [len(each) for each in actions] == [4 + 3 * 5] * 2  # a deeper step is three answers
+
+
+@pytest.mark.parametrize(
+    "rule, used, kept", [("code", 1 + 0.95 * 2, 2.9), ("paper", 1.0, 1.1)]
+)  # fmt: skip
+def test_both_baselines(rule, used, kept):
+    controller = EAS(SPACE, seed=0, baseline=rule, **TINY)
+    assert controller._baseline(1.0) == 1.0
+    assert controller._baseline(3.0) == pytest.approx(used)
+    assert controller.baseline == pytest.approx(kept)
+
+
+def test_it_learns_to_widen():
+    controller = started(episode=5, wider_steps=1, deeper_steps=0, learning_rate=0.1)
+    for i in range(8):
+        proposals = controller.ask(5)
+        paid = [sum(map(sum, p.notes["actions"])) / 2 for p in proposals]
+        told = zip(proposals, paid, strict=True)
+        controller.tell([Trial(1 + i, p, 0.9 * r) for p, r in told])
+    assert np.mean(paid) > 0.7  # 0.5 without learning
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", [SPACE, PLAIN], ids=["slots", "plain"])
+def test_it_searches_with_inherited_weights_and_continues(space, tmp_path):
+    def run(name, trials):
+        controller = EAS(space, seed=0, **TINY)
+        evaluate = InheritFromParent(
+            space=space,
+            dataset=functools.partial(digits.load, train_size=128),
+            skeleton=ImageSkeleton,
+            recipe=Recipe(epochs=1),
+            seed=0,
+            run_dir=tmp_path / name,
+        )
+        with Store(tmp_path / name) as store:
+            paid = lambda metrics: metrics["valid_accuracy"]  # noqa: E731
+            done = search(controller, evaluate, paid, store, SerialExecutor(), max_trials=trials)
+        return done, controller
+
+    trials, whole = run("whole", 4)
+    assert [t.metrics["parent"] for t in trials] == [None, 0, 0, 0]
+    assert all(t.metrics["preserved"] for t in trials[1:])
+    run("parts", 2)
+    again, parts = run("parts", 4)
+    assert [t.arch for t in again] == [t.arch for t in trials]
+    assert text(parts.state()) == text(whole.state())
+
+
+@pytest.mark.parametrize(
+    "space, settings, words",
+    [
+        (NASBench201(), {}, "a space with wider and deeper layers, got NASBench201"),
+        (MorphismSpace(strides=(2,)), {}, "a stride of 1"),
+        (MorphismSpace(kernels=(2,)), {}, "odd kernels and numbers of filters"),
+        (SPACE, {"episode": 0}, "controller.episode must be at least 1"),
+        (SPACE, {"baseline": "none"}, "controller.baseline must be code or paper"),
+    ],
+)
+def test_what_cannot_grow_is_refused(space, settings, words):
+    with pytest.raises(ConfigError, match=words):
+        EAS(space, seed=0, **settings)
