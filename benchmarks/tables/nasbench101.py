@@ -13,8 +13,7 @@ import numpy as np
 
 from nas.benchmarks.tables.npz import located, read
 from nas.core.capabilities import ModuleSpace
-from nas.core.trial import INVALID, Arch, ConfigError, EvaluationError, Proposal
-from nas.evaluators.scratch import trial_seed
+from nas.core.trial import INVALID, Arch, ConfigError, EvaluationError, Proposal, trial_seed
 
 VARIABLE = "NASBENCH101_NPZ"
 WHAT = "a NAS-Bench-101 table"

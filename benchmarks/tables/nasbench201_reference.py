@@ -6,8 +6,8 @@ import os
 import numpy as np
 
 from nas.benchmarks.tables.nasbench201 import CELLS, VARIABLE, Table
+from nas.core.reference import RankingReference
 from nas.core.trial import ConfigError
-from nas.oneshot.ranking import Truth
 
 
 def truth(
@@ -17,7 +17,7 @@ def truth(
     column: str = "test_200",
     sample: int | None = None,
     path: str | None = None,
-) -> Truth | None:
+) -> RankingReference | None:
     """The table's accuracies; None where neither `path` nor NASBENCH201_NPZ names a table.
 
     Args:
@@ -39,4 +39,4 @@ def truth(
     if sample is not None:
         chosen = np.sort(np.random.default_rng(seed).choice(CELLS, sample, replace=False))
         archs, accuracies = [archs[i] for i in chosen], accuracies[chosen]
-    return Truth(archs, accuracies, f"NAS-Bench-201 {dataset} {column}")
+    return RankingReference(archs, accuracies, f"NAS-Bench-201 {dataset} {column}")

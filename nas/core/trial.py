@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 Arch = tuple[int, ...]  # one integer per decision of the space, and nothing else
 
 # Every evaluation ends in exactly one of these.
@@ -57,3 +59,8 @@ class EvaluationError(Exception):
 
 class ConfigError(ValueError):
     """Something the user can mend: which setting, the rule, the value, where to change it."""
+
+
+def trial_seed(seed: int, trial_id: int) -> int:
+    """The seed of one trial: a function of the run's seed and the trial's id, and nothing else."""
+    return int(np.random.SeedSequence([seed, trial_id]).generate_state(1)[0] % 2**31)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from nas.core.capabilities import LearningRateSpace, TreeSpace
-from nas.core.trial import Arch, ConfigError, Proposal
+from nas.core.trial import Arch, ConfigError, Proposal, trial_seed
 from nas.evaluators.kept_weights import KeptWeights
-from nas.evaluators.scratch import TrainFromScratch, building, forget, trial_seed
+from nas.evaluators.scratch import TrainFromScratch, building, forget
 from nas.morphism.inheritance import inherit_weights
 from nas.morphism.tree_inheritance import inherit_tree_weights
 from nas.ops.description import Weights

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from nas.core.language_skeleton import LanguageSkeleton
-from nas.core.trial import INVALID, EvaluationError, Proposal
+from nas.core.trial import INVALID, EvaluationError, Proposal, trial_seed
 from nas.evaluators import compatibility as kinds
-from nas.evaluators.scratch import LoadedOnce, trial_seed
+from nas.evaluators.scratch import LoadedOnce
 from nas.language.recipe import LanguageRecipe
 
 

@@ -9,10 +9,8 @@ import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from nas.core.skeleton import ImageSkeleton
-from nas.core.trial import INVALID, ConfigError, EvaluationError, Proposal
+from nas.core.trial import INVALID, ConfigError, EvaluationError, Proposal, trial_seed
 from nas.data.images import ImageData
 from nas.evaluators import compatibility as kinds
 from nas.training.recipe import Recipe
@@ -20,11 +18,6 @@ from nas.training.recipe import Recipe
 # Of the accuracy of equal guesses: MetaQNN's code asks for 0.15 of 10 classes (Baker et al. 2017).
 BETTER_THAN_CHANCE = 1.5
 RESTART_FACTOR = 0.4  # of the learning rate, at each restart (Baker et al. 2017, section 5)
-
-
-def trial_seed(seed: int, trial_id: int) -> int:
-    """The seed of one trial: a function of the run's seed and the trial's id, and nothing else."""
-    return int(np.random.SeedSequence([seed, trial_id]).generate_state(1)[0] % 2**31)
 
 
 class _NoBetterThanChance(Exception):

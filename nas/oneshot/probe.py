@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from nas.core.reference import RankingReference
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
-from nas.oneshot.ranking import Truth
 
 FOLDER = "probe"  # in the run folder: a store of the trainings, so that a cut run goes on
 _PROBE = (1 << 20) + 1  # sets the seed of the architectures apart from others
@@ -75,7 +75,9 @@ class TrainedProbe:
             except TooManyFailures as error:
                 raise ConfigError(f"probe must be of networks that train: {error}") from error
         accuracies = np.array([t.reward for t in trials])
-        return Truth([t.arch for t in trials], accuracies, f"trained alone, {recipe.epochs} epochs")
+        return RankingReference(
+            [t.arch for t in trials], accuracies, f"trained alone, {recipe.epochs} epochs"
+        )
 
 
 class Listed:

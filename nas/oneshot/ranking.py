@@ -1,24 +1,16 @@
 """How well shared weights rank: Kendall's tau against the same networks trained alone."""
 
-import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from nas.core.reference import RankingReference
 from nas.core.trial import Arch
 
 
-@dataclasses.dataclass(frozen=True)
-class Truth:
-    """What architectures reach when each is trained alone."""
-
-    archs: Sequence[Arch]
-    accuracies: np.ndarray  # [archs] float64, fractions
-    name: str  # of whom and on what
-
-
-def ranking(truth: Truth, scores: np.ndarray, derived: Arch | None) -> dict[str, Any]:
+def ranking(
+    reference: RankingReference, scores: np.ndarray, derived: Arch | None
+) -> dict[str, Any]:
     """Tau-b, in [-1, 1], and what following the scores would have brought.
 
     Args:
@@ -31,18 +23,18 @@ def ranking(truth: Truth, scores: np.ndarray, derived: Arch | None) -> dict[str,
     """
     from scipy.stats import kendalltau
 
-    tau = float(kendalltau(scores, truth.accuracies).statistic)
+    tau = float(kendalltau(scores, reference.accuracies).statistic)
     found: dict[str, Any] = {
-        "against": truth.name,
-        "architectures": len(truth.archs),
+        "against": reference.name,
+        "architectures": len(reference.archs),
         "kendall_tau": tau if np.isfinite(tau) else None,
-        "best_by_score": float(truth.accuracies[int(np.argmax(scores))]),
-        "mean": float(truth.accuracies.mean()),
-        "best": float(truth.accuracies.max()),
+        "best_by_score": float(reference.accuracies[int(np.argmax(scores))]),
+        "mean": float(reference.accuracies.mean()),
+        "best": float(reference.accuracies.max()),
     }
-    at = [i for i, arch in enumerate(truth.archs) if arch == derived]
+    at = [i for i, arch in enumerate(reference.archs) if arch == derived]
     if at:
-        reached = float(truth.accuracies[at[0]])
+        reached = float(reference.accuracies[at[0]])
         found["derived"] = reached
-        found["derived_is_at_least"] = float((truth.accuracies <= reached).mean())
+        found["derived_is_at_least"] = float((reference.accuracies <= reached).mean())
     return found

@@ -12,8 +12,7 @@ import pytest
 from nas.benchmarks.tables import nasbench101_convert as converter
 from nas.benchmarks.tables.nasbench101 import NASBench101Table
 from nas.commands import cli
-from nas.core.trial import ConfigError, EvaluationError, Proposal
-from nas.evaluators.scratch import trial_seed
+from nas.core.trial import ConfigError, EvaluationError, Proposal, trial_seed
 from nas.search_spaces.papers.nasbench101 import NASBench101, from_text
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 

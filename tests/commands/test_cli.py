@@ -1,6 +1,5 @@
 """The command line: help at once, one line for every mistake, completion, and who imports whom."""
 
-import ast
 import errno
 import os
 import re
@@ -278,44 +277,3 @@ def test_the_script_can_be_had_from_the_program_itself():
     assert script == nas("search", "--shell-completion", "install=bash").out
     assert script.strip().endswith("hydra_bash_completion nas")
     assert "complete -c nas " in nas("-sc", "install=fish").out
-
-
-# Who imports whom.
-
-OURS = ("nas", "controllers", "search_spaces", "benchmarks")
-
-
-def imported(file: Path) -> set[str]:
-    """Modules of this project that a file imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            whole = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= set(whole if node.module in OURS else [str(node.module)])
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.split(".")[0] in OURS}
-
-
-def vocabulary(name: str) -> bool:
-    return name == "nas.core.trial" or (name.startswith("nas.") and name.endswith("skeleton"))
-
-
-@pytest.mark.parametrize("package", OURS)
-def test_imports_point_one_way(package):
-    allowed = {
-        "nas": lambda name: name.startswith("nas"),
-        "controllers": lambda name: (
-            name.startswith("controllers.")
-            or name in ("nas.core.trial", "nas.search_spaces.image_space")
-        ),
-        "search_spaces": lambda name: name.startswith("search_spaces.") or vocabulary(name),
-        "benchmarks": lambda name: name.startswith(("benchmarks", "nas", "search_spaces.")),
-    }[package]
-    wrong = {
-        f"{file.name} imports {name}"
-        for file in (ROOT / package).glob("*.py")
-        for name in imported(file)
-        if not allowed(name)
-    }
-    assert not wrong

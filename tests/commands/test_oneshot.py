@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from nas.benchmarks.tables.nasbench201_reference import truth
+from nas.core.reference import RankingReference
 from nas.core.trial import ConfigError, Proposal, Trial
 from nas.engine.store import Store
 from nas.oneshot.probe import TrainedProbe
-from nas.oneshot.ranking import Truth, ranking
+from nas.oneshot.ranking import ranking
 from nas.run import config
 from tests.helpers.cli import nas, refused
 from tests.helpers.toy_supernet import Toy
@@ -24,7 +25,7 @@ TOY = (
 def toy_truth(*, space, sample=None, **settings):
     """Each of the twelve is as good as the sum of its choices."""
     archs = [(a, b) for a in range(4) for b in range(3)]
-    return Truth(archs, np.array([sum(arch) / 5 for arch in archs]), "toys")
+    return RankingReference(archs, np.array([sum(arch) / 5 for arch in archs]), "toys")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_the_rank_correlation_is_in_the_summary(folder):
     assert (found["against"], found["architectures"], found["images"]) == ("toys", 12, 287)
     with np.load(folder / "ranking.npz") as saved:
         again = ranking(
-            Truth([tuple(a) for a in saved["archs"].tolist()], saved["truth"], "toys"),
+            RankingReference([tuple(a) for a in saved["archs"].tolist()], saved["truth"], "toys"),
             saved["scores"],
             None,
         )
@@ -189,7 +190,7 @@ def test_the_truth_is_the_tables(monkeypatch):
 
 def test_kendalls_tau_by_hand():
     """Of six pairs five agree and one does not: (5 - 1) / 6."""
-    known = Truth([(0,), (1,), (2,), (3,)], np.array([0.1, 0.2, 0.3, 0.4]), "four")
+    known = RankingReference([(0,), (1,), (2,), (3,)], np.array([0.1, 0.2, 0.3, 0.4]), "four")
     found = ranking(known, np.array([1.0, 2.0, 4.0, 3.0]), (1,))
     assert found["kendall_tau"] == pytest.approx(4 / 6)
     assert (found["best_by_score"], found["best"], found["mean"]) == (0.3, 0.4, 0.25)

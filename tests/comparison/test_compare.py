@@ -59,7 +59,7 @@ def test_the_files_say_what_happened(compare):
 
 def test_what_is_done_is_not_done_again_and_more_seeds_are_added(compare, monkeypatch):
     compare(*FEW)
-    from nas.comparison.report import runner as module
+    from nas.comparison import runner as module
 
     played = []
     real = module.Contest.__call__
@@ -75,7 +75,7 @@ def test_what_is_done_is_not_done_again_and_more_seeds_are_added(compare, monkey
 
 
 def test_what_is_done_is_saved_before_the_next_is_begun(compare, monkeypatch):
-    from nas.comparison.report import runner as module
+    from nas.comparison import runner as module
 
     real, calls = module.Contest.__call__, []
 

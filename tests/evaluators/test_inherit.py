@@ -7,13 +7,13 @@ import pytest
 
 from nas.benchmarks.images import digits
 from nas.core.skeleton import ImageSkeleton
-from nas.core.trial import ConfigError, EvaluationError, Proposal
+from nas.core.trial import ConfigError, EvaluationError, Proposal, trial_seed
 from nas.engine.executors import ProcessExecutor, SerialExecutor
 from nas.engine.search import search
 from nas.engine.store import Store
 from nas.evaluators.inherit import InheritFromParent
 from nas.evaluators.kept_weights import IN_FLIGHT, KeptWeights
-from nas.evaluators.scratch import TrainFromScratch, trial_seed
+from nas.evaluators.scratch import TrainFromScratch
 from nas.search_spaces.papers.growing.slots import MorphismSpace
 from nas.training.recipe import Recipe
 from nas.training.weights import give, take

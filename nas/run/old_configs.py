@@ -1,0 +1,115 @@
+"""Configurations that older versions wrote, read as this version writes them.
+
+A run folder keeps the configuration it was made with. Where a class, a setting or a choice has
+another name now, the tables here say so, and an old run continues.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+# What a _target_ was called -> what it is called.
+MOVED_TARGETS = {
+    "benchmarks.arrays.load": "nas.benchmarks.images.arrays.load",
+    "benchmarks.digits.load": "nas.benchmarks.images.digits.load",
+    "benchmarks.folder.load": "nas.benchmarks.images.folder.load",
+    "benchmarks.grammar.load": "nas.benchmarks.texts.grammar.load",
+    "benchmarks.nasbench101.NASBench101Table": "nas.benchmarks.tables.nasbench101.NASBench101Table",
+    "benchmarks.nasbench201.NASBench201Table": "nas.benchmarks.tables.nasbench201.NASBench201Table",
+    "benchmarks.nasbench201_tasks.NASBench201Tasks": "nas.benchmarks.tables.nasbench201_tasks.NASBench201Tasks",
+    "benchmarks.nasbench201_truth.truth": "nas.benchmarks.tables.nasbench201_reference.truth",
+    "benchmarks.ptb.load": "nas.benchmarks.texts.ptb.load",
+    "benchmarks.tabulated.TabulatedTable": "nas.benchmarks.tables.tabulated.TabulatedTable",
+    "benchmarks.tabulated.digits201": "nas.benchmarks.tables.tabulated.digits201",
+    "benchmarks.tfds_images.load": "nas.benchmarks.images.tfds_images.load",
+    "controllers.auto_keras.AutoKeras": "nas.controllers.auto_keras.AutoKeras",
+    "controllers.bayesian.Bayesian": "nas.controllers.bayesian.Bayesian",
+    "controllers.climb.Climb": "nas.controllers.hill_climbing.HillClimbing",
+    "controllers.eas.EAS": "nas.controllers.eas.EAS",
+    "controllers.enas.ENAS": "nas.controllers.enas.ENAS",
+    "controllers.evolution.RegularizedEvolution": "nas.controllers.regularized_evolution.RegularizedEvolution",
+    "controllers.genetic.Genetic": "nas.controllers.genetic.Genetic",
+    "controllers.local_search.LocalSearch": "nas.controllers.local_search.LocalSearch",
+    "controllers.one_plus_lambda.OnePlusLambda": "nas.controllers.one_plus_lambda.OnePlusLambda",
+    "controllers.path_level.PathLevel": "nas.controllers.path_level.PathLevel",
+    "controllers.ppo.PPO": "nas.controllers.ppo.PPO",
+    "controllers.q_learning.QLearning": "nas.controllers.q_learning.QLearning",
+    "controllers.random_search.RandomSearch": "nas.controllers.random_search.RandomSearch",
+    "controllers.reinforce.Reinforce": "nas.controllers.reinforce.Reinforce",
+    "controllers.reinforce_softmax.ReinforceSoftmax": "nas.controllers.reinforce_softmax.ReinforceSoftmax",
+    "controllers.tournament.Tournament": "nas.controllers.tournament.Tournament",
+    "controllers.transfer.Transfer": "nas.controllers.transfer.Transfer",
+    "nas.evaluators.TrainFromScratch": "nas.evaluators.scratch.TrainFromScratch",
+    "nas.executors.ProcessExecutor": "nas.engine.executors.ProcessExecutor",
+    "nas.executors.SerialExecutor": "nas.engine.executors.SerialExecutor",
+    "nas.inherit.InheritFromParent": "nas.evaluators.inherit.InheritFromParent",
+    "nas.language_evaluator.TrainLanguageModel": "nas.evaluators.language.TrainLanguageModel",
+    "nas.language_recipe.LanguageRecipe": "nas.language.recipe.LanguageRecipe",
+    "nas.language_skeleton.LanguageSkeleton": "nas.core.language_skeleton.LanguageSkeleton",
+    "nas.oneshot_gates.Gates": "nas.oneshot.gates.Gates",
+    "nas.oneshot_paths.Paths": "nas.oneshot.paths.Paths",
+    "nas.recipe.Recipe": "nas.training.recipe.Recipe",
+    "nas.reused.TrainWithOneGraph": "nas.evaluators.one_graph.TrainWithOneGraph",
+    "nas.rewards.LatencyPenalty": "nas.engine.rewards.LatencyPenalty",
+    "nas.rewards.accuracy": "nas.engine.rewards.accuracy",
+    "nas.rewards.inverse_perplexity": "nas.engine.rewards.inverse_perplexity",
+    "nas.rewards.metric": "nas.engine.rewards.metric",
+    "nas.skeleton.ImageSkeleton": "nas.core.skeleton.ImageSkeleton",
+    "nas.trained_probe.TrainedProbe": "nas.oneshot.probe.TrainedProbe",
+    "nas.wandb_log.WandB": "nas.run.wandb_logger.WandB",
+    "search_spaces.amoebanet.AmoebaNet": "nas.search_spaces.papers.amoebanet.AmoebaNet",
+    "search_spaces.cgp_cnn.CGPCNN": "nas.search_spaces.papers.cgp_cnn.space.CGPCNN",
+    "search_spaces.darts.DARTS": "nas.search_spaces.papers.darts.space.DARTS",
+    "search_spaces.densenet.DenseNet": "nas.search_spaces.papers.growing.densenet.DenseNet",
+    "search_spaces.enas_macro.ENASMacro": "nas.search_spaces.papers.enas_macro.space.ENASMacro",
+    "search_spaces.enas_micro.ENASMicro": "nas.search_spaces.papers.enas_micro.space.ENASMicro",
+    "search_spaces.genetic_cnn.GeneticCNN": "nas.search_spaces.papers.genetic_cnn.GeneticCNN",
+    "search_spaces.hierarchical.Hierarchical": "nas.search_spaces.papers.hierarchical.space.Hierarchical",
+    "search_spaces.language_model.LanguageModel": "nas.search_spaces.recurrent.language_model.LanguageModel",
+    "search_spaces.metaqnn.MetaQNN": "nas.search_spaces.papers.metaqnn.MetaQNN",
+    "search_spaces.morphism_space.MorphismSpace": "nas.search_spaces.papers.growing.slots.MorphismSpace",
+    "search_spaces.nasbench101.NASBench101": "nas.search_spaces.papers.nasbench101.NASBench101",
+    "search_spaces.nasbench201.NASBench201": "nas.search_spaces.papers.nasbench201.space.NASBench201",
+    "search_spaces.nasnet.NASNet": "nas.search_spaces.papers.nasnet.NASNet",
+    "search_spaces.path_level.PathLevel": "nas.search_spaces.papers.path_level.space.PathLevel",
+    "search_spaces.plain.Plain": "nas.search_spaces.papers.growing.plain.Plain",
+    "search_spaces.recurrent.LSTM": "nas.search_spaces.recurrent.cell.LSTM",
+    "search_spaces.recurrent_cells.NASCell": "nas.search_spaces.recurrent.published_cells.NASCell",
+    "search_spaces.recurrent_cells.NodesCell": "nas.search_spaces.recurrent.published_cells.NodesCell",
+    "search_spaces.recurrent_nodes.RecurrentNodes": "nas.search_spaces.papers.highway_cells.space.RecurrentNodes",
+    "search_spaces.zoph2017.ZophConv": "nas.search_spaces.papers.zoph2017.ZophConv",
+    "search_spaces.zoph2017_rnn.ZophRNN": "nas.search_spaces.papers.zoph2017_rnn.space.ZophRNN",
+}
+
+# Target of today -> old setting -> where the setting is now, dotted ("units" -> "lstm.units").
+MOVED_SETTINGS: dict[str, dict[str, str]] = {}
+
+# Group -> old choice -> what the choice is called now.
+MOVED_CHOICES: dict[str, dict[str, str]] = {}
+
+
+def modernised(config: Any) -> Any:
+    """The configuration with today's names; one that this version wrote comes back as it is."""
+    if isinstance(config, list):
+        return [modernised(item) for item in config]
+    if not isinstance(config, Mapping):
+        return config
+    values = {key: modernised(value) for key, value in config.items()}
+    target = values.get("_target_")
+    if isinstance(target, str):
+        values["_target_"] = MOVED_TARGETS.get(target, target)
+        for old, new in MOVED_SETTINGS.get(values["_target_"], {}).items():
+            if old in values:
+                _put(values, new, values.pop(old))
+    if isinstance(values.get("choices"), dict):
+        values["choices"] = {
+            group: MOVED_CHOICES.get(group, {}).get(choice, choice)
+            for group, choice in values["choices"].items()
+        }
+    return values
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    *groups, name = path.split(".")
+    for group in groups:
+        values = values.setdefault(group, {})
+    values[name] = value
