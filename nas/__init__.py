@@ -11,7 +11,7 @@ __all__ = ["Fitted", "fit"]
 def __getattr__(name: str) -> Any:
     """Only who asks for them imports what they need."""
     if name in __all__:
-        from nas.fitting.fit import fit as fitting
+        from nas.fitting import fit as fitting
 
         return getattr(fitting, name)
     raise AttributeError(f"module nas has no attribute {name}")

@@ -104,6 +104,8 @@ def task(config: DictConfig) -> float:
 class _OfCell:
     """In place of a space: the language model of a cell by name, which has no decisions."""
 
+    domain = "language"
+
     def __init__(self, config: DictConfig):
         from hydra.core.hydra_config import HydraConfig
 

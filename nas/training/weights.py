@@ -1,11 +1,20 @@
 """A trained network's weights by name: "layer/weight", out of it and into another."""
 
 import math
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from nas.ops.description import Weights
-from nas.ops.quick_network import QuickNetwork
+
+
+@runtime_checkable
+class NamedWeights(Protocol):
+    """A network that knows its weights by name, as QuickNetwork does; Keras' models do not."""
+
+    def assign(self, weights: Weights) -> int: ...
+
+    def values(self) -> Weights: ...
 
 
 def give(model, weights: Weights) -> int:
@@ -13,7 +22,7 @@ def give(model, weights: Weights) -> int:
 
     model: of nas.training.loop's `build` or `build_for_search`.
     """
-    if isinstance(model, QuickNetwork):
+    if isinstance(model, NamedWeights):
         return model.assign(weights)
     count = 0
     for layer in model.layers:
@@ -30,7 +39,7 @@ def take(model) -> Weights:
 
     model: of nas.training.loop's `build` or `build_for_search`.
     """
-    if isinstance(model, QuickNetwork):
+    if isinstance(model, NamedWeights):
         return model.values()
     return {
         f"{layer.name}/{variable.name}": np.asarray(variable)

@@ -181,7 +181,7 @@ def test_a_search_of_which_all_trials_fail_stops_with_the_reason(tmp_path):
     with Store(tmp_path / "run", read_only=True) as store:
         reasons = [trial.reason for trial in store.trials()]
         assert len(reasons) == 2
-        assert all(re.fullmatch(r"ValueError: never \(command.py:\d+\)", r) for r in reasons)
+        assert all(re.fullmatch(r"ValueError: never \(cli.py:\d+\)", r) for r in reasons)
 
 
 def test_a_target_that_is_not_there_is_told(tmp_path):

@@ -107,7 +107,7 @@ def test_a_failed_download_is_one_line(tmp_path, monkeypatch):
 def test_the_table_needs_no_tensorflow():
     code = (
         "import sys\n"
-        "from nas import data_command\n"
+        "from nas.commands import data as data_command\n"
         "data_command._names = lambda: ['cifar10', 'digits', 'folder', 'npz', 'tfds']\n"
         "data_command.main([])\n"
         "sys.exit('tensorflow' in sys.modules or 'tensorflow_datasets' in sys.modules)"

@@ -16,6 +16,7 @@ from nas.controllers.surrogates.edit_distance import (
 )  # fmt: skip
 from nas.controllers.surrogates.kernels import kernel
 from nas.controllers.surrogates.posterior import OverFeatures, OverNetworks
+from nas.core.capabilities import chain_space
 from nas.core.space import Chain
 from nas.core.trial import ConfigError, Trial
 from nas.search_spaces.papers.growing.slots import MorphismSpace
@@ -167,4 +168,4 @@ def test_bayesian_optimisation_takes_either_distance():
     with pytest.raises(ConfigError, match="controller.distance must be one of features, edit"):
         Bayesian(NASBench201(), seed=0, distance="far")
     with pytest.raises(ConfigError, match="space must be one whose networks are layers in a row"):
-        NASBench201().as_chain((0,) * 6)
+        chain_space(NASBench201())

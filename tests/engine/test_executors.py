@@ -32,6 +32,7 @@ from nas.engine.executors import ProcessExecutor, SerialExecutor, classify
 from nas.engine.search import search
 from nas.engine.store import Unsaved
 from nas.evaluators.scratch import TrainFromScratch
+from nas.search_spaces.image_space import ImageSpace
 from nas.training.recipe import Recipe
 from tests.helpers import small_images
 
@@ -262,7 +263,7 @@ def test_workers_die_with_their_parent(tmp_path):
     assert alive == []
 
 
-class Unbuildable(Bits):
+class Unbuildable(Bits, ImageSpace):
     """Fails where its first decision says: before, or as Keras builds."""
 
     def cost(self, arch, skeleton):

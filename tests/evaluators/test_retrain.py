@@ -154,7 +154,7 @@ def test_a_published_architecture_brings_its_space_along(monkeypatch, tmp_path, 
     said = nas("retrain", f"genotype={name}", *tiny, "seeds=[0]", f"run_dir={tmp_path}")
     assert said.status == 0, said.err
     saved = OmegaConf.load(tmp_path / runs.CONFIG)
-    assert saved.space._target_.startswith(f"search_spaces.{space}.")
+    assert saved.space._target_.startswith(f"nas.search_spaces.papers.{space}.")
     line = refused("retrain", "genotype=nasnet_z", "seeds=[0]", f"run_dir={tmp_path}/other")
     assert "genotype must be" in line
 

@@ -14,8 +14,8 @@ import nas
 from nas.commands import fit as fit_command
 from nas.core.trial import ConfigError, EvaluationError, Proposal, Trial
 from nas.fitting import files as fit_files
+from nas.fitting import fit as fitting
 from nas.fitting.arrays import prepare
-from nas.fitting.fit import fit as fitting
 from nas.training import deadline as timed
 
 SECONDS = 14

@@ -1,11 +1,12 @@
 """A space of two decisions with a supernet that is traced in a second."""
 
-from nas.core.space import Decision, Space
+from nas.core.space import Decision
+from nas.search_spaces.image_space import ImageSpace
 
 OPERATIONS = ("none", "skip_connect", "conv_3x3", "max_pool_3x3")
 
 
-class Toy(Space):
+class Toy(ImageSpace):
     """A stem, two layers of one operation each, a classifier."""
 
     decisions = (Decision("first", OPERATIONS, node=0), Decision("second", OPERATIONS[1:], node=1))

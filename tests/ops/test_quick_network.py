@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from nas.core.ops import DEPTHWISE_INITIALIZER
 from nas.core.skeleton import ImageSkeleton
-from nas.core.space import Space
 from nas.ops.quick_network import QuickNetwork
 from nas.ops.weights import DEPTHWISE, KERNEL, FlatLayout, Weight, draw
+from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.papers.darts.space import DARTS
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from nas.training import loop as image
@@ -24,7 +24,7 @@ SHAPE = (8, 8, 3)
 SEED = tf.constant([0, 1])
 
 
-class Plain(Space):
+class Plain(ImageSpace):
     """A convolution, dropout, a dense layer that is normalised, and one more."""
 
     def network(self, ops, arch, skeleton):
@@ -34,13 +34,13 @@ class Plain(Space):
         return ops.dense(x, skeleton.classes, name="logits", dtype="float32")
 
 
-class Twice(Space):
+class Twice(ImageSpace):
     def network(self, ops, arch, skeleton):
         x = ops.conv(ops.conv(ops.image(), 3, (3, 3), name="same"), 3, (3, 3), name="same")
         return ops.classifier(x, skeleton.classes, dropout=0.0)
 
 
-class Dilated(Space):
+class Dilated(ImageSpace):
     """Both kinds of dilated convolutions, whose gradients a CPU does not have everywhere."""
 
     def network(self, ops, arch, skeleton):
@@ -49,9 +49,13 @@ class Dilated(Space):
         return ops.classifier(ops.relu(x), skeleton.classes, dropout=0.0)
 
 
-class OfKeras(Space):
+class OfKeras(ImageSpace):
     def build(self, arch, skeleton):
         return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(2)])
+
+
+def quick_network(space, arch, skeleton, **settings):
+    return QuickNetwork(lambda ops: space.network(ops, arch, skeleton), skeleton, **settings)
 
 
 def skeleton(**settings):
@@ -60,7 +64,7 @@ def skeleton(**settings):
 
 def darts(**settings):
     space = DARTS()
-    return QuickNetwork(space, space.parse("darts_v2"), skeleton(**settings), seed=0)
+    return quick_network(space, space.parse("darts_v2"), skeleton(**settings), seed=0)
 
 
 def images(count=6):
@@ -103,7 +107,7 @@ def test_all_epochs_are_one_trace_and_equal_seeds_train_alike():
 
 def test_dense_layers_dropout_and_biases_are_those_of_the_model():
     model = Plain().build((), skeleton(dropout=0.5))
-    quick = QuickNetwork(Plain(), (), skeleton(dropout=0.5), seed=3)
+    quick = quick_network(Plain(), (), skeleton(dropout=0.5), seed=3)
     assert give(model, take(quick)) == sum(int(v.shape[0]) for v in quick.trainable_variables)
     assert take(quick).keys() == take(model).keys()
     np.testing.assert_allclose(quick(images()), model(images()), rtol=1e-5, atol=1e-6)
@@ -138,8 +142,8 @@ def test_dropped_paths_are_of_whole_images_and_keep_the_mean():
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights():
-    quick = QuickNetwork(Plain(), (), skeleton(), seed=0, dtype="bfloat16")
-    exact = QuickNetwork(Plain(), (), skeleton(), seed=0)
+    quick = quick_network(Plain(), (), skeleton(), seed=0, dtype="bfloat16")
+    exact = quick_network(Plain(), (), skeleton(), seed=0)
     assert {v.dtype for v in quick.trainable_variables} == {tf.float32}
     (logits,), (expected,) = heads(quick), heads(exact)
     assert logits.dtype == np.float32 and (logits != expected).any()
@@ -165,7 +169,7 @@ def test_weights_are_drawn_as_keras_initializers_draw_them(initializer):
 
 def test_equal_seeds_draw_equal_weights():
     first, again, other = (
-        QuickNetwork(Plain(), (), skeleton(), seed=s).values() for s in (0, 0, 1)
+        quick_network(Plain(), (), skeleton(), seed=s).values() for s in (0, 0, 1)
     )
     np.testing.assert_equal(first, again)
     assert (first["conv/kernel"] != other["conv/kernel"]).any()
@@ -173,7 +177,7 @@ def test_equal_seeds_draw_equal_weights():
 
 
 def test_what_is_assigned_has_the_same_name_and_shape():
-    quick = QuickNetwork(Plain(), (), skeleton(), seed=0)
+    quick = quick_network(Plain(), (), skeleton(), seed=0)
     before = quick.values()
     given = {"dense/bias": np.ones(6), "conv/bias": np.ones(5), "other/bias": np.ones(6)}
     assert quick.assign(given) == 6
@@ -199,7 +203,7 @@ def test_a_space_that_builds_of_keras_alone_gives_its_model():
 
 def test_wrong_networks_are_told():
     with pytest.raises(ValueError, match="names of their own, got same twice"):
-        QuickNetwork(Twice(), (), skeleton(), seed=0)
+        quick_network(Twice(), (), skeleton(), seed=0)
     wrong = {"kernel": Weight((3, 3, 1, 1), KERNEL, "orthogonal")}
     with pytest.raises(ValueError, match="initializer must be one of he_normal, .*got orthogonal"):
         draw(wrong, seed=0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nas.core.capabilities import supernet_space
 from nas.core.language_skeleton import LanguageSkeleton
 from nas.core.trial import ConfigError
 from nas.search_spaces.papers.highway_cells.space import RecurrentNodes
@@ -177,4 +178,4 @@ def test_wrong_settings():
     with pytest.raises(ConfigError, match="space.shared must be one of node, edge, function, got"):
         RecurrentNodes(shared="all")
     with pytest.raises(ConfigError, match="space must be one with a supernet, got ZophRNN"):
-        ZophRNN().supernet(SKELETON)
+        supernet_space(ZophRNN())

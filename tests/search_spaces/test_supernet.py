@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nas.core.capabilities import supernet_space
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError
 from nas.search_spaces.papers.genetic_cnn import GeneticCNN
@@ -234,4 +235,4 @@ def test_other_choices_are_refused(net, wrong):
 
 def test_a_space_without_one_says_so():
     with pytest.raises(ConfigError, match="space must be one with a supernet, got GeneticCNN; set"):
-        GeneticCNN().supernet(SKELETON)
+        supernet_space(GeneticCNN())
