@@ -1,19 +1,19 @@
-"""A layer of a dense block, copied behind itself: EAS' deeper change of a DenseNet.
+"""Copies a layer of a dense block behind itself: EAS' deeper change of a DenseNet.
 
 Cai et al. 2018, arXiv:1707.04873; code han-cai/EAS, models/dense_net.py (insert_miniblock). The
-copy's outputs are channels of the old layer, drawn with replacement; what reads both has its
-weights divided by how often each channel is there, as behind a wider layer.
+copy's outputs are channels of the old layer, drawn with replacement. The weights of what reads both
+are divided by how often each channel is there, as behind a wider layer.
 """
 
 import dataclasses
 
 import numpy as np
 
-from nas.morphism.transforms import read, spread, with_noise
+from nas.morphism.transforms import spread, widen_inputs, with_noise
 from nas.ops.description import Description, Layer, Weights, make_layer
 
-KINDS = ("batch_norm", "relu", "conv")  # of which such a layer is made
-_NO_MOMENTS = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
+KINDS = ("batch_norm", "relu", "conv")  # such a layer is made of these
+_NEUTRAL = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
 
 
 def copy_layer(
@@ -25,52 +25,50 @@ def copy_layer(
     *,
     noise: float = 0.0,
 ) -> tuple[Description, Weights]:
-    """Copies the layers up to `last`, which is concatenated behind what they read.
+    """Copies the layers up to `last`, whose output is concatenated behind their input.
 
-    The copy reads that concatenation, of which it ignores at first what `last` gives, and is
-    concatenated behind it. Where `last` is STEM_conv, the copy of STEM_x is called NAME_x.
+    The copy reads that concatenation, ignores at first the channels of `last` in it, and is
+    concatenated behind it. If `last` is STEM_conv, the copy of STEM_x is called NAME_x.
 
-    noise: added to the copy's kernels, normal, in standard deviations of the kernel (EAS: 0.01).
+    noise: normal noise on the copy's kernels, in standard deviations of the kernel (EAS: 0.01).
 
-    Raises ValueError where `last` is not the end of such layers, or what it gives is added to
-    others or is the output.
+    Raises ValueError if `last` does not end such layers, or if its output is added to others or is
+    the network's.
     """
-    joined = _joined(network, last)
+    joined = _concatenation_of(network, last)
     row = _row(network, joined.inputs[0], last)
     width, total = network.shapes[last][2], network.shapes[joined.name][2]
-    chosen = rng.integers(0, width, width)
-    came = np.concatenate([np.arange(total), total - width + chosen])
-    made, maps = spread(network, joined.name, came)
-    if set(made) != {joined.name} or maps[network.output] is not None:
+    copied_channels = rng.integers(0, width, width)
+    output_map = np.concatenate([np.arange(total), total - width + copied_channels])
+    widened, channel_maps = spread(network, joined.name, output_map)
+    if set(widened) != {joined.name} or channel_maps[network.output] is not None:
         raise ValueError(f"{last} cannot be copied: it is added to others, or is the output")
-    new = dict(weights)
+    new_weights = dict(weights)
     for layer in network.layers:
-        if layer.inputs and (copies := maps[layer.inputs[0]]) is not None:
-            read(network, layer, copies, new)
-    stem, copied, source = last.removesuffix("_conv"), [], joined.name
-    for layer in row:
-        own = layer.name.removeprefix(stem) if layer.kind != "relu" else f"_{layer.name}"
-        copied.append(dataclasses.replace(layer, name=f"{name}{own}", inputs=(source,)))
-        source = copied[-1].name
-        new |= {
-            f"{source}/{weight.rpartition('/')[2]}": value
+        if layer.inputs and (input_map := channel_maps[layer.inputs[0]]) is not None:
+            widen_inputs(network, layer, input_map, new_weights)
+    copies = _copies(row, last, name, joined.name)
+    for layer, copy in zip(row, copies, strict=True):
+        new_weights |= {
+            f"{copy.name}/{weight.rpartition('/')[2]}": value
             for weight, value in weights.items()
             if weight.rpartition("/")[0] == layer.name
         }
-    _ignore(copied, width, new)
-    for weight in (f"{source}/kernel", f"{source}/bias"):
-        if weight in new:
-            new[weight] = new[weight][..., chosen]
-    for layer in copied:
+    _ignore_inputs(copies, width, new_weights)
+    end = copies[-1].name
+    for weight in (f"{end}/kernel", f"{end}/bias"):
+        if weight in new_weights:
+            new_weights[weight] = new_weights[weight][..., copied_channels]
+    for layer in copies:
         if layer.kind == "conv":
             kernel = f"{layer.name}/kernel"
-            new[kernel] = with_noise(new[kernel], noise, rng)
-    both = make_layer(f"{name}_concat", "concatenate", [joined.name, source])
-    return network.insert(joined.name, [*copied, both], joined.name), new
+            new_weights[kernel] = with_noise(new_weights[kernel], noise, rng)
+    both = make_layer(f"{name}_concat", "concatenate", [joined.name, end])
+    return network.insert(joined.name, [*copies, both], joined.name), new_weights
 
 
-def _joined(network: Description, last: str) -> Layer:
-    """The concatenation of `last` behind what its layers read."""
+def _concatenation_of(network: Description, last: str) -> Layer:
+    """The layer that concatenates `last` behind the input of its row."""
     readers = network.readers(last)
     if len(readers) != 1 or readers[0].kind != "concatenate" or readers[0].inputs[1:] != (last,):
         raise ValueError(f"{last} must be concatenated behind another layer, and nothing else")
@@ -89,16 +87,27 @@ def _row(network: Description, start: str, last: str) -> list[Layer]:
     return row
 
 
-def _ignore(row: list[Layer], channels: int, new: Weights) -> None:
-    """The row takes so many channels more, which the first convolution does not read."""
+def _copies(row: list[Layer], last: str, name: str, source: str) -> list[Layer]:
+    """The layers of `row` under other names, the first of which reads `source`."""
+    stem = last.removesuffix("_conv")
+    copies: list[Layer] = []
+    for layer in row:
+        suffix = layer.name.removeprefix(stem) if layer.kind != "relu" else f"_{layer.name}"
+        copies.append(dataclasses.replace(layer, name=f"{name}{suffix}", inputs=(source,)))
+        source = copies[-1].name
+    return copies
+
+
+def _ignore_inputs(row: list[Layer], channels: int, weights: Weights) -> None:
+    """Appends to the row's input `channels` channels that its first convolution does not read."""
     for layer in row:
         if layer.kind == "conv":
-            kernel = new[f"{layer.name}/kernel"]
+            kernel = weights[f"{layer.name}/kernel"]
             zeros = np.zeros((*kernel.shape[:2], channels, kernel.shape[3]), np.float32)
-            new[f"{layer.name}/kernel"] = np.concatenate([kernel, zeros], axis=2)
+            weights[f"{layer.name}/kernel"] = np.concatenate([kernel, zeros], axis=2)
             return
         if layer.kind == "batch_norm":
-            for weight, value in _NO_MOMENTS.items():
-                more = np.full(channels, value, np.float32)
-                old = new[f"{layer.name}/{weight}"]
-                new[f"{layer.name}/{weight}"] = np.concatenate([old, more])
+            for weight, value in _NEUTRAL.items():
+                appended = np.full(channels, value, np.float32)
+                old = weights[f"{layer.name}/{weight}"]
+                weights[f"{layer.name}/{weight}"] = np.concatenate([old, appended])

@@ -1,7 +1,7 @@
 """Function-preserving skips, as Auto-Keras adds them (Jin, Song & Hu 2019, arXiv:1806.10282).
 
-As in its code, version 0.3.7, an added skip is a 1x1 convolution of zeros, a concatenated one is
-followed by a 1x1 convolution that is the identity. Departures: that convolution has no batch
+As in its code, version 0.3.7, an added skip is a 1x1 convolution of zeros, and a concatenated one
+is followed by a 1x1 convolution that is the identity. Departures: that convolution has no batch
 normalization behind it, and noise is not added to its zeros, which have a gradient without it.
 """
 
@@ -13,11 +13,11 @@ from nas.ops.description import Description, Layer, Weights, conv_layer, make_la
 def add_skip(
     network: Description, weights: Weights, source: str, target: str, name: str, *, shrink: int = 1
 ) -> tuple[Description, Weights]:
-    """Adds to what `target` gives a 1x1 convolution `name` of `source`, which is zero.
+    """Adds to the output of `target` a 1x1 convolution `name` of `source` whose kernel is zero.
 
     shrink: the convolution's stride, which makes the source as small as the target.
 
-    Raises ValueError where the source is not an earlier image, or its size is not the target's.
+    Raises ValueError if the source is not an earlier image, or its size is not the target's.
     """
     _check(network, source, target, shrink)
     channels_in, channels = network.shapes[source][2], network.shapes[target][2]
@@ -32,27 +32,27 @@ def add_skip(
 def concat_skip(
     network: Description, weights: Weights, source: str, target: str, name: str, *, shrink: int = 1
 ) -> tuple[Description, Weights]:
-    """Behind `target`: itself and `source`, concatenated, then a 1x1 convolution `name` back.
+    """Concatenates `source` behind `target`, then restores its width by a 1x1 convolution `name`.
 
     The convolution copies the target's channels and ignores the source's.
 
     shrink: size and strides of a max pooling that makes the source as small as the target.
 
-    Raises ValueError as `add_skip`.
+    Raises ValueError as `add_skip` does.
     """
     _check(network, source, target, shrink)
     channels_in, channels = network.shapes[source][2], network.shapes[target][2]
     layers: list[Layer] = []
-    read = source
+    joined = source
     if shrink > 1:
-        read = f"{name}_pool"
+        joined = f"{name}_pool"
         settings = {"size": shrink, "strides": shrink, "padding": "same"}
-        layers.append(make_layer(read, "max_pool", [source], **settings))
-    layers.append(make_layer(f"{name}_concat", "concatenate", [target, read]))
+        layers.append(make_layer(joined, "max_pool", [source], **settings))
+    layers.append(make_layer(f"{name}_concat", "concatenate", [target, joined]))
     layers.append(conv_layer(name, f"{name}_concat", channels, (1, 1)))
     kernel = np.concatenate([np.eye(channels), np.zeros((channels_in, channels))])
-    new = weights | {f"{name}/kernel": kernel[None, None].astype(np.float32)}
-    return network.insert(target, layers, target), new
+    new_weights = weights | {f"{name}/kernel": kernel[None, None].astype(np.float32)}
+    return network.insert(target, layers, target), new_weights
 
 
 def _check(network: Description, source: str, target: str, shrink: int) -> None:

@@ -3,35 +3,41 @@
 Wider and deeper as Net2Net (Chen, Goodfellow & Shlens 2016, arXiv:1511.05641), through batch
 normalization, sums and concatenations as EAS (Cai et al. 2018, arXiv:1707.04873; code han-cai/EAS).
 
-Each transform takes a Description and its weights and gives both anew; what it was given stays as it
-is. A transform that cannot preserve the function raises ValueError and says why. Those that add
-skips are in `nas/morphism/skips.py`, the copy of a dense block's layer in `nas/morphism/layer_copy.py`,
-what carries weights to a larger network in `nas/morphism/inheritance.py`.
+Each transform takes a Description and its weights, returns another of both, and changes neither of
+its arguments. A transform that cannot preserve the function raises ValueError and says why.
+Transforms that add skips are in nas/morphism/skips.py, the copy of a dense block's layer is in
+nas/morphism/layer_copy.py. nas/morphism/inheritance.py chooses the transforms that lead from a
+parent to its child.
 """
+
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
+from nas.core.ops import BN_EPSILON, Pair
 from nas.ops.description import (
+    NORM_WEIGHTS,
     PASSING,
     WIDTHS,
     Description,
     Layer,
+    Moments,
     Weights,
     conv_layer,
     make_layer,
 )
 
-SUMS = ("add", "average")  # whose channels are in the order of all their inputs
-BN_EPSILON = 1e-5  # of the ops' batch normalization
-_MOMENTS = ("gamma", "beta", "moving_mean", "moving_variance")
+SUMS = ("add", "average")  # the channels of all their inputs are in one order
 
-Moments = tuple[np.ndarray, np.ndarray]  # mean and variance of each channel, [channels]
+# New channel -> old channel, by layer; None: the layer's channels are unchanged.
+ChannelMaps = dict[str, np.ndarray | None]
 
 
 def replication(old: int, new: int, rng: np.random.Generator) -> np.ndarray:
-    """g of Net2Net's section 3.2: for each of `new` units the one of `old` that it copies. [new]
+    """For each of `new` units the one of `old` that it copies: g of Net2Net's section 3.2. [new]
 
-    The first `old` are themselves, the others are drawn uniformly.
+    The first `old` units copy themselves, the others are drawn uniformly.
     """
     return np.concatenate([np.arange(old), rng.integers(0, old, new - old)])
 
@@ -45,31 +51,56 @@ def wider(
     *,
     noise: float = 0.0,
 ) -> tuple[Description, Weights]:
-    """The convolution or dense layer `name` gives `width` channels; what it is added to does too.
+    """Gives the convolution or dense layer `name` `width` channels, and what it is added to too.
 
-    noise: added to the copies' kernels, normal, in standard deviations of the kernel (EAS: 0.01).
+    noise: normal noise on the kernels of the copies, in standard deviations of the kernel (EAS:
+    0.01).
 
-    Raises ValueError where it would not be wider, or cannot be: its channels reach the output or a
-    layer that is not one of the known, or are added to the image or to a concatenation.
+    Raises ValueError if `width` is not larger than the layer's, and if the layer cannot be widened:
+    its channels reach the output or a layer of an unknown kind, or are added to the image or to a
+    concatenation.
     """
     layer = network[name]
     if layer.kind not in ("conv", "dense") or name == network.output:
         raise ValueError(f"only a convolution or a hidden dense layer can be widened, got {name}")
     if width <= layer.width:
         raise ValueError(f"{name} must become wider than {layer.width}, got {width}")
-    made, maps = spread(network, name, replication(layer.width, width, rng))
-    if maps[network.output] is not None:
+    widened, channel_maps = spread(network, name, replication(layer.width, width, rng))
+    if channel_maps[network.output] is not None:
         raise ValueError(f"{name} cannot be widened: its channels are the network's output")
-    changed, new = {}, dict(weights)
+    changed, new_weights = {}, dict(weights)
     for layer in network.layers:
-        if layer.name in made:
+        if layer.name in widened:
             changed[layer.name] = layer.replace(**{WIDTHS[layer.kind]: width})
-        came = maps[layer.inputs[0]] if layer.inputs else None
-        if came is not None:
-            read(network, layer, came, new)
-        if layer.name in made:
-            _give(layer, made[layer.name], new, rng, noise)
-    return network.with_layers(changed), new
+        input_map = channel_maps[layer.inputs[0]] if layer.inputs else None
+        if input_map is not None:
+            widen_inputs(network, layer, input_map, new_weights)
+        if layer.name in widened:
+            _widen_outputs(layer, widened[layer.name], new_weights, rng, noise)
+    return network.with_layers(changed), new_weights
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IdentityBlock:
+    """What `deeper` inserts: a layer, its batch normalization, its activation.
+
+    kernel: of a convolution, (height, width), both odd. activation: "relu" or None.
+    """
+
+    kernel: Pair = (3, 3)
+    batch_norm: bool = True
+    activation: str | None = "relu"
+
+    def __post_init__(self):
+        if self.activation not in (None, "relu"):
+            name = self.activation
+            raise ValueError(
+                f"activation must be relu or None, got {name}: {name}({name}(x)) is not {name}(x)"
+            )
+        if any(side % 2 == 0 for side in self.kernel):
+            raise ValueError(
+                f"kernel must have odd sides, got {self.kernel}: an even one has no centre"
+            )
 
 
 def deeper(
@@ -79,100 +110,105 @@ def deeper(
     name: str,
     rng: np.random.Generator,
     *,
-    kernel: tuple[int, int] = (3, 3),
-    batch_norm: bool = True,
-    activation: str | None = "relu",
+    block: IdentityBlock | None = None,
     moments: Moments | None = None,
     noise: float = 0.0,
     readers: tuple[str, ...] | None = None,
 ) -> tuple[Description, Weights]:
-    """A layer behind `after` that is the identity: a convolution, or dense behind a dense layer.
+    """Inserts behind `after` a layer that is the identity: a dense one behind a dense one, else a
+    convolution.
 
-    It is called NAME_conv or NAME_dense, its batch normalization NAME_bn.
+    The layer is called NAME_conv or NAME_dense, its batch normalization NAME_bn.
 
     Args:
-      kernel: of the convolution; both sides odd.
-      activation: relu, behind something that is never negative, or None.
-      moments: of what `after` gives in training. With them the normalization is the identity in
-        training as well (EAS); None: at inference alone.
-      noise: added to the identity, normal, in standard deviations of the kernel (EAS: 0.001).
-      readers: of `after`, that read the new layer instead; None: all.
+      block: what is inserted; None: IdentityBlock().
+      moments: mean and variance of what `after` gives in training. With them the normalization is
+        the identity in training too (EAS); None: at inference alone.
+      noise: normal noise on the identity, in standard deviations of the kernel (EAS: 0.001).
+      readers: the readers of `after` that read the new layer instead; None: all.
+
+    Raises ValueError for a ReLU behind a layer that may be negative.
     """
-    if activation not in (None, "relu"):
-        raise ValueError(
-            f"activation must be relu or None, got {activation}: "
-            f"{activation}({activation}(x)) is not {activation}(x)"
-        )
-    if activation == "relu" and not network.is_non_negative(after):
+    block = block or IdentityBlock()
+    if block.activation == "relu" and not network.is_non_negative(after):
         raise ValueError(f"{after} may be negative: a relu behind it would change the function")
-    if any(side % 2 == 0 for side in kernel):
-        raise ValueError(f"kernel must have odd sides, got {kernel}: an even one has no centre")
-    channels, flat = network.shapes[after][2], network.is_flat(after)
-    main = f"{name}_dense" if flat else f"{name}_conv"
-    new = dict(weights)
-    if flat:
+    channels = network.shapes[after][2]
+    if network.is_flat(after):
+        main = f"{name}_dense"
         layers = [make_layer(main, "dense", [after], units=channels, dtype=None)]
-        identity = np.eye(channels, dtype=np.float32)
-        new[f"{main}/bias"] = np.zeros(channels, np.float32)
+        kernel = np.eye(channels, dtype=np.float32)
+        biases = {f"{main}/bias": np.zeros(channels, np.float32)}
     else:
-        layers = [conv_layer(main, after, channels, kernel)]
-        identity = np.zeros((*kernel, channels, channels), np.float32)
-        identity[kernel[0] // 2, kernel[1] // 2] = np.eye(channels)
-    new[f"{main}/kernel"] = with_noise(identity, noise, rng)
-    if batch_norm:
+        main = f"{name}_conv"
+        layers = [conv_layer(main, after, channels, block.kernel)]
+        kernel = identity_kernel(block.kernel, channels)
+        biases = {}
+    new_weights = weights | biases | {f"{main}/kernel": with_noise(kernel, noise, rng)}
+    if block.batch_norm:
         layers.append(make_layer(f"{name}_bn", "batch_norm", [main]))
-        new |= identity_norm(f"{name}_bn", channels, moments)
-    if activation == "relu":
+        new_weights |= identity_norm(f"{name}_bn", channels, moments)
+    if block.activation == "relu":
         layers.append(make_layer(f"{name}_relu", "relu", [layers[-1].name]))
-    return network.insert(after, layers, after, readers), new
+    return network.insert(after, layers, after, readers), new_weights
 
 
-def spread(network: Description, name: str, chosen: np.ndarray):
-    """Which layers are widened by what, and the map of every layer's channels, None: unchanged.
+def spread(
+    network: Description, name: str, output_map: np.ndarray
+) -> tuple[dict[str, np.ndarray], ChannelMaps]:
+    """How other channels of the layer `name` spread through the network.
 
-    chosen: new channel -> old channel of what layer `name` gives.
+    output_map: new channel -> old channel of `name`.
+
+    Returns: the layers that are widened, `name` and those whose output is added to its channels,
+    with the map of each; and the channel maps of all layers.
     """
-    made = {name: chosen}
+    widened = {name: output_map}
     while True:
-        maps: dict[str, np.ndarray | None] = {}
-        grown = len(made)
+        channel_maps: ChannelMaps = {}
+        known = len(widened)
         for layer in network.layers:
-            maps[layer.name] = _map(network, layer, maps, made)
-            if len(made) > grown:
+            channel_maps[layer.name] = _channel_map(network, layer, channel_maps, widened)
+            if len(widened) > known:
                 break
         else:
-            return made, maps
+            return widened, channel_maps
 
 
-def _map(
-    network: Description, layer: Layer, maps, made: dict[str, np.ndarray]
+def _channel_map(
+    network: Description,
+    layer: Layer,
+    channel_maps: Mapping[str, np.ndarray | None],
+    widened: dict[str, np.ndarray],
 ) -> np.ndarray | None:
-    """New channel -> old channel of what `layer` gives. May add to `made` what a sum demands."""
-    if layer.name in made:
-        return made[layer.name]
-    came = [maps[i] for i in layer.inputs]
-    if layer.kind in WIDTHS or all(m is None for m in came):
+    """New channel -> old channel of `layer`. Adds to `widened` the layers that a sum demands."""
+    if layer.name in widened:
+        return widened[layer.name]
+    input_maps = [channel_maps[i] for i in layer.inputs]
+    if layer.kind in WIDTHS or all(each is None for each in input_maps):
         return None
     if layer.kind in PASSING:
-        return came[0]
+        return input_maps[0]
     if layer.kind == "concatenate":
         widths = [network.shapes[i][2] for i in layer.inputs]
         starts = np.cumsum([0, *widths[:-1]])
-        parts = [np.arange(w) if m is None else m for w, m in zip(widths, came, strict=True)]
+        parts = [
+            np.arange(width) if each is None else each
+            for width, each in zip(widths, input_maps, strict=True)
+        ]
         return np.concatenate([start + part for start, part in zip(starts, parts, strict=True)])
     if layer.kind not in SUMS:
         raise ValueError(f"cannot be widened: {layer.name} ({layer.kind}) reads it")
-    demanded = next(m for m in came if m is not None)
-    for name, given in zip(layer.inputs, came, strict=True):
-        if given is None:
-            made |= dict.fromkeys(_producers(network, name), demanded)
-        elif not np.array_equal(given, demanded):
+    demanded = next(each for each in input_maps if each is not None)
+    for name, input_map in zip(layer.inputs, input_maps, strict=True):
+        if input_map is None:
+            widened |= dict.fromkeys(_producers(network, name), demanded)
+        elif not np.array_equal(input_map, demanded):
             raise ValueError(f"cannot be widened: {layer.name} adds channels in different orders")
     return demanded
 
 
 def _producers(network: Description, name: str) -> set[str]:
-    """The layers that make the channels of `name`, all of which must be widened alike."""
+    """The layers that produce the channels of `name`: all of them must be widened alike."""
     layer = network[name]
     if layer.kind in ("conv", "dense"):
         return {name}
@@ -183,46 +219,64 @@ def _producers(network: Description, name: str) -> set[str]:
     raise ValueError(f"cannot be widened: it is added to {name} ({layer.kind}), which cannot be")
 
 
-def read(network: Description, layer: Layer, came: np.ndarray, new: Weights) -> None:
-    """Changes the weights of a layer whose input channels are now copies as `came` says."""
+def widen_inputs(
+    network: Description, layer: Layer, input_map: np.ndarray, weights: Weights
+) -> None:
+    """Changes in `weights` those of a layer whose input channels are copied as `input_map` says.
+
+    Kernels are divided by how often each channel is there, so that the sum stays.
+    """
     if layer.kind == "batch_norm":
-        for weight in _MOMENTS:
-            new[f"{layer.name}/{weight}"] = new[f"{layer.name}/{weight}"][came]
+        for weight in NORM_WEIGHTS:
+            weights[f"{layer.name}/{weight}"] = weights[f"{layer.name}/{weight}"][input_map]
     elif layer.kind == "depthwise":
-        new[f"{layer.name}/kernel"] = new[f"{layer.name}/kernel"][:, :, came]
+        weights[f"{layer.name}/kernel"] = weights[f"{layer.name}/kernel"][:, :, input_map]
     elif layer.kind in WIDTHS:
-        kernel = new[f"{layer.name}/kernel"]
+        kernel = weights[f"{layer.name}/kernel"]
         height, width, channels = network.shapes[layer.inputs[0]]
-        copies = np.bincount(came, minlength=channels)[came]
+        copies = np.bincount(input_map, minlength=channels)[input_map]
         if layer.kind == "dense":  # reads every pixel, channels last
             pixels = np.arange(height * width)[:, None]
-            came, copies = (pixels * channels + came).ravel(), np.tile(copies, height * width)
-        kernel = kernel[..., came, :] / copies[:, None]
-        new[f"{layer.name}/kernel"] = kernel.astype(np.float32)
+            input_map = (pixels * channels + input_map).ravel()
+            copies = np.tile(copies, height * width)
+        kernel = kernel[..., input_map, :] / copies[:, None]
+        weights[f"{layer.name}/kernel"] = kernel.astype(np.float32)
 
 
-def _give(layer: Layer, chosen: np.ndarray, new: Weights, rng, noise: float) -> None:
-    """Copies the output channels of a widened layer."""
-    kernel = new[f"{layer.name}/kernel"]
-    wide = kernel[..., chosen]
-    old = kernel.shape[-1]
-    copies = wide[..., old:]
-    wide[..., old:] += noise * kernel.std() * rng.standard_normal(copies.shape)
-    new[f"{layer.name}/kernel"] = wide
-    if f"{layer.name}/bias" in new:
-        new[f"{layer.name}/bias"] = new[f"{layer.name}/bias"][chosen]
+def _widen_outputs(
+    layer: Layer, output_map: np.ndarray, weights: Weights, rng: np.random.Generator, noise: float
+) -> None:
+    """Copies in `weights` the output channels of a layer as `output_map` says."""
+    kernel = weights[f"{layer.name}/kernel"]
+    wide = kernel[..., output_map]
+    old_width = kernel.shape[-1]
+    copies = wide[..., old_width:]
+    wide[..., old_width:] += noise * kernel.std() * rng.standard_normal(copies.shape)
+    weights[f"{layer.name}/kernel"] = wide
+    if f"{layer.name}/bias" in weights:
+        weights[f"{layer.name}/bias"] = weights[f"{layer.name}/bias"][output_map]
 
 
 def with_noise(kernel: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
-    """noise: in standard deviations of the kernel."""
+    """The kernel with normal noise. noise: in standard deviations of the kernel."""
     return kernel + (noise * kernel.std() * rng.standard_normal(kernel.shape)).astype(np.float32)
 
 
+def identity_kernel(window: Pair, channels: int) -> np.ndarray:
+    """The kernel of a convolution that gives what it reads: [*window, channels, channels]."""
+    kernel = np.zeros((*window, channels, channels), np.float32)
+    kernel[window[0] // 2, window[1] // 2] = np.eye(channels)
+    return kernel
+
+
 def identity_norm(name: str, channels: int, moments: Moments | None) -> Weights:
-    """The weights of the batch normalization `name` that changes nothing that has these moments."""
+    """Weights of the batch normalization `name` that leaves what has these moments unchanged.
+
+    moments: mean and variance, each [channels]; None: zeros and ones.
+    """
     mean, variance = moments if moments else (np.zeros(channels), np.ones(channels))
     values = np.sqrt(variance + BN_EPSILON), mean, mean, variance
     return {
         f"{name}/{weight}": np.asarray(value, np.float32)
-        for weight, value in zip(_MOMENTS, values, strict=True)
+        for weight, value in zip(NORM_WEIGHTS, values, strict=True)
     }

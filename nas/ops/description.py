@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from nas.core.ops import Shape
+
 Weights = dict[str, np.ndarray]  # "layer/kernel" -> array, with the axes of Keras
-Shape = tuple[int, int, int]  # height, width, channels; of a dense layer 1, 1, units
+Moments = tuple[np.ndarray, np.ndarray]  # mean and variance of each channel, [channels]
 
 # Layers that mix channels, and the setting that says how many they give.
 WIDTHS = {"conv": "filters", "dense": "units", "classifier": "classes"}
@@ -22,6 +24,8 @@ WIDTHS = {"conv": "filters", "dense": "units", "classifier": "classes"}
 PASSING = (
     "batch_norm", "relu", "depthwise", "max_pool", "avg_pool", "dropout", "drop_path",
 )  # fmt: skip
+# The weights of a batch normalization, each [channels].
+NORM_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
 _WINDOWS = ("conv", "depthwise", "max_pool", "avg_pool")
 _SEVERAL = ("add", "average", "concatenate")
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from nas.core.ops import BN_MOMENTUM, Ops
 from nas.core.skeleton import ImageSkeleton
-from nas.ops.tensors import DRAWS, Moments, TensorOps, raw
+from nas.ops.tensors import DRAWS, BatchMoments, TensorOps, raw
 from nas.ops.weights import FIXED, KERNEL, MEAN, OTHER, VARIANCE, FlatLayout, WeightOps, draw
 
 
@@ -139,7 +139,7 @@ class QuickNetwork:
         drawn = tf.random.stateless_uniform([len(self._rates), batch], own)
         return tf.unstack((tf.floor(keep + drawn) / keep)[:, :, None, None, None])
 
-    def _average(self, moments: Mapping[str, Moments], batch: Any) -> None:
+    def _average(self, moments: Mapping[str, BatchMoments], batch: Any) -> None:
         """Moves the averages towards the moments of a batch."""
         # The kernel's variance is the sample's, over count - 1; Keras averages the one over count.
         pixels = {

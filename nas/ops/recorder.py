@@ -6,7 +6,8 @@ So the network of every space that writes it with ops can be described, and tran
 from collections.abc import Sequence
 from typing import Any
 
-from nas.ops.description import Description, Layer, Shape, conv_layer, make_layer, shape_of
+from nas.core.ops import Shape
+from nas.ops.description import Description, Layer, conv_layer, make_layer, shape_of
 
 
 def describe(space, arch, skeleton) -> Description:

@@ -19,7 +19,7 @@ LEAST_EPSILON = 1.001e-5  # of tf.compat.v1.nn.fused_batch_norm, which trains th
 DRAWS = 1 << 20  # sets what is drawn here apart from what else is drawn from a step's seed
 
 
-class Moments(NamedTuple):
+class BatchMoments(NamedTuple):
     """Of a batch, in a normalization."""
 
     mean: tf.Tensor  # [channels]
@@ -49,7 +49,7 @@ class TensorOps:
     ):
         self.images, self.weights, self.training = images, weights, training
         self.seed, self.paths = seed, iter(paths)
-        self.moments: dict[str, Moments] = {}
+        self.moments: dict[str, BatchMoments] = {}
         self.auxiliary_logits: list[tf.Tensor] = []
         self._draws = DRAWS
 
@@ -103,7 +103,7 @@ class TensorOps:
             is_training=self.training,
         )
         if self.training:
-            self.moments[name] = Moments(mean, variance, math.prod(x.shape[1:-1]))
+            self.moments[name] = BatchMoments(mean, variance, math.prod(x.shape[1:-1]))
         return y if x.shape.rank == 4 else raw.Reshape(tensor=y, shape=[-1, x.shape[-1]])
 
     def relu(self, x: tf.Tensor) -> tf.Tensor:

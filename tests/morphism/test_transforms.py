@@ -5,9 +5,8 @@ import pytest
 
 from nas.core.ops import BN_EPSILON
 from nas.core.skeleton import ImageSkeleton
-from nas.morphism import transforms as morphism
 from nas.morphism.skips import add_skip, concat_skip
-from nas.morphism.transforms import deeper, replication, wider
+from nas.morphism.transforms import IdentityBlock, deeper, replication, wider
 from nas.ops.count import CountOps
 from nas.ops.inference import moments, outputs
 from nas.ops.recorder import Recorder, describe
@@ -106,7 +105,9 @@ def test_dense_layers_widen_behind_images_and_behind_each_other():
         same((network, weights), after, x)
         network, weights = after
     assert weights["a/kernel"].shape == (6 * 5 * 5, 9)
-    after = deeper(network, weights, network["b"].inputs[0], "c", RNG(0), batch_norm=False)
+    after = deeper(
+        network, weights, network["b"].inputs[0], "c", RNG(0), block=IdentityBlock(batch_norm=False)
+    )
     assert after[0]["c_dense"].width == 9
     same((network, weights), after, x)
 
@@ -149,7 +150,7 @@ def test_a_new_layer_is_the_identity_with_and_without_normalization():
     network, weights, x = described(chain)
     after = network["c1_conv"].inputs[0]
     for settings in ({}, {"batch_norm": False}, {"activation": None}, {"kernel": (5, 1)}):
-        grown = deeper(network, weights, after, "new", RNG(0), **settings)
+        grown = deeper(network, weights, after, "new", RNG(0), block=IdentityBlock(**settings))
         same((network, weights), grown, x)
         assert "new_conv" in grown[0]
         assert ("new_bn" in grown[0]) == settings.get("batch_norm", True)
@@ -225,9 +226,9 @@ def test_what_cannot_preserve_is_refused():
     refuse("has no layer x; it has image", wider, network, weights, "x", 4, RNG(0))
     refuse(
         r"must be relu or None, got tanh: tanh\(tanh\(x\)\)",
-        deeper, network, weights, relu, "n", RNG(0), activation="tanh",
+        IdentityBlock, activation="tanh",
     )  # fmt: skip
-    refuse("odd sides", deeper, network, weights, relu, "n", RNG(0), kernel=(2, 3))
+    refuse("odd sides", IdentityBlock, kernel=(2, 3))
     refuse("c0_bn may be negative", deeper, network, weights, "c0_bn", "n", RNG(0))
     refuse("name of its own, got c1_conv", deeper, network, weights, relu, "c1", RNG(0))
     refuse("must start before c0_bn", add_skip, network, weights, "c1_bn", "c0_bn", "s")
@@ -288,7 +289,6 @@ def test_a_description_is_the_network_that_keras_and_the_counter_get():
 
 
 def test_values_and_keras_agree_before_and_after():
-    assert morphism.BN_EPSILON == BN_EPSILON
     for seed in range(6):
         rng = RNG(seed)
         network = random_network(rng)
@@ -326,15 +326,15 @@ def random_transform(network, weights, rng, name, x):
                 width = network.shapes[one][2] + int(rng.integers(1, 4))
                 return *wider(network, weights, one, width, rng), kind
             if kind == "deeper":
-                settings = {
-                    "kernel": tuple(int(k) for k in rng.choice([1, 3], 2)),
-                    "batch_norm": bool(rng.random() < 0.5),
-                    "activation": "relu" if network.is_non_negative(one) else None,
-                    "moments": moments(network, weights, x, one) if rng.random() < 0.5 else None,
-                }
+                block = IdentityBlock(
+                    kernel=tuple(int(k) for k in rng.choice([1, 3], 2)),
+                    batch_norm=bool(rng.random() < 0.5),
+                    activation="relu" if network.is_non_negative(one) else None,
+                )
+                found = moments(network, weights, x, one) if rng.random() < 0.5 else None
                 if one == network.output:
                     continue
-                return *deeper(network, weights, one, name, rng, **settings), kind
+                return *deeper(network, weights, one, name, rng, block=block, moments=found), kind
             skip = add_skip if kind == "add_skip" else concat_skip
             shrink = int(rng.integers(1, 4))
             return *skip(network, weights, one, two, name, shrink=shrink), kind
