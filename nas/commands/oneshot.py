@@ -76,7 +76,7 @@ def _shared_weights(config: DictConfig, parts, data):
     space, recipe, seed = parts["space"], parts["recipe"], parts["seed"]
     skeleton = make(config.skeleton, "skeleton")
     kinds.check(space, data, skeleton, recipe, "nas oneshot")
-    if not kinds.is_recurrent(space):
+    if space.domain == "images":
         made = skeleton(image_shape=data.image_shape, classes=data.classes)
         return SharedWeights(
             space, made, data, recipe, seed=seed, batch_statistics=config.batch_statistics

@@ -98,7 +98,7 @@ def task(config: DictConfig) -> float:
             summary = {"cell": _name(space)} | summary
         write_summary(folder, summary)
         loggers.finish(summary, space)
-    return result["test_perplexity" if kinds.is_recurrent(space) else "test_accuracy"]
+    return result["test_perplexity" if space.domain == "language" else "test_accuracy"]
 
 
 class _OfCell:

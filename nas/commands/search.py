@@ -10,7 +10,6 @@ from nas.commands.language_defaults import for_search
 from nas.core.files import make_folder
 from nas.core.trial import ConfigError, Trial
 from nas.engine.search import TooManyFailures, best, search
-from nas.evaluators import compatibility as kinds
 from nas.experiment.parts import build
 from nas.run import folder as runs
 from nas.run.config import make, resolved
@@ -104,7 +103,7 @@ def _retrained(config, parts, top: Trial, run_dir: Path, before, loggers) -> dic
     if done and before["best"]["trial"] == top.id and done["seeds"] == seeds:
         return done
     folder = run_dir
-    if kinds.is_recurrent(parts["space"]):  # each seed leaves files there, of this architecture
+    if parts["space"].domain == "language":  # each seed leaves files there, of this architecture
         folder = run_dir / f"trial{top.id}"
         make_folder(folder)
     epochs = parts["retrain_recipe"].epochs

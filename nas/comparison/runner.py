@@ -32,7 +32,7 @@ from nas.core.trial import ConfigError
 from nas.engine.executors import SerialExecutor
 from nas.engine.search import TooManyFailures, best, search
 from nas.engine.store import Store, Unsaved, lock, unlock
-from nas.evaluators.scratch import TrainFromScratch
+from nas.evaluators.common import ImageEvaluator
 from nas.experiment.parts import benchmark, check_limits
 from nas.experiment.warm_start import warm_start
 from nas.run import folder as runs
@@ -143,7 +143,7 @@ class Contest:
         """reward, seconds [trials], incumbent changes and what the table says of each, wall."""
         parts, config = self._parts(label, seed), self.config
         controller, evaluate = parts["controller"], parts["evaluate"]
-        if isinstance(evaluate, TrainFromScratch):
+        if isinstance(evaluate, ImageEvaluator):
             importlib.import_module("nas.training.loop")  # TensorFlow's import counts for no trial
         start, stopped = time.perf_counter(), None
         with contextlib.ExitStack() as stack:

@@ -81,6 +81,7 @@ class Space:
     """
 
     decisions: tuple[Decision, ...]
+    domain = "images"  # or "language": which data, recipes and evaluators go with the space
 
     def allowed(self, prefix: Arch) -> tuple[int, ...]:
         """The choices open for decision len(prefix), after `prefix`. A pinned one has just one."""

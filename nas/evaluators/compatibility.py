@@ -1,62 +1,118 @@
-"""Images or text: that space, data, skeleton and recipe are of one kind, told before training."""
+"""Whether space, data, skeleton and recipe are all of images or all of language models.
 
+What does not fit together is refused before any training.
+"""
+
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from nas.core.language_skeleton import LanguageSkeleton
 from nas.core.skeleton import ImageSkeleton
+from nas.core.space import Space
 from nas.core.trial import ConfigError
+from nas.data.images import ImageData
 from nas.data.text import TextData
 from nas.language.recipe import LanguageRecipe
 from nas.training.recipe import Recipe
 
-
-def is_recurrent(space: Any) -> bool:
-    """Whether it is a space of recurrent cells, which have makers of cells."""
-    return space.domain == "language"
+OR_LANGUAGE = ", or evaluator=language"
 
 
-def check(space: Any, data: Any, skeleton: Any, recipe: Any, who: str) -> None:
-    """Raises ConfigError where data, skeleton and recipe are not what the space needs."""
-    text = is_recurrent(space)
-    check_recipe(recipe, who, text=text)
-    check_data(data, skeleton, who, text=text)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Domain:
+    """What the parts of a search must be, and which choices an error recommends.
+
+    name: `domain` of its spaces. spaces, networks, recipes, data: what an error calls them.
+    skeleton_arguments: what a skeleton is called with, from the data. *_hint: settings that mend an
+    error.
+    """
+
+    name: str
+    spaces: str
+    networks: str
+    recipes: str
+    data: str
+    recipe_type: type
+    skeleton_type: type
+    data_type: type
+    skeleton_arguments: Callable[[Any], dict[str, Any]]
+    space_hint: str
+    recipe_hint: str
+    data_hint: str
+    skeleton_hint: str
+
+    def check(self, data: Any, skeleton: Callable[..., Any], recipe: Any, who: str) -> None:
+        """Raises ConfigError if one of them is of the other domain. who: needs them."""
+        self.check_recipe(recipe, who)
+        self.check_data(data, skeleton, who)
+
+    def check_space(self, space: Space, who: str) -> None:
+        """Raises ConfigError if the space is of the other domain. who: needs it."""
+        if space.domain != self.name:
+            raise ConfigError(
+                f"{who} needs a space of {self.spaces}, got {type(space).__name__}; "
+                f"set {self.space_hint}"
+            )
+
+    def check_recipe(self, recipe: Any, who: str) -> None:
+        """Raises ConfigError if the recipe is of the other domain."""
+        if not isinstance(recipe, self.recipe_type):
+            raise ConfigError(
+                f"{who} needs a recipe of {self.recipes}, got {type(recipe).__name__}; "
+                f"set {self.recipe_hint}"
+            )
+
+    def check_data(self, data: Any, skeleton: Callable[..., Any], who: str) -> None:
+        """Raises ConfigError if the data, or what `skeleton` makes, are of the other domain."""
+        if not isinstance(data, self.data_type):
+            raise ConfigError(f"{who} needs {self.data}, got {data.name}; set {self.data_hint}")
+        try:
+            called = skeleton(**self.skeleton_arguments(data))
+        except TypeError:  # a skeleton of the other domain takes other arguments
+            called = None
+        if not isinstance(called, self.skeleton_type):
+            raise ConfigError(
+                f"{who} needs a skeleton of {self.networks}; set {self.skeleton_hint}"
+            )
 
 
-def check_recipe(recipe: Any, who: str, *, text: bool) -> None:
-    """Raises ConfigError where the recipe is of the other kind."""
-    if not isinstance(recipe, LanguageRecipe if text else Recipe):
-        hint = "recipe=grammar skeleton=grammar" if text else "recipe=search, or evaluator=language"
-        kind = "language models" if text else "images"
-        raise ConfigError(
-            f"{who} needs a recipe of {kind}, got {type(recipe).__name__}; set {hint}"
-        )
+IMAGES = Domain(
+    name="images",
+    spaces="images",
+    networks="image classifiers",
+    recipes="images",
+    data="images",
+    recipe_type=Recipe,
+    skeleton_type=ImageSkeleton,
+    data_type=ImageData,
+    skeleton_arguments=lambda data: {"image_shape": data.image_shape, "classes": data.classes},
+    space_hint=f"space=nasbench201{OR_LANGUAGE}",
+    recipe_hint=f"recipe=search{OR_LANGUAGE}",
+    data_hint=f"dataset=digits{OR_LANGUAGE}",
+    skeleton_hint="skeleton=small",
+)
+LANGUAGE = Domain(
+    name="language",
+    spaces="recurrent cells",
+    networks="language models",
+    recipes="language models",
+    data="a text",
+    recipe_type=LanguageRecipe,
+    skeleton_type=LanguageSkeleton,
+    data_type=TextData,
+    skeleton_arguments=lambda data: {"vocabulary": data.vocabulary},
+    space_hint="space=darts_rnn",
+    recipe_hint="recipe=grammar skeleton=grammar",
+    data_hint="dataset=grammar",
+    skeleton_hint="skeleton=grammar",
+)
+DOMAINS = {domain.name: domain for domain in (IMAGES, LANGUAGE)}
 
 
-def check_space(space: Any, who: str, *, text: bool) -> None:
-    if is_recurrent(space) != text:
-        kind, name = ("recurrent cells", "darts_rnn") if text else ("images", "nasbench201")
-        hint = f"set space={name}" + ("" if text else ", or evaluator=language")
-        raise ConfigError(f"{who} needs a space of {kind}, got {type(space).__name__}; {hint}")
+def check(space: Any, data: Any, skeleton: Callable[..., Any], recipe: Any, who: str) -> None:
+    """Raises ConfigError unless data, skeleton and recipe are of the space's domain.
 
-
-def check_data(data: Any, skeleton: Any, who: str, *, text: bool) -> None:
-    """Raises ConfigError where the data, or what `skeleton` makes, are of the other kind."""
-    if isinstance(data, TextData) != text:
-        kind = "a text" if text else "images"
-        hint = "set dataset=grammar" if text else "set dataset=digits, or evaluator=language"
-        raise ConfigError(f"{who} needs {kind}, got {data.name}; {hint}")
-    kind, name, known = (
-        ("language models", "grammar", LanguageSkeleton)
-        if text
-        else ("image classifiers", "small", ImageSkeleton)
-    )
-    try:
-        made = (
-            skeleton(vocabulary=data.vocabulary)
-            if text
-            else skeleton(image_shape=data.image_shape, classes=data.classes)
-        )
-    except TypeError:
-        made = None
-    if not isinstance(made, known):
-        raise ConfigError(f"{who} needs a skeleton of {kind}; set skeleton={name}")
+    skeleton: makes a skeleton of the data's shape. who: needs them, for the error.
+    """
+    DOMAINS[space.domain].check(data, skeleton, recipe, who)

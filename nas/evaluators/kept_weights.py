@@ -1,7 +1,7 @@
-"""The weights of a run's trials: one .npz each under the run folder, of which the newest are kept.
+"""The trained weights of a run's trials: one .npz file each under the run folder, the newest kept.
 
 The files hold numbers alone and are read without pickle. Which are kept depends on the trials' ids
-and not on which was finished first, so that equal runs inherit equal weights.
+and not on which finished first, so that equal runs inherit equal weights.
 """
 
 import os
@@ -14,8 +14,8 @@ import numpy as np
 from nas.core.trial import Arch, ConfigError
 
 FOLDER = "weights"
-ARCH = "arch"  # beside the weights, whose names have a slash
-# Trials that other workers may have started before: they still read what is no longer handed out.
+ARCH = "arch"  # cannot be the name of a weight: those have a slash
+# Trials that other workers may have started before: they still read weights that are too old for it.
 IN_FLIGHT = 100
 
 
@@ -24,7 +24,9 @@ class KeptWeights:
 
     Args:
       run_dir: the run folder.
-      keep: a trial is a parent for so many trials after it.
+      keep: for how many later trials a trial can be the parent.
+
+    Raises ConfigError unless `keep` is a whole number of at least 1.
     """
 
     def __init__(self, run_dir: Path | str, *, keep: int):
@@ -37,7 +39,7 @@ class KeptWeights:
         self.keep = keep
 
     def save(self, trial_id: int, arch: Arch, weights: Mapping[str, np.ndarray]) -> None:
-        """Writes one trial's, in one step, and deletes what has become too old."""
+        """Writes one trial's weights in one step and deletes those that have become too old."""
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f".{trial_id}.{os.getpid()}.part"
         try:
@@ -51,7 +53,7 @@ class KeptWeights:
                 path.unlink(missing_ok=True)
 
     def load(self, parent: int, child: int) -> tuple[Arch, dict[str, np.ndarray]]:
-        """The parent's architecture and weights. Raises LookupError where they are gone, why."""
+        """The parent's architecture and weights. Raises LookupError with the reason if they are gone."""
         if parent < child - self.keep:
             raise LookupError(f"older than evaluator.keep={self.keep} trials")
         try:

@@ -1,4 +1,4 @@
-"""The second half of every paper: the found architecture, large, trained anew, tested once."""
+"""The second half of every paper: the chosen architecture, large, is retrained and tested once."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.core.trial import Arch, ConfigError, EvaluationError
-from nas.evaluators import compatibility as kinds
+from nas.evaluators import compatibility
 from nas.run.folder import MODEL
 
 
@@ -21,26 +21,26 @@ def retrain(
     folder: Path | None = None,
     on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
-    """Trains on train + validation from each seed; test is read once per seed, at the end.
+    """Trains on train + validation from each seed; the test part is read once per seed, at the end.
 
-    A recurrent cell becomes a language model: nas.language.retrain tells what differs.
+    A recurrent cell becomes a language model; nas/language/retrain.py says what differs.
 
     Args:
       skeleton: gives the skeleton when called with the data's image_shape and classes.
-      folder: where the model of the first seed goes (chosen beforehand, never by its test score).
+      folder: where the model of the first seed is saved (whatever its test score); None: nowhere.
       on_epoch: called with (seed, epoch, values).
 
     Returns: parameters, seeds, test_accuracy (mean), test_accuracy_sd, test_accuracies,
-      test_losses, seconds and history (of each seed).
+      test_losses, seconds (sum over the seeds) and history (of each seed).
 
-    Raises ConfigError where a training fails, or where images and texts are mixed.
+    Raises ConfigError if a training fails, or if images and texts are mixed.
     """
-    kinds.check(space, data, skeleton, recipe, "retraining")
-    if kinds.is_recurrent(space):
+    compatibility.check(space, data, skeleton, recipe, "retraining")
+    if space.domain == compatibility.LANGUAGE.name:
         from nas.language.retrain import retrain_language
 
         return retrain_language(
-            lambda made: space.build(arch, made),
+            lambda called: space.build(arch, called),
             data,
             skeleton,
             recipe,

@@ -43,7 +43,7 @@ def build(config: DictConfig, run_dir: Path | None = None) -> dict[str, Any]:
             try:
                 kinds.check(parts["space"], data, *given, "retraining")
             except ConfigError as error:
-                hint = "language" if kinds.is_recurrent(parts["space"]) else "default"
+                hint = "language" if parts["space"].domain == "language" else "default"
                 raise ConfigError(f"{error}: set retrain={hint} or retrain=none") from error
     return parts
 
@@ -64,7 +64,7 @@ def check_limits(config: Mapping[str, Any], besides: str = "null") -> None:
 
 def benchmark(config: DictConfig) -> dict[str, Any]:
     """Space, skeleton, recipe, reward and the data set, which is not read yet; None without one."""
-    from nas.evaluators.scratch import LoadedOnce
+    from nas.evaluators.common import LoadedOnce
 
     parts = {name: make(config[name], name) for name in ("space", "skeleton", "recipe", "reward")}
     chosen = config.get("dataset")

@@ -13,8 +13,8 @@ from nas.data.images import ImageData, split_by_hash
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 TASKS = ("auto", CLASSIFICATION, REGRESSION)
-MANY = 0.2  # of the examples: whole numbers more different than that may be no classes
-MOST_VALID = 5000  # examples: more cost time and tell little
+MAX_CLASS_SHARE = 0.2  # of the examples: whole numbers more different than that may be no classes
+MAX_VALIDATION = 5000  # examples: more cost time and tell little
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +65,7 @@ def prepare(x, y, *, valid_share: float, task: str = "auto", validation=None) ->
     regression = task == REGRESSION or (task == "auto" and _has_fractions(y))
     labels, classes = _numbers(y) if regression else _classes(y, task)
     if validation is None:
-        valid_size = min(MOST_VALID, round(valid_share * count))
+        valid_size = min(MAX_VALIDATION, round(valid_share * count))
         if valid_size < 1 or valid_size >= count:
             raise ConfigError(f"x must have enough examples to split, got {count}")
         train, valid = split_by_hash(images, classes, valid_size)
@@ -158,7 +158,7 @@ def _classes(y: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
     labels, classes = np.unique(y, return_inverse=True)
     if len(labels) < 2:
         raise ConfigError(f"y must have at least 2 classes, got {labels.tolist()}")
-    if task == "auto" and y.dtype.kind in "iu" and len(labels) > max(10, MANY * len(y)):
+    if task == "auto" and y.dtype.kind in "iu" and len(labels) > max(10, MAX_CLASS_SHARE * len(y)):
         raise ConfigError(
             f"task must be given, {CLASSIFICATION} or {REGRESSION}: y has {len(labels)} different "
             f"whole numbers in {len(y)} examples"

@@ -105,7 +105,7 @@ class _Insertion:
         return concat_skip(self.network, self.weights, source, target, layer.name, shrink=shrink)
 
     def _end_of_dense(self, layer: Layer) -> Layer | None:
-        """The last unknown layer in a row with `layer`, if it is concatenated behind their input."""
+        """The last unknown layer behind `layer`, if it is concatenated behind their input."""
         first, last = layer, layer
         while len(first.inputs) == 1 and not self._is_known(first.inputs[0]):
             first = self.child[first.inputs[0]]

@@ -79,25 +79,17 @@ class _TreeInheritor:
             self._branch(before, branch, f"{name}_{i}")
 
     def _branch(self, old: Any, new: Any, name: str) -> None:
-        if old.edge != new.edge and (
-            old.edge != self.trees.IDENTITY or new.edge not in self.trees.CONVS
-        ):
+        trees = self.trees
+        if old.edge != new.edge and (old.edge != trees.IDENTITY or new.edge not in trees.CONVS):
             self.same = False
-        if new.edge in self.trees.CONVS and (old.edge != new.edge or not self._fits(name)):
-            self.same = self.same and old.edge == self.trees.IDENTITY
+        if new.edge in trees.CONVS and (old.edge != new.edge or not self._fits(name)):
+            self.same = self.same and old.edge == trees.IDENTITY
             self._identity(name)
-        if new.edge == self.trees.ROOT_EDGE and not self._fits(name):
-            self.same, self.moments = (
-                False,
-                None,
-            )  # what follows has no input that could be measured
+        if new.edge == trees.ROOT_EDGE and not self._fits(name):
+            self.same, self.moments = False, None  # what follows has no input to measure
         if new.node:
-            self.node(
-                old.node
-                or self.trees.Node(self.trees.NONE, (self.trees.Branch(self.trees.IDENTITY),)),
-                new.node,
-                name,
-            )
+            identity = trees.Node(trees.NONE, (trees.Branch(trees.IDENTITY),))
+            self.node(old.node or identity, new.node, name)
         elif old.node:
             self.same = False
 
@@ -125,7 +117,7 @@ class _TreeInheritor:
         self.weights |= identity_norm(f"{name}_bn", width, measured)
 
     def _copy(self, name: str, copy: str) -> None:
-        """Repeats all weights whose layers are called `name` or begin with it as those of `copy`."""
+        """Repeats the weights of `name` and of what stands behind it as those of `copy`."""
         for weight, value in list(self.weights.items()):
             if weight.startswith(f"{name}_"):
                 noise = self.noise if weight.endswith("/kernel") else 0.0

@@ -81,10 +81,28 @@ MOVED_TARGETS = {
 }
 
 # Target of today -> old setting -> where the setting is now, dotted ("units" -> "lstm.units").
-MOVED_SETTINGS: dict[str, dict[str, str]] = {}
+_LIMITS = {
+    name: f"limits.{name}" for name in ("max_parameters", "max_flops", "max_memory", "max_seconds")
+}
+MOVED_SETTINGS: dict[str, dict[str, str]] = {
+    "nas.evaluators.scratch.TrainFromScratch": _LIMITS,
+    "nas.evaluators.inherit.InheritFromParent": _LIMITS,
+    "nas.evaluators.one_graph.TrainWithOneGraph": _LIMITS,
+    "nas.evaluators.language.TrainLanguageModel": _LIMITS,
+}
+
+# Target of today -> group of moved settings -> the record that the group is made into.
+GROUP_TARGETS: dict[str, dict[str, str]] = {
+    "nas.evaluators.scratch.TrainFromScratch": {"limits": "nas.evaluators.common.Limits"},
+    "nas.evaluators.inherit.InheritFromParent": {"limits": "nas.evaluators.common.Limits"},
+    "nas.evaluators.one_graph.TrainWithOneGraph": {"limits": "nas.evaluators.common.SizeLimits"},
+    "nas.evaluators.language.TrainLanguageModel": {
+        "limits": "nas.evaluators.language.LanguageLimits"
+    },
+}
 
 # Group -> old choice -> what the choice is called now.
-MOVED_CHOICES: dict[str, dict[str, str]] = {}
+MOVED_CHOICES: dict[str, dict[str, str]] = {"evaluator": {"reused": "one_graph"}}
 
 
 def modernised(config: Any) -> Any:
@@ -100,6 +118,9 @@ def modernised(config: Any) -> Any:
         for old, new in MOVED_SETTINGS.get(values["_target_"], {}).items():
             if old in values:
                 _put(values, new, values.pop(old))
+        for group, record in GROUP_TARGETS.get(values["_target_"], {}).items():
+            if group in values:
+                values[group] = {"_target_": record} | values[group]
     if isinstance(values.get("choices"), dict):
         values["choices"] = {
             group: MOVED_CHOICES.get(group, {}).get(choice, choice)

@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import NAN, Arch, ConfigError, EvaluationError, Proposal, Trial
 from nas.data.images import ImageData
+from nas.evaluators.common import LoadedOnce
 from nas.evaluators.one_graph import check_skeleton, check_trainable, refuse_nan
-from nas.evaluators.scratch import LoadedOnce
 from nas.run.config import make
 from nas.tables.enumeration import architectures, unique
 from nas.tables.table_file import NOT_HELD, PARTS

@@ -21,7 +21,7 @@ from nas.controllers.regularized_evolution import RegularizedEvolution
 from nas.engine.executors import SerialExecutor
 from nas.engine.search import search
 from nas.engine.store import Store
-from nas.evaluators.scratch import LoadedOnce
+from nas.evaluators.common import LoadedOnce
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 
 

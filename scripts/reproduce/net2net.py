@@ -25,7 +25,7 @@ import numpy as np
 
 from nas.benchmarks.images import digits, tfds_images
 from nas.core.skeleton import ImageSkeleton
-from nas.evaluators.scratch import forget
+from nas.evaluators.common import release_models
 from nas.morphism.inheritance import inherit_weights
 from nas.ops import inference as morphism_values
 from nas.ops.recorder import describe
@@ -68,7 +68,7 @@ class Trainer:
         seconds = np.cumsum(history["seconds"])
         curve += list(zip(seconds.tolist(), history["valid_accuracy"], strict=True))
         weights = take(model)
-        forget()
+        release_models()
         return curve, weights
 
     def accuracy(self, model) -> float:

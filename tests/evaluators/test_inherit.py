@@ -11,6 +11,7 @@ from nas.core.trial import ConfigError, EvaluationError, Proposal, trial_seed
 from nas.engine.executors import ProcessExecutor, SerialExecutor
 from nas.engine.search import search
 from nas.engine.store import Store
+from nas.evaluators.common import Limits
 from nas.evaluators.inherit import InheritFromParent
 from nas.evaluators.kept_weights import IN_FLIGHT, KeptWeights
 from nas.evaluators.scratch import TrainFromScratch
@@ -110,7 +111,7 @@ def test_an_untrained_child_is_as_good_as_its_trained_parent(family):
     data = evaluate.dataset()
     skeleton = SKELETON(image_shape=data.image_shape, classes=data.classes)
     for trial in trials[1:]:
-        weights, origin = evaluate._start(trial.id, trial.proposal, skeleton, 0)
+        weights, origin = evaluate.inherited(trial.id, trial.proposal, skeleton, 0)
         assert origin == {"parent": trial.id - 1, "preserved": True}
         model = image.build(SPACE, trial.arch, skeleton, RECIPE, seed=5)
         give(model, weights)
@@ -164,16 +165,16 @@ def test_a_failed_child_keeps_no_weights(tmp_path):
         evaluate(0, Proposal(PARENT))
     assert not (tmp_path / "weights").exists()
     with pytest.raises(EvaluationError, match="max_parameters=10"):
-        evaluator(tmp_path, max_parameters=10)(0, Proposal(PARENT))
+        evaluator(tmp_path, limits=Limits(max_parameters=10))(0, Proposal(PARENT))
 
 
 def test_the_space_may_say_the_learning_rate_and_the_proposal_the_epochs(tmp_path):
     space = MorphismSpace(slots=1, pool_after=(), learning_rates=(0.5, 0.25))
     evaluate = evaluator(tmp_path, space=space)
     arch = space.encode({d.name: d.choices[0] for d in space.decisions} | {"learning_rate": 0.25})
-    recipe = evaluate._recipe(Proposal(arch, epochs=7))
+    recipe = evaluate.recipe_for(Proposal(arch, epochs=7))
     assert (recipe.learning_rate, recipe.epochs) == (0.25, 7)
-    assert evaluator(tmp_path)._recipe(Proposal(PARENT)) == RECIPE
+    assert evaluator(tmp_path).recipe_for(Proposal(PARENT)) == RECIPE
 
 
 def test_a_training_may_end_before_its_epochs_do(tmp_path, monkeypatch):
@@ -208,8 +209,8 @@ def test_noise_breaks_the_symmetry_of_copies(family):
     data = evaluator(folder).dataset()
     skeleton = SKELETON(image_shape=data.image_shape, classes=data.classes)
     proposal = Proposal(WIDER, parent=1)
-    plain_start, _ = evaluator(folder)._start(2, proposal, skeleton, trial_seed(0, 2))
-    noisy, origin = evaluator(folder, noise=0.01)._start(2, proposal, skeleton, trial_seed(0, 2))
+    plain_start, _ = evaluator(folder).inherited(2, proposal, skeleton, trial_seed(0, 2))
+    noisy, origin = evaluator(folder, noise=0.01).inherited(2, proposal, skeleton, trial_seed(0, 2))
     assert not origin["preserved"]
     change = noisy["slot0_conv/kernel"] - plain_start["slot0_conv/kernel"]
     assert not change[..., :4].any() and change[..., 4:].any()

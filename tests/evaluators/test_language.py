@@ -11,7 +11,7 @@ from nas.benchmarks.texts import grammar
 from nas.core.language_skeleton import LanguageSkeleton
 from nas.core.trial import INVALID, ConfigError, EvaluationError, Proposal
 from nas.engine.rewards import inverse_perplexity
-from nas.evaluators.language import TrainLanguageModel
+from nas.evaluators.language import LanguageLimits, TrainLanguageModel
 from nas.language.recipe import LanguageRecipe
 from nas.search_spaces.papers.highway_cells.space import RecurrentNodes
 from nas.search_spaces.papers.zoph2017_rnn.space import ZophRNN
@@ -50,7 +50,7 @@ def test_a_child_too_large_is_refused_unbuilt():
     space = RecurrentNodes()
     arch = space.sample(np.random.default_rng(0))
     with pytest.raises(EvaluationError, match="max_parameters=100, got") as caught:
-        evaluator(space, max_parameters=100)(0, Proposal(arch))
+        evaluator(space, limits=LanguageLimits(max_parameters=100))(0, Proposal(arch))
     assert caught.value.status == INVALID
 
 

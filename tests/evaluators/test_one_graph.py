@@ -8,6 +8,7 @@ import pytest
 
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError, EvaluationError, Proposal
+from nas.evaluators.common import SizeLimits
 from nas.evaluators.one_graph import TrainWithOneGraph, refuse_nan
 from nas.search_spaces.papers.darts.space import DARTS
 from nas.search_spaces.papers.genetic_cnn import GeneticCNN
@@ -34,8 +35,9 @@ def data():
 def evaluator(space=None, skeleton=SKELETON, recipe=RECIPE):
     space = space or NASBench201()
     return TrainWithOneGraph(
-        space=space, dataset=data, skeleton=skeleton, recipe=recipe, seed=0, max_parameters=20_000
-    )
+        space=space, dataset=data, skeleton=skeleton, recipe=recipe, seed=0,
+        limits=SizeLimits(max_parameters=20_000),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import nas
 from nas.commands import fit as fit_command
 from nas.core.trial import ConfigError, EvaluationError, Proposal, Trial
 from nas.fitting import files as fit_files
-from nas.fitting import fit as fitting
+from nas.fitting import parts, plan, training
 from nas.fitting.arrays import prepare
 from nas.training import deadline as timed
 
@@ -118,9 +118,9 @@ def test_the_model_of_vectors_is_the_mean_of_the_best_networks(tmp_path):
     x, y = vectors(60)
     for given, task in ((y, "classification"), (x[:, 0] * 7 + 100, "regression")):
         data = prepare(x, given, valid_share=0.5, task=task)
-        space = fitting.make_space(data)
+        space = parts.make_space(data)
         folder, now = tmp_path / task, time.monotonic()
-        evaluate = fitting.TimedTraining(space, data, 0, folder, now, now)  # one chunk each
+        evaluate = training.TimedTraining(space, data, 0, folder, now, now)  # one chunk each
         trials = [
             Trial(i, proposal, evaluate(i, proposal)["valid_accuracy"])
             for i, proposal in enumerate([Proposal(space.start())] * 3)
@@ -143,28 +143,31 @@ def test_a_larger_network_of_vectors_must_gain_more_than_luck(task, score, error
     x, y = vectors(200)
     data = prepare(x, y if task == "classification" else x[:, 0], valid_share=0.5, task=task)
     metrics = {"valid_accuracy": score, "valid_loss": 0.5, "parameters": 1024}
-    reward = fitting._reward(data, metrics)
-    assert reward == pytest.approx(score - 0.5e-5 - 10 * fitting.CAUTION * error)
-    twice = fitting._reward(data, metrics | {"parameters": 2048})
-    assert reward - twice == pytest.approx(fitting.CAUTION * error)
+    reward = plan.reward(data, metrics)
+    assert reward == pytest.approx(score - 0.5e-5 - 10 * plan.SIZE_PENALTY * error)
+    twice = plan.reward(data, metrics | {"parameters": 2048})
+    assert reward - twice == pytest.approx(plan.SIZE_PENALTY * error)
 
 
 def test_the_size_of_networks_of_images_is_not_paid_for(digits):
     data = prepare(*digits, valid_share=0.2)
     metrics = {"valid_accuracy": 0.9, "valid_loss": 3.0, "parameters": 10**6}
-    assert fitting._reward(data, metrics) == pytest.approx(0.9 - 1e-5)
+    assert plan.reward(data, metrics) == pytest.approx(0.9 - 1e-5)
 
 
 def test_the_first_training_of_images_has_several_shares(digits, tmp_path):
     x, y = digits
     images, rows = (prepare(part, y, valid_share=0.2) for part in (x, x.reshape(len(x), -1)))
-    for data, shares in ((images, fitting.FIRST), (rows, 1)):
-        space = fitting.make_space(data)
-        train = fitting.TimedTraining(space, data, 0, tmp_path, start=0.0, end=1600.0)
+    for data, shares in ((images, training.FIRST_TRAINING_SHARES), (rows, 1)):
+        space = parts.make_space(data)
+        train = training.TimedTraining(space, data, 0, tmp_path, start=0.0, end=1600.0)
         assert train.share == 100.0
         assert train._seconds(train.recipe, inherits=False) == 100.0 * shares
         assert train._seconds(train.recipe, inherits=True) == 100.0
-        assert train._seconds(train.recipe.replace(epochs=fitting.LONG), inherits=True) == np.inf
+        assert (
+            train._seconds(train.recipe.replace(epochs=plan.MAX_EPOCHS_OF_BEST), inherits=True)
+            == np.inf
+        )
 
 
 def test_numbers_are_learned_and_come_back_in_their_units():
@@ -268,12 +271,12 @@ def test_networks_and_augmentation_are_of_the_size_of_the_examples():
         x = np.random.default_rng(0).integers(0, 256, (20, *shape)).astype(np.uint8)
         return prepare(x, np.arange(20) % 2, valid_share=0.2)
 
-    assert fitting.make_space(data(8, 8, 1)).pool_after == (4,)
-    assert fitting.make_space(data(32, 32, 3)).pool_after == (4, 8, 12)
-    assert fitting.make_space(data(7)).pool_after == ()
-    rows = fitting.make_space(data(7))
+    assert parts.make_space(data(8, 8, 1)).pool_after == (4,)
+    assert parts.make_space(data(32, 32, 3)).pool_after == (4, 8, 12)
+    assert parts.make_space(data(7)).pool_after == ()
+    rows = parts.make_space(data(7))
     assert [slot.filters for i in range(8) if (slot := rows.slot(rows.start(), i))] == [64]
-    digit, photo, row = (fitting.make_recipe(data(*s)) for s in ((8, 8, 1), (32, 32, 3), (7,)))
+    digit, photo, row = (parts.make_recipe(data(*s)) for s in ((8, 8, 1), (32, 32, 3), (7,)))
     assert (digit.flip, photo.flip, row.flip) == (False, True, False)
     assert (digit.pad_crop, photo.pad_crop, row.pad_crop) == (1, 4, 0)
     assert row.optimizer == "adam"
@@ -285,8 +288,8 @@ def test_networks_and_augmentation_are_of_the_size_of_the_examples():
 def test_a_training_that_has_no_time_takes_one_chunk_and_one_that_fails_says_so():
     x, y = vectors()
     data = prepare(x, y, valid_share=0.2)
-    recipe = fitting.make_recipe(data)
-    space = fitting.make_space(data)
+    recipe = parts.make_recipe(data)
+    space = parts.make_space(data)
     from nas.core.skeleton import ImageSkeleton
     from nas.training import loop as image
 
@@ -313,7 +316,7 @@ def test_the_best_look_is_of_the_best_accuracy_then_of_the_lowest_loss():
 
 def test_half_way_the_best_is_trained_for_longer_and_the_search_goes_on(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(fitting.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(plan.time, "monotonic", lambda: now[0])
 
     class HillClimbing:
         best = None
@@ -322,14 +325,14 @@ def test_half_way_the_best_is_trained_for_longer_and_the_search_goes_on(monkeypa
         def ask(self, n):
             return [Proposal((0,), parent=7)] * n
 
-    plan = fitting._Plan(HillClimbing(), long=50.0, end=100.0)
+    planned = plan.Plan(HillClimbing(), best_again=50.0, end=100.0)
     now[0] = 60.0  # nothing has been trained yet: the first comes before all else
-    assert plan.ask(1) == [Proposal((0,), parent=7)]
-    plan.climb.best = ((1,), 0.9, 3)
-    assert plan.ask(1) == [Proposal((1,), parent=3, epochs=fitting.LONG)]
-    assert plan.ask(1) == [Proposal((0,), parent=7)]
+    assert planned.ask(1) == [Proposal((0,), parent=7)]
+    planned.climb.best = ((1,), 0.9, 3)
+    assert planned.ask(1) == [Proposal((1,), parent=3, epochs=plan.MAX_EPOCHS_OF_BEST)]
+    assert planned.ask(1) == [Proposal((0,), parent=7)]
     now[0] = 99.0
-    assert plan.ask(1) == []
+    assert planned.ask(1) == []
 
 
 def test_the_linear_network_comes_first_and_nothing_grows_from_it():
@@ -344,12 +347,12 @@ def test_the_linear_network_comes_first_and_nothing_grows_from_it():
         def ask(self, n):
             return [Proposal((1,))] * n
 
-    plan = fitting._Plan(HillClimbing(), long=math.inf, end=math.inf, first=(0,))
-    assert plan.ask(1) == [Proposal((0,), epochs=fitting.LONG)]
-    assert plan.ask(1) == [Proposal((1,))]
+    planned = plan.Plan(HillClimbing(), best_again=math.inf, end=math.inf, first=(0,))
+    assert planned.ask(1) == [Proposal((0,), epochs=plan.MAX_EPOCHS_OF_BEST)]
+    assert planned.ask(1) == [Proposal((1,))]
     trials = [Trial(0, Proposal((0,)), 0.9), Trial(1, Proposal((1,)), 0.8)]
-    plan.tell(trials)
-    assert plan.climb.told == trials[1:]
+    planned.tell(trials)
+    assert planned.climb.told == trials[1:]
 
 
 def test_the_linear_network_leaves_the_others_their_time(monkeypatch):
@@ -361,7 +364,7 @@ def test_the_linear_network_leaves_the_others_their_time(monkeypatch):
 
     monkeypatch.setattr(timed, "train_until", train_until)
     nas.fit(*vectors(300), minutes=0.05)
-    assert given[0] == fitting.SHORTEST
+    assert given[0] == plan.SHORTEST
 
 
 # The command.

@@ -105,9 +105,8 @@ def test_dense_layers_widen_behind_images_and_behind_each_other():
         same((network, weights), after, x)
         network, weights = after
     assert weights["a/kernel"].shape == (6 * 5 * 5, 9)
-    after = deeper(
-        network, weights, network["b"].inputs[0], "c", RNG(0), block=IdentityBlock(batch_norm=False)
-    )
+    plain = IdentityBlock(batch_norm=False)
+    after = deeper(network, weights, network["b"].inputs[0], "c", RNG(0), block=plain)
     assert after[0]["c_dense"].width == 9
     same((network, weights), after, x)
 
