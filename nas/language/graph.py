@@ -1,11 +1,11 @@
-"""What the language loop runs inside a graph: an epoch of training, an evaluation.
+"""The graphs of the language loop: an epoch of training, and an evaluation.
 
-A model has `zero_states(batch)`, `outputs_of(tokens, states, seed)`, `losses(outputs, targets)`, as
-search_spaces/recurrent/language_model.py has them.
+A model has `zero_states(batch)`, `outputs_of(tokens, states, seed)` and `losses(outputs, targets)`,
+as in search_spaces/recurrent/language_model.py.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -16,22 +16,24 @@ from nas.language.recipe import LanguageRecipe, sequences
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe
 
-EVALUATED_STEPS = 8  # of one turn of the evaluation's loop: more take longer to trace, same result
+EVALUATED_STEPS = 8  # in one turn of the evaluation's loop: more take longer to trace
 
 
 class Training:
-    """The weights, their average where there is one, and the graph of an epoch.
+    """The weights, their average if the recipe has one, and the graph of an epoch.
 
     tokens: [tokens] int32, cut into batch_size streams of equal length; up to batch_size - 1 tokens
-    at the end are left.
+    at the end are left out.
+
+    Raises ConfigError if the streams are too short for the recipe's sequences.
     """
 
     def __init__(self, model: keras.Model, tokens: np.ndarray, recipe: LanguageRecipe, seed: int):
         self.model, self.recipe, self.seed = model, recipe, seed
         self.variables = [v.value for v in model.trainable_variables]
         self.averages = [tf.Variable(v) for v in self.variables] if recipe.nonmonotone else []
-        self.averaged = tf.Variable(-1, dtype=tf.int64)  # steps in the average; -1: there is none
-        self.slots: list[tf.Variable] = []  # of Adam, behind the number of its steps
+        self.averaged = tf.Variable(-1, dtype=tf.int64)  # steps in the average; -1: not begun
+        self.slots: list[tf.Variable] = []  # the number of Adam's steps, then its moments
         self.adam: Optimizer | None = None
         if recipe.optimizer == "adam":
             self.adam = Optimizer(Recipe(optimizer="adam"), self.variables)
@@ -45,7 +47,7 @@ class Training:
             )
         self.streams = tf.constant(tokens[: recipe.batch_size * length].reshape(-1, length))
         self.length = length
-        whole = tf.TensorSpec([None], tf.int32)  # of any number of sequences: one trace for all
+        sequences_spec = tf.TensorSpec([None], tf.int32)  # any number: one trace for all
         states = tf.nest.map_structure(
             lambda state: tf.TensorSpec(state.shape, state.dtype),
             model.zero_states(recipe.batch_size),
@@ -56,8 +58,8 @@ class Training:
             jit_compile=_xla(recipe),
             input_signature=[
                 states,
-                whole,
-                whole,
+                sequences_spec,
+                sequences_spec,
                 tf.TensorSpec([None], tf.float32),
                 tf.TensorSpec([], tf.int32),
                 tf.TensorSpec([2], tf.int32),
@@ -65,9 +67,9 @@ class Training:
         )
 
     def epoch(self, number: int, attempt: int = 0) -> float:
-        """Trains once through the text and returns the mean loss, nats a token.
+        """Trains once through the text and returns the mean loss, nats per token.
 
-        attempt: other dropouts and random lengths for an epoch that is tried again.
+        attempt: draws other dropouts and random lengths for an epoch that is repeated.
         """
         recipe = self.recipe
         rng = np.random.default_rng([self.seed, number, attempt])
@@ -80,7 +82,7 @@ class Training:
         loss, size = 0.0, recipe.steps_per_call or len(starts)
         for at in range(0, len(starts), size):
             part = slice(at, at + size)
-            states, more = self._traced(
+            states, part_loss = self._traced(
                 states,
                 tf.constant(starts[part], tf.int32),
                 tf.constant(steps[part], tf.int32),
@@ -88,25 +90,28 @@ class Training:
                 tf.constant(at, tf.int32),
                 noise,
             )
-            loss += float(more)
+            loss += float(part_loss)
         return loss / (recipe.batch_size * int(steps.sum()))
 
     @functools.cached_property
     def _traced(self):
-        # Called as it is: through tf.function TensorFlow warns of many models that train briefly.
+        # Called as a concrete function: tf.function warns when many models train briefly.
         return self.graph.get_concrete_function()
 
     def start_averaging(self) -> None:
         self.averaged.assign(0)
 
     def _run(self, states, starts, steps, rates, first, noise):
-        """states after, and summed loss of, len(starts) sequences; the first is number `first`."""
+        """Trains on len(starts) sequences, the first of which is number `first` of the epoch.
+
+        Returns the states behind the last of them and their summed loss.
+        """
         count = tf.shape(starts)[0]
 
         def body(i, states, loss):
             seed = tf.random.experimental.stateless_fold_in(noise, first + i)
-            states, more = self._step(states, starts[i], steps[i], rates[i], seed)
-            return i + 1, states, loss + tf.cast(more, tf.float64)
+            states, step_loss = self._step(states, starts[i], steps[i], rates[i], seed)
+            return i + 1, states, loss + tf.cast(step_loss, tf.float64)
 
         start = (tf.constant(0), states, tf.constant(0.0, tf.float64))
         _, states, loss = tf.while_loop(lambda i, *_: i < count, body, start)
@@ -133,7 +138,7 @@ class Training:
 
     def _adam_step(self, adam, gradients, rate):
         recipe = self.recipe
-        # Of all rows of an embedding: the moments of words that were not read decay as well.
+        # Gradients of all rows of an embedding: the moments of words that were not read decay too.
         dense = [tf.convert_to_tensor(g) for g in gradients]
         if recipe.clip_norm is not None:
             dense, _ = tf.clip_by_global_norm(dense, recipe.clip_norm)
@@ -161,9 +166,10 @@ class Training:
 def objective_of(
     recipe: LanguageRecipe, summed: tf.Tensor, outputs: tf.Tensor, dropped: tf.Tensor
 ) -> tf.Tensor:
-    """What a step makes smaller.
+    """What a step minimises: the loss, and the recipe's regularisation of activations.
 
-    summed: nats of all tokens; outputs, dropped: [time, batch, units], of the last layer.
+    summed: nats of all tokens. outputs, dropped: outputs of the last layer, before and after its
+    dropout, [time, batch, units].
     """
     objective = summed / recipe.batch_size
     if not recipe.sum_over_time:
@@ -187,10 +193,10 @@ def descend(
 ) -> None:
     """One step of gradient descent: the gradients clipped together, then weight_decay * weights.
 
-    A gradient of some rows (tf.IndexedSlices, of a gathered embedding) touches those rows alone;
-    rows that were gathered twice are added first, so that the norm is the true one.
+    A gradient of some rows (tf.IndexedSlices, of a gathered embedding) changes those rows alone.
+    Rows that were gathered twice are added first, so that the norm is the true one.
 
-    tables: of which variables other rows do not decay either.
+    tables: for each variable, whether weight decay too is limited to the rows of its gradient.
     """
     summed = [
         _rows_added(g, v) if isinstance(g, tf.IndexedSlices) else g
@@ -222,46 +228,55 @@ def _rows_added(gradient: tf.IndexedSlices, variable: tf.Variable) -> tf.Indexed
     )
 
 
-def make_evaluate(
-    model: keras.Model, tokens: np.ndarray, streams: int, recipe: LanguageRecipe
-) -> Callable[[], float]:
-    """Returns evaluate() -> mean loss, nats a token, over every token but the first, each once.
+class EvaluationLoop:
+    """Evaluates a model on a text, all in one graph.
 
-    streams: the text is cut into so many parts, read side by side, each from the zero state and
-    from the last token of the part before; 1 gives every token its whole past.
+        loss = EvaluationLoop(model, tokens, streams, recipe).run()  # nats per token
+
+    Args:
+      tokens: [tokens] int32.
+      streams: the text is cut into so many parts, read side by side, each from the zero state and
+        from the last token of the part before; 1 gives every token its whole past.
     """
-    inputs, targets, weights = cut(tokens, streams)
-    steps = min(EVALUATED_STEPS, inputs.shape[1])
-    spare = -inputs.shape[1] % steps
-    padded = [np.pad(a, ((0, 0), (0, spare))) for a in (inputs, targets, weights)]
-    turns = padded[0].shape[1] // steps
 
-    def body(i, states, loss):
-        x, y, w = (tf.slice(tf.constant(a), [0, i * steps], [streams, steps]) for a in padded)
-        _, outputs, states = model.outputs_of(x, states)
-        losses = model.losses(outputs, tf.reshape(tf.transpose(y), [-1]))
-        losses *= tf.reshape(tf.transpose(w), [-1])
-        return i + 1, states, loss + tf.cast(tf.reduce_sum(losses), tf.float64)
+    def __init__(
+        self, model: keras.Model, tokens: np.ndarray, streams: int, recipe: LanguageRecipe
+    ):
+        self.model, self.streams, self.predicted = model, streams, len(tokens) - 1
+        inputs, targets, weights = cut(tokens, streams)
+        self.steps = min(EVALUATED_STEPS, inputs.shape[1])
+        missing = -inputs.shape[1] % self.steps
+        self.padded = [np.pad(a, ((0, 0), (0, missing))) for a in (inputs, targets, weights)]
+        self.graph = tf.function(self._summed_loss, autograph=False, jit_compile=_xla(recipe))
+        self._zeros = model.zero_states(streams)
+        self._traced = self.graph.get_concrete_function(self._zeros)
 
-    @tf.function(autograph=False, jit_compile=_xla(recipe))
-    def run(states):
+    def run(self) -> float:
+        """The mean loss, nats per token, over every token but the first, each counted once."""
+        return float(self._traced(self._zeros)) / self.predicted
+
+    def _summed_loss(self, states):
+        turns = self.padded[0].shape[1] // self.steps
+
+        def body(i, states, loss):
+            x, y, w = (
+                tf.slice(tf.constant(a), [0, i * self.steps], [self.streams, self.steps])
+                for a in self.padded
+            )
+            _, outputs, states = self.model.outputs_of(x, states)
+            losses = self.model.losses(outputs, tf.reshape(tf.transpose(y), [-1]))
+            losses *= tf.reshape(tf.transpose(w), [-1])
+            return i + 1, states, loss + tf.cast(tf.reduce_sum(losses), tf.float64)
+
         start = (tf.constant(0), states, tf.constant(0.0, tf.float64))
         return tf.while_loop(lambda i, *_: i < turns, body, start)[-1]
-
-    zeros = model.zero_states(streams)
-    traced = run.get_concrete_function(zeros)
-
-    def call() -> float:
-        return float(traced(zeros)) / (len(tokens) - 1)
-
-    call.graph = run  # type: ignore[attr-defined]  # for the test that it is traced once
-    return call
 
 
 def cut(tokens: np.ndarray, streams: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inputs, targets (int32) and weights (float32) of an evaluation, each [streams, length].
 
-    Every token but the first is a target of weight 1 once; what fills up the last rows weighs 0.
+    Every token but the first is a target of weight 1 once; the padding of the last rows has weight
+    0.
     """
     count = len(tokens) - 1
     length = -(-count // streams)
@@ -273,6 +288,6 @@ def cut(tokens: np.ndarray, streams: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def _xla(recipe: LanguageRecipe) -> bool:
-    if recipe.xla == "auto":  # it needs lengths that are known beforehand
+    if recipe.xla == "auto":  # XLA needs lengths that are known when it compiles
         return bool(tf.config.list_physical_devices("GPU")) and not recipe.random_bptt
     return bool(recipe.xla)

@@ -1,7 +1,7 @@
 """The training loop for language models: one epoch is one call of one graph.
 
-Each row of a batch is a stream of its own; the recurrent state is carried from one sequence of it
-to the next, and is zero at the start of an epoch. The graphs are in nas/language/graph.py.
+Each row of a batch is a stream of its own. Its recurrent state is carried from one sequence to the
+next and is zero at the start of an epoch. The graphs are in nas/language/graph.py.
 Zaremba et al. 2014 (arXiv:1409.2329), Merity et al. 2018 (arXiv:1708.02182).
 
 Departure: NT-ASGD's average begins with the first step after its start, PyTorch's with the second.
@@ -18,7 +18,7 @@ import tensorflow as tf
 from nas.core.trial import NAN, OOM, TIMEOUT, EvaluationError
 from nas.data.text import TextData
 from nas.language.checkpoint import Progress, Snapshot
-from nas.language.graph import Training, make_evaluate
+from nas.language.graph import EvaluationLoop, Training
 from nas.language.recipe import LanguageRecipe, starts_averaging
 
 History = dict[str, list[float]]
@@ -35,17 +35,17 @@ def fit(
     max_seconds: float | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> History:
-    """Trains `model` in place, which ends with the weights that are tested: see the recipe.
+    """Trains `model` in place; it ends with the weights that are tested (see the recipe).
 
     Args:
       seed: of dropouts and random lengths; equal seeds give equal histories.
       test: whether the test part is evaluated, once, after the last epoch.
-      checkpoint: a file that is written after every epoch. Where it is there training goes on from
-        it, and ends as one that never stopped.
-      max_seconds: checked after every epoch.
+      checkpoint: a file that is written after every epoch. If it exists, training goes on from it
+        and ends as one that never stopped.
+      max_seconds: of training, checked after every epoch.
 
-    Returns: train_perplexity (of the training itself, dropouts and all), valid_perplexity and
-      seconds (of the training alone) of every epoch; test_perplexity of the last.
+    Returns: train_perplexity (during training, with its dropouts), valid_perplexity and seconds (of
+      the training alone) of every epoch; test_perplexity of the last.
 
     Raises EvaluationError: NAN, TIMEOUT or OOM.
     """
@@ -57,14 +57,14 @@ def fit(
 
 def _fit(model, data, recipe, seed, test, checkpoint, max_seconds, on_epoch) -> History:
     training = Training(model, data.train, recipe, seed)
-    evaluate = make_evaluate(model, data.valid, recipe.eval_batch_size, recipe)
+    validation = EvaluationLoop(model, data.valid, recipe.eval_batch_size, recipe)
     progress = Progress(now=Snapshot.of(training))
     if checkpoint is not None and checkpoint.exists():
         progress = Progress.load(checkpoint, progress.now)
         progress.now.restore(training)
     while progress.epochs < recipe.epochs:
         number = progress.epochs
-        values = _train_and_validate(training, evaluate, progress)
+        values = _train_and_validate(training, validation, progress)
         if values is None:
             continue
         earlier = progress.history.get("valid_perplexity", [])
@@ -84,19 +84,21 @@ def _fit(model, data, recipe, seed, test, checkpoint, max_seconds, on_epoch) -> 
     chosen = progress.best if recipe.keep_best and progress.best else progress.now
     chosen.restore_tested(training)
     if test:
-        loss = make_evaluate(model, data.test, recipe.test_batch_size, recipe)()
+        loss = EvaluationLoop(model, data.test, recipe.test_batch_size, recipe).run()
         progress.history["test_perplexity"] = [perplexity(loss)]
     return progress.history
 
 
-def _train_and_validate(training, evaluate, progress) -> dict[str, float] | None:
-    """One epoch; None where it failed and was rolled back."""
+def _train_and_validate(
+    training: Training, validation: EvaluationLoop, progress: Progress
+) -> dict[str, float] | None:
+    """The values of one epoch; None if it failed and was rolled back."""
     began = time.perf_counter()
     loss = training.epoch(progress.epochs, progress.rolled_back)
     seconds = time.perf_counter() - began
     now = Snapshot.of(training)
     now.restore_tested(training)
-    valid_loss = evaluate()
+    valid_loss = validation.run()
     now.restore(training)
     for name, value in (("loss", loss), ("validation loss", valid_loss)):
         if not math.isfinite(value):
@@ -110,7 +112,7 @@ def _train_and_validate(training, evaluate, progress) -> dict[str, float] | None
 
 
 def perplexity(loss: float) -> float:
-    """exp(loss), at most 1e300. loss: nats a token."""
+    """exp(loss), at most 1e300. loss: nats per token."""
     return min(math.exp(min(loss, 700.0)), 1e300)
 
 
@@ -120,15 +122,18 @@ def build(maker: Callable[[], keras.Model], seed: int) -> keras.Model:
     return maker()
 
 
-def _roll_back(progress, training, name: str, value: float) -> None:
-    """Goes back to the best weights; the epoch is tried again with other random numbers."""
+def _roll_back(progress: Progress, training: Training, name: str, value: float) -> None:
+    """Restores the best weights; the epoch is repeated with other random numbers.
+
+    Raises EvaluationError, NAN, if the recipe's rollbacks are used up.
+    """
     if progress.rolled_back >= training.recipe.rollbacks:
         raise EvaluationError(NAN, f"the {name} is {value} after epoch {progress.epochs + 1}")
     progress.rolled_back += 1
     (progress.best or progress.now).restore(training)
 
 
-def _check_time(progress, recipe, max_seconds: float | None) -> None:
+def _check_time(progress: Progress, recipe: LanguageRecipe, max_seconds: float | None) -> None:
     taken = sum(progress.history["seconds"])
     if max_seconds is not None and taken > max_seconds and progress.epochs < recipe.epochs:
         raise EvaluationError(

@@ -12,7 +12,7 @@ from nas.core.trial import NAN, TIMEOUT, ConfigError, EvaluationError
 from nas.data.text import TextData
 from nas.language import loop as language
 from nas.language.checkpoint import Progress, Snapshot
-from nas.language.graph import Training, cut, descend, make_evaluate
+from nas.language.graph import EvaluationLoop, Training, cut, descend
 from nas.language.recipe import LanguageRecipe, sequences, starts_averaging
 from nas.search_spaces.recurrent.cell import LSTM
 from nas.search_spaces.recurrent.language_model import LanguageModel, softmax_losses
@@ -82,7 +82,7 @@ def test_evaluation_counts_every_token_but_the_first_once(streams):
     expected = np.concatenate(expected)
     assert len(expected) == len(tokens) - 1
     assert expected.std() > 0.3  # a token dropped or counted twice would show
-    found = make_evaluate(model, tokens, streams, recipe())()
+    found = EvaluationLoop(model, tokens, streams, recipe()).run()
     assert found == pytest.approx(expected.mean(), rel=1e-5)
 
 
@@ -98,7 +98,7 @@ def test_equal_guesses_have_the_vocabularys_perplexity():
     for variable in model.trainable_variables:
         variable.assign(tf.zeros(variable.shape))
     tokens = np.arange(500, dtype=np.int32)
-    loss = make_evaluate(model, tokens, 4, recipe())()
+    loss = EvaluationLoop(model, tokens, 4, recipe()).run()
     assert language.perplexity(loss) == pytest.approx(10_000, rel=1e-4)
 
 
@@ -107,7 +107,7 @@ def test_random_weights_are_near_equal_guesses():
     skeleton = LanguageSkeleton(vocabulary=10_000, units=200, embedding=200)
     model = language.build(lambda: LanguageModel(LSTM, skeleton), 0)
     tokens = np.random.default_rng(0).integers(0, 10_000, 2000).astype(np.int32)
-    loss = make_evaluate(model, tokens, 10, recipe())()
+    loss = EvaluationLoop(model, tokens, 10, recipe()).run()
     assert language.perplexity(loss) == pytest.approx(10_000, rel=0.01)
 
 
@@ -226,9 +226,9 @@ def test_all_epochs_are_one_trace():
     for number in range(3):
         training.epoch(number)
     assert training.graph.experimental_get_tracing_count() == 1
-    evaluate = make_evaluate(network(), small_text().valid, 3, recipe())
-    assert evaluate() == evaluate()
-    assert evaluate.graph.experimental_get_tracing_count() == 1
+    validation = EvaluationLoop(network(), small_text().valid, 3, recipe())
+    assert validation.run() == validation.run()
+    assert validation.graph.experimental_get_tracing_count() == 1
 
 
 def outputs(model, seed, time=9):
@@ -334,9 +334,9 @@ def test_what_is_tested_is_the_average_and_training_goes_on_from_the_weights():
     chosen = recipe(epochs=12, nonmonotone=1, keep_best=True, learning_rate=3.0)
     model, data = network(layers=1), small_text()
     history = language.fit(model, data, chosen, seed=0, test=True)
-    found = make_evaluate(model, data.valid, chosen.eval_batch_size, chosen)()
+    found = EvaluationLoop(model, data.valid, chosen.eval_batch_size, chosen).run()
     assert math.exp(found) == pytest.approx(min(history["valid_perplexity"]), rel=1e-5)
-    tested = make_evaluate(model, data.test, 1, chosen)()
+    tested = EvaluationLoop(model, data.test, 1, chosen).run()
     assert history["test_perplexity"] == [pytest.approx(math.exp(tested), rel=1e-6)]
 
 
@@ -417,7 +417,7 @@ def test_a_loss_that_is_not_finite_ends_or_rolls_back(monkeypatch):
 
 
 def test_a_validation_loss_that_is_not_finite_is_a_failure_as_well(monkeypatch):
-    monkeypatch.setattr(language, "make_evaluate", lambda *_: lambda: math.inf)
+    monkeypatch.setattr(EvaluationLoop, "run", lambda self: math.inf)
     with pytest.raises(EvaluationError, match="the validation loss is inf after epoch 1") as caught:
         language.fit(network(layers=1), small_text(), recipe(), seed=0)
     assert caught.value.status == NAN
