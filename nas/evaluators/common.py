@@ -50,6 +50,9 @@ class Limits(SizeLimits):
     max_seconds: float | None = None
 
 
+NO_LIMITS, NO_SIZE_LIMITS = Limits(), SizeLimits()
+
+
 def refuse_above(name: str, value: float, limit: float | None) -> None:
     """Raises EvaluationError, INVALID, naming the setting, if `value` is above `limit`."""
     if limit is not None and value > limit:

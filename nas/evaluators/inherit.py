@@ -20,6 +20,7 @@ from nas.core.space import Cost, Space
 from nas.core.trial import Arch, ConfigError, Proposal, trial_seed
 from nas.data.images import ImageData
 from nas.evaluators.common import (
+    NO_LIMITS,
     ImageEvaluator,
     Limits,
     build_for_search,
@@ -84,7 +85,7 @@ class InheritFromParent(ImageEvaluator):
       noise: on what transforms copy, in standard deviations of a kernel (EAS: 0.01 for wider
         layers, 0.001 for inserted ones); 0: the child computes exactly what its parent does.
       keep: for how many later trials a trial's weights are handed on; then they are deleted.
-      limits: of the network and of its training; None: no limits.
+      limits: of the network and of its training.
       patience: epochs in a row without a lower validation loss that end a training.
 
     The space is one whose network is written with ops. Cells that are trees inherit by transforms
@@ -103,11 +104,10 @@ class InheritFromParent(ImageEvaluator):
         run_dir: Path | str,
         noise: float = 0.0,
         keep: int = 200,
-        limits: Limits | None = None,
+        limits: Limits = NO_LIMITS,
         patience: int | None = None,
     ):
         check_patience(patience)
-        limits = limits or Limits()
         super().__init__(
             space=space, dataset=dataset, skeleton=skeleton, recipe=recipe, seed=seed, limits=limits
         )

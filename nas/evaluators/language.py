@@ -26,13 +26,16 @@ class LanguageLimits:
     max_seconds: float | None = None
 
 
+NO_LIMITS = LanguageLimits()
+
+
 class TrainLanguageModel:
     """Builds the model of a cell, trains it from random weights, validates it after every epoch.
 
     Args:
       dataset: gives a TextData when called; each worker calls it once.
       skeleton: gives the skeleton when called with the text's vocabulary.
-      limits: of the model and of its training; None: no limits.
+      limits: of the model and of its training.
 
     Raises ConfigError if space and recipe are not of language models.
     """
@@ -45,14 +48,14 @@ class TrainLanguageModel:
         skeleton: Callable[..., LanguageSkeleton],
         recipe: LanguageRecipe,
         seed: int,
-        limits: LanguageLimits | None = None,
+        limits: LanguageLimits = NO_LIMITS,
     ):
         LANGUAGE.check_space(space, "evaluator=language")
         LANGUAGE.check_recipe(recipe, "evaluator=language")
         self.space: Any = space
         self.skeleton, self.recipe, self.seed = skeleton, recipe, seed
         self.dataset = loaded_once(dataset)
-        self.limits = limits or LanguageLimits()
+        self.limits = limits
 
     def check_data(self, data: Any) -> None:
         """Raises ConfigError if `data` are not a text, or the skeleton is not one of texts."""

@@ -13,7 +13,7 @@ from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Space
 from nas.core.trial import NAN, OOM, Arch, ConfigError, EvaluationError, Proposal, trial_seed
 from nas.data.images import ImageData
-from nas.evaluators.common import ImageEvaluator, SizeLimits, image_metrics
+from nas.evaluators.common import NO_SIZE_LIMITS, ImageEvaluator, SizeLimits, image_metrics
 from nas.evaluators.compatibility import IMAGES
 from nas.training.recipe import Recipe
 
@@ -39,9 +39,8 @@ class TrainWithOneGraph(ImageEvaluator):
         skeleton: Callable[..., ImageSkeleton],
         recipe: Recipe,
         seed: int,
-        limits: SizeLimits | None = None,
+        limits: SizeLimits = NO_SIZE_LIMITS,
     ):
-        limits = limits or SizeLimits()
         super().__init__(
             space=space, dataset=dataset, skeleton=skeleton, recipe=recipe, seed=seed, limits=limits
         )

@@ -11,6 +11,7 @@ from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Proposal, trial_seed
 from nas.data.images import ImageData
 from nas.evaluators.common import (
+    NO_LIMITS,
     ImageEvaluator,
     Limits,
     build_for_search,
@@ -36,7 +37,7 @@ class TrainFromScratch(ImageEvaluator):
     Args:
       dataset: gives the data when called; each worker calls it once.
       skeleton: gives the skeleton when called with the data's image_shape and classes.
-      limits: of the network and of its training; None: no limits.
+      limits: of the network and of its training.
       patience: epochs in a row without a lower validation loss that end a training.
       restarts: how often a network that is no better than chance after its first epoch is trained
         again from scratch, with 0.4 of the learning rate; the last training counts whatever it
@@ -51,7 +52,7 @@ class TrainFromScratch(ImageEvaluator):
         skeleton: Callable[..., ImageSkeleton],
         recipe: Recipe,
         seed: int,
-        limits: Limits | None = None,
+        limits: Limits = NO_LIMITS,
         patience: int | None = None,
         restarts: int = 0,
     ):
@@ -60,7 +61,6 @@ class TrainFromScratch(ImageEvaluator):
             raise ConfigError(
                 f"evaluator.restarts must be at least 0, got {restarts}; set evaluator.restarts=0"
             )
-        limits = limits or Limits()
         super().__init__(
             space=space, dataset=dataset, skeleton=skeleton, recipe=recipe, seed=seed, limits=limits
         )

@@ -91,13 +91,15 @@ MOVED_SETTINGS: dict[str, dict[str, str]] = {
     "nas.evaluators.language.TrainLanguageModel": _LIMITS,
 }
 
-# Target of today -> group of moved settings -> the record that the group is made into.
-GROUP_TARGETS: dict[str, dict[str, str]] = {
-    "nas.evaluators.scratch.TrainFromScratch": {"limits": "nas.evaluators.common.Limits"},
-    "nas.evaluators.inherit.InheritFromParent": {"limits": "nas.evaluators.common.Limits"},
-    "nas.evaluators.one_graph.TrainWithOneGraph": {"limits": "nas.evaluators.common.SizeLimits"},
+# Target of today -> setting that older versions did not have, dotted -> the value it had for them.
+ADDED_SETTINGS: dict[str, dict[str, Any]] = {
+    "nas.evaluators.scratch.TrainFromScratch": {"limits._target_": "nas.evaluators.common.Limits"},
+    "nas.evaluators.inherit.InheritFromParent": {"limits._target_": "nas.evaluators.common.Limits"},
+    "nas.evaluators.one_graph.TrainWithOneGraph": {
+        "limits._target_": "nas.evaluators.common.SizeLimits"
+    },
     "nas.evaluators.language.TrainLanguageModel": {
-        "limits": "nas.evaluators.language.LanguageLimits"
+        "limits._target_": "nas.evaluators.language.LanguageLimits"
     },
 }
 
@@ -118,9 +120,8 @@ def modernised(config: Any) -> Any:
         for old, new in MOVED_SETTINGS.get(values["_target_"], {}).items():
             if old in values:
                 _put(values, new, values.pop(old))
-        for group, record in GROUP_TARGETS.get(values["_target_"], {}).items():
-            if group in values:
-                values[group] = {"_target_": record} | values[group]
+        for added, value in ADDED_SETTINGS.get(values["_target_"], {}).items():
+            _put(values, added, value, only_absent=True)
     if isinstance(values.get("choices"), dict):
         values["choices"] = {
             group: MOVED_CHOICES.get(group, {}).get(choice, choice)
@@ -129,8 +130,9 @@ def modernised(config: Any) -> Any:
     return values
 
 
-def _put(values: dict[str, Any], path: str, value: Any) -> None:
+def _put(values: dict[str, Any], path: str, value: Any, *, only_absent: bool = False) -> None:
     *groups, name = path.split(".")
     for group in groups:
         values = values.setdefault(group, {})
-    values[name] = value
+    if not only_absent or name not in values:
+        values[name] = value
