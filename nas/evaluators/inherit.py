@@ -58,7 +58,7 @@ class Start:
 class Trained:
     """What a training gave. inherited: how many trainable values its start had from a parent."""
 
-    history: Mapping[str, Sequence[float]]
+    history: dict[str, list[float]]
     weights: Weights
     inherited: int
 

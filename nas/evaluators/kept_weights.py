@@ -15,8 +15,8 @@ from nas.core.trial import Arch, ConfigError
 
 FOLDER = "weights"
 ARCH = "arch"  # cannot be the name of a weight: those have a slash
-# Trials that other workers may have started before: they still read weights that are too old for it.
-IN_FLIGHT = 100
+# A trial may have begun that long before the one that has just ended, and still read its parent.
+IN_FLIGHT = 100  # trials
 
 
 class KeptWeights:
@@ -53,11 +53,11 @@ class KeptWeights:
                 path.unlink(missing_ok=True)
 
     def load(self, parent: int, child: int) -> tuple[Arch, dict[str, np.ndarray]]:
-        """The parent's architecture and weights. Raises LookupError with the reason if they are gone."""
+        """The parent's architecture and weights. Raises LookupError, with why, if they are gone."""
         if parent < child - self.keep:
             raise LookupError(f"older than evaluator.keep={self.keep} trials")
         try:
-            # Opened here: numpy leaves a damaged file open.
+            # The file is opened here, because numpy leaves a damaged one open.
             with (
                 self._path(parent).open("rb") as opened,
                 np.load(opened, allow_pickle=False) as file,

@@ -1,7 +1,7 @@
-"""Arrays as they are brought to `nas.fit`, as data of the image loop.
+"""Checks the arrays that a user brings to `nas.fit` and makes them data of the image loop.
 
-Vectors are images of one pixel whose channels are the features: a 1x1 convolution is then a dense
-layer, and the standardisation of channels that of features.
+Vectors become images of one pixel whose channels are the features: a 1x1 convolution is then a
+dense layer, and channels are standardised as features should be.
 """
 
 import dataclasses
@@ -13,19 +13,19 @@ from nas.data.images import ImageData, split_by_hash
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 TASKS = ("auto", CLASSIFICATION, REGRESSION)
-MAX_CLASS_SHARE = 0.2  # of the examples: whole numbers more different than that may be no classes
-MAX_VALIDATION = 5000  # examples: more cost time and tell little
+MAX_CLASS_SHARE = 0.2  # classes per example: with more, whole numbers may not be classes
+MAX_VALIDATION = 5000  # examples: more cost time and add little
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ArrayData(ImageData):
-    """As ImageData, but images may be float32, and there is no test part.
+    """ImageData whose images may be float32, without a test part.
 
-    Of regression, train_labels and valid_labels are float32, (y - centre) / scale, and there is one
-    class, for the one number that a network gives.
+    For regression, train_labels and valid_labels are float32, (y - centre) / scale, and there is one
+    class, the number that a network predicts.
     """
 
-    labels: np.ndarray  # what class i was called in y; empty of regression
+    labels: np.ndarray  # the name in y of class i; empty for regression
     is_vectors: bool
     centre: float = 0.0
     scale: float = 1.0
@@ -35,10 +35,10 @@ class ArrayData(ImageData):
         return not len(self.labels)
 
     def __post_init__(self):
-        """`prepare` has checked everything."""
+        """Overrides the checks of ImageData: `prepare` has checked everything."""
 
     def validation(self) -> tuple[np.ndarray, np.ndarray]:
-        """x and y of the validation part, as they were given."""
+        """x and y of the validation part, in the form and units of the user."""
         x = self.valid_images[:, 0, 0] if self.is_vectors else self.valid_images
         if self.is_regression:
             return x, self.valid_labels * self.scale + self.centre
@@ -46,11 +46,16 @@ class ArrayData(ImageData):
 
 
 def prepare(x, y, *, valid_share: float, task: str = "auto", validation=None) -> ArrayData:
-    """Checks, standardises and splits by hash into training and validation.
+    """Checks x and y, standardises them and splits them by hash into training and validation.
 
-    x: [n, height, width], [n, height, width, channels] or [n, features]. y: [n] or [n, 1] classes,
-    whole numbers or texts, or numbers. task: one of TASKS; auto: regression where y has fractions.
-    validation: (x, y) of the same kinds; nothing is split. Raises ConfigError for anything else.
+    Args:
+      x: [n, height, width], [n, height, width, channels] or [n, features].
+      y: [n] or [n, 1], classes (whole numbers or texts) or numbers.
+      valid_share: the share of the examples that validate.
+      task: one of TASKS; auto: regression if y has fractions.
+      validation: (x, y) of the same shapes that validate; then nothing is split.
+
+    Raises ConfigError for anything else.
     """
     if task not in TASKS:
         raise ConfigError(f"task must be one of {', '.join(TASKS)}, got {task}")
@@ -99,7 +104,7 @@ def prepare(x, y, *, valid_share: float, task: str = "auto", validation=None) ->
 
 
 def _joined(x: np.ndarray, y: np.ndarray, validation) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation in one, [n, ...] and [n]."""
+    """x and y with those of validation behind them, [n, ...] and [n]."""
     try:
         valid_x, valid_y = (np.asarray(part) for part in validation)
     except (TypeError, ValueError):
@@ -114,6 +119,7 @@ def _joined(x: np.ndarray, y: np.ndarray, validation) -> tuple[np.ndarray, np.nd
 
 
 def _images(x: np.ndarray) -> tuple[np.ndarray, bool]:
+    """x as images [n, height, width, channels], and whether they are vectors."""
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise ConfigError(
             "x must be [n, features], [n, height, width] or [n, height, width, channels], "
@@ -131,6 +137,7 @@ def _images(x: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _column(y: np.ndarray, count: int, name: str = "y") -> np.ndarray:
+    """y as [count]. name: for errors."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.shape != (count,):
@@ -145,7 +152,7 @@ def _has_fractions(y: np.ndarray) -> bool:
 
 
 def _classes(y: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
-    """The different labels, and the number of each example's."""
+    """The distinct labels, [classes], and the index of each example's label, [n] int32."""
     if _has_fractions(y):
         raise ConfigError(
             f"y must be classes, whole numbers or texts, for task={task}, got "
@@ -167,14 +174,14 @@ def _classes(y: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _numbers(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """No labels, and the numbers as they are."""
+    """No labels, and y as float64."""
     if y.dtype.kind not in "biuf":
         raise ConfigError(f"y must be numbers for task={REGRESSION}, got {y.dtype}")
     return np.empty(0), y.astype(np.float64)
 
 
 def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each channel, of images / 255 as the loop has them."""
+    """Mean and deviation of each channel of images / 255, [channels], as the loop expects them."""
     mean = images.mean((0, 1, 2), dtype=np.float64) / 255
     std = images.std((0, 1, 2), dtype=np.float64) / 255
     return mean.astype(np.float32), np.where(std > 1e-12, std, 1).astype(np.float32)

@@ -3,10 +3,10 @@
     DATA.npz    x and y, or x_train and y_train; with x_valid and y_valid, x_test and y_test, or
                 without
     FOLDER      class folders of images, or train/ and test/ with class folders
-    TABLE.csv   a line of column names, then rows; one column is what is to be foretold
+    TABLE.csv   a line of column names, then rows; one column is the target
 
-A column of texts becomes a feature for each of its texts, COLUMN=TEXT, of 0 and 1. A missing number
-is the median of its column, and the feature `COLUMN is missing` says so.
+A column of texts becomes a feature of 0 and 1 for each of its texts, COLUMN=TEXT. A missing number is
+replaced by the median of its column, and the feature `COLUMN is missing` says so.
 """
 
 import csv
@@ -19,13 +19,13 @@ import numpy as np
 from nas.core.trial import ConfigError
 from nas.data.image_folder import read_classes
 
-MOST_TEXTS = 30  # of a column: the most frequent become features, the others are all zeros
+MAX_TEXTS = 30  # of a column: the most frequent become features, others are zero in all of them
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none")  # in lower case
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Arrays:
-    """x, y as nas.fit takes them; valid, test: x and y of that part; features: x's columns."""
+    """x and y as nas.fit takes them. valid, test: x and y of that part. features: columns of x."""
 
     x: np.ndarray
     y: np.ndarray
@@ -35,7 +35,12 @@ class Arrays:
 
 
 def read(path: Path, *, target: str | None = None, image_size: int = 32) -> Arrays:
-    """Raises ConfigError where the file is not what it must be."""
+    """Reads the file or the folder.
+
+    target: the column of a table to predict; None: the last. image_size: of a folder's images.
+
+    Raises ConfigError if there is no such data in it.
+    """
     if path.is_dir():
         return _folder(path, image_size)
     if path.suffix == ".csv" and path.is_file():
@@ -95,29 +100,31 @@ def _table(path: Path, target: str | None) -> Arrays:
     if target not in head:
         raise ConfigError(f"--target must be one of {', '.join(head)}, got {target}")
     columns = dict(zip(head, zip(*rows, strict=True), strict=True))
-    told = [text.strip() for text in columns.pop(target)]
-    if lost := sum(text.lower() in MISSING for text in told):
+    targets = [text.strip() for text in columns.pop(target)]
+    if lost := sum(text.lower() in MISSING for text in targets):
         raise ConfigError(f"--target must be a column without gaps, {target} lacks {lost} values")
-    found = [feature for name, texts in columns.items() for feature in _features(name, texts)]
-    y = _numbers(told)
+    features = [feature for name, texts in columns.items() for feature in _features(name, texts)]
+    y = _numbers(targets)
     return Arrays(
-        np.stack([values for _, values in found], 1),
-        np.array(told) if y is None else y,
-        features=tuple(name for name, _ in found),
+        np.stack([values for _, values in features], 1),
+        np.array(targets) if y is None else y,
+        features=tuple(name for name, _ in features),
     )
 
 
 def _features(name: str, texts: tuple[str, ...]) -> list[tuple[str, np.ndarray]]:
-    """What one column becomes: names, and [rows] float32 each."""
-    told = [text.strip() for text in texts]
-    known = np.array([text.lower() not in MISSING for text in told])
-    values = _numbers([text if there else "0" for text, there in zip(told, known, strict=True)])
+    """The features of one column: the name and the values, [rows] float32, of each."""
+    texts = tuple(text.strip() for text in texts)
+    known = np.array([text.lower() not in MISSING for text in texts])
+    values = _numbers([text if there else "0" for text, there in zip(texts, known, strict=True)])
     if values is None:
-        kinds, counts = np.unique(told, return_counts=True)
-        kept = sorted(kinds[np.argsort(-counts, kind="stable")][:MOST_TEXTS])
-        return [(f"{name}={kind}", (np.array(told) == kind).astype(np.float32)) for kind in kept]
+        distinct, counts = np.unique(texts, return_counts=True)
+        frequent = sorted(distinct[np.argsort(-counts, kind="stable")][:MAX_TEXTS])
+        return [
+            (f"{name}={text}", (np.array(texts) == text).astype(np.float32)) for text in frequent
+        ]
     if not known.any():
-        return [(f"{name} is missing", np.ones(len(told), np.float32))]
+        return [(f"{name} is missing", np.ones(len(texts), np.float32))]
     values[~known] = np.median(values[known])
     features = [(name, values.astype(np.float32))]
     if not known.all():
@@ -126,7 +133,7 @@ def _features(name: str, texts: tuple[str, ...]) -> list[tuple[str, np.ndarray]]
 
 
 def _numbers(texts: list[str]) -> np.ndarray | None:
-    """[rows] float64, or None where one is no number."""
+    """The texts as numbers, [rows] float64; None if one of them is not a number."""
     try:
         return np.array([float(text) for text in texts])
     except ValueError:

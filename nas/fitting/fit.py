@@ -144,7 +144,7 @@ def fit(
 
 @contextlib.contextmanager
 def _without_retracing_warnings() -> Iterator[None]:
-    """Drops TensorFlow's warnings of graphs that are traced often: each network is another graph."""
+    """Drops TensorFlow's warnings of frequent tracing: here each network is another graph."""
     logger = logging.getLogger("tensorflow")
     if is_not_of_retracing in logger.filters:  # a command drops them to its end
         yield

@@ -1,9 +1,9 @@
 """Keras' batch normalisation, trained by TensorFlow's fused kernel.
 
-Keras 3 computes the moments and normalises in about thirty operations, forward and backward; the
-kernel does it in two, which traces and runs faster. Outputs, gradients and moving averages are
+Keras 3 computes the moments and normalises in about thirty operations, forward and backward. The
+kernel needs two, which are faster to trace and to run. Outputs, gradients and moving averages equal
 Keras' own up to rounding, and a test compares them. A model is saved with the plain layer in its
-place, so that whoever has Keras can load it.
+place, so that Keras alone can load it.
 """
 
 import keras
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """As its parent, for [batch, height, width, channels] and the moving averages of training."""
+    """Keras' layer, with the fused kernel in training for [batch, height, width, channels]."""
 
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable) or len(inputs.shape) != 4:
@@ -23,7 +23,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             x, scale, offset, epsilon=self.epsilon, is_training=True
         )
-        # The kernel's variance is the sample's, over count - 1; Keras averages the one over count.
+        # The kernel's variance is divided by count - 1, the one that Keras averages by count.
         values = x.shape.num_elements()
         if values is None:
             count = tf.cast(tf.size(x) // channels, tf.float32)
@@ -38,5 +38,5 @@ class BatchNormalization(keras.layers.BatchNormalization):
         average.assign(average * self.momentum + value * (1 - self.momentum))
 
 
-# What Keras writes into a saved model: the layer of its own that this one equals.
+# Keras writes this name into a saved model: that of its own layer, which this one equals.
 BatchNormalization.__module__ = "keras.layers"

@@ -1,6 +1,6 @@
-"""What a network costs, without making it: CountOps follows the shapes and adds up.
+"""CountOps computes what a network costs from the shapes of its layers, without building it.
 
-The estimate cannot drift from the model, for both are read from the one network that a space writes.
+The estimate cannot drift from the model: both come from the one network that a space writes.
 """
 
 import math
@@ -12,10 +12,10 @@ from nas.core.ops import BN_EPSILON, KERNEL_INITIALIZER, Pair, Shape
 class CountOps:
     """Adds up what the layers of KerasOps would cost for one image; tensors are shapes.
 
-    parameters: trainable. flops: multiply-adds of convolutions and dense layers, forward.
-    activations: values the backward pass reads again: what convolutions, ReLUs, poolings,
-    concatenations and paddings give, and the image. (A normalization is kept as its input, a sum
-    is not kept.)
+    parameters: trainable weights. flops: multiply-adds of convolutions and dense layers, forward.
+    activations: values that the backward pass reads again: the image and the outputs of
+    convolutions, ReLUs, poolings, concatenations and paddings. (Of a normalization the input is
+    kept, of a sum nothing.)
     """
 
     def __init__(self, image_shape: Shape):
@@ -133,9 +133,10 @@ def _size(n: int, kernel: int, strides: int, padding: str) -> int:
 
 
 def paddings(sizes: Sequence[Pair]) -> list[tuple[Pair, Pair] | None]:
-    """((top, bottom), (left, right)) that brings each (height, width) to the largest, centred.
+    """The padding ((top, bottom), (left, right)) that brings each size to the largest, centred.
 
-    None where nothing is missing; an odd pixel goes to the bottom or the right.
+    sizes: (height, width) of each image. An odd pixel goes to the bottom or the right. None for an
+    image that needs no padding.
     """
     height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
     pads: list[tuple[Pair, Pair] | None] = []

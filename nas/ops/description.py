@@ -1,8 +1,8 @@
-"""A network as plain data: layers with their inputs, which transforms of `nas/morphism/transforms.py` change.
+"""A network as plain data: layers with their inputs, which transforms (nas/morphism) change.
 
-A Recorder (`nas/ops/recorder.py`) describes the network of a space; `Description.write` gives the
-description to another `ops` (nas/ops/layers.py), which builds or counts it. Weights are kept
-apart, a dict of arrays by "layer/weight", named as Keras names them. No TensorFlow is imported.
+A Recorder (nas/ops/recorder.py) describes the network of a space. `Description.write` writes the
+description to another `ops` (nas/core/ops.py), which builds or counts it. Weights are kept apart, a
+dict of arrays by "layer/weight", named as Keras names them. No TensorFlow is imported.
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ from nas.core.ops import Shape
 Weights = dict[str, np.ndarray]  # "layer/kernel" -> array, with the axes of Keras
 Moments = tuple[np.ndarray, np.ndarray]  # mean and variance of each channel, [channels]
 
-# Layers that mix channels, and the setting that says how many they give.
+# Layers that mix channels, and the setting that is the number of their output channels.
 WIDTHS = {"conv": "filters", "dense": "units", "classifier": "classes"}
-# Layers whose channel i is made of channel i of their input alone.
+# Layers whose output channel i depends on input channel i alone.
 PASSING = (
     "batch_norm", "relu", "depthwise", "max_pool", "avg_pool", "dropout", "drop_path",
 )  # fmt: skip
@@ -32,7 +32,7 @@ _SEVERAL = ("add", "average", "concatenate")
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One call of an ops: the method's name, its inputs by name, its other arguments."""
+    """One call of an ops: kind is the method, inputs are names of layers, settings the rest."""
 
     name: str
     kind: str
@@ -47,7 +47,7 @@ class Layer:
 
     @property
     def width(self) -> int:
-        """The filters, units or classes of a layer that mixes channels."""
+        """The number of filters, units or classes of a layer that mixes channels."""
         return self[WIDTHS[self.kind]]
 
 
@@ -57,20 +57,20 @@ def make_layer(name: str, kind: str, inputs: Sequence[str], **settings: Any) -> 
 
 def conv_layer(name: str, source: str, filters: int, kernel, **settings: Any) -> Layer:
     """A convolution with the defaults of the ops."""
-    known = {
+    defaults = {
         "strides": (1, 1),
         "dilation": 1,
         "padding": "same",
         "bias": False,
         "initializer": "he_normal",
     }
-    settings = known | settings | {"filters": filters, "kernel": tuple(kernel)}
+    settings = defaults | settings | {"filters": filters, "kernel": tuple(kernel)}
     return make_layer(name, "conv", [source], **settings)
 
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """Layers, inputs before their readers; `output` is the name of the logits' layer."""
+    """Layers, inputs before their readers. output: the name of the layer that gives the logits."""
 
     image_shape: Shape
     layers: tuple[Layer, ...]
@@ -91,23 +91,25 @@ class Description:
         return self.layers.index(self[name])
 
     def write(self, ops) -> Any:
-        """Gives every layer to `ops`; returns what it made of the output."""
-        made: dict[str, Any] = {}
+        """Calls `ops` for every layer in turn and returns its tensor of the output."""
+        tensors: dict[str, Any] = {}
         for layer in self.layers:
-            inputs = [made[name] for name in layer.inputs]
+            inputs = [tensors[name] for name in layer.inputs]
             settings = dict(layer.settings)
             if is_named(layer.kind):
                 settings["name"] = layer.name
-            given = [inputs] if layer.kind in _SEVERAL else inputs
-            made[layer.name] = getattr(ops, layer.kind)(*given, **settings)
-        return made[self.output]
+            arguments = [inputs] if layer.kind in _SEVERAL else inputs
+            tensors[layer.name] = getattr(ops, layer.kind)(*arguments, **settings)
+        return tensors[self.output]
 
     def insert(
         self, after: str, new: Sequence[Layer], of: str, readers: Sequence[str] | None = None
     ) -> "Description":
-        """With `new` behind the layer `after`; what read `of` reads the last of them instead.
+        """This description with the layers `new` behind the layer `after`.
 
-        readers: those that do; None: all.
+        The readers of `of` read the last of them instead. readers: those that do; None: all.
+
+        Raises ValueError if a name is taken.
         """
         taken = [layer.name for layer in new if layer.name in self]
         if taken:
@@ -126,6 +128,7 @@ class Description:
         return Description(self.image_shape, (*self.layers[:at], *new, *behind), output)
 
     def with_layers(self, changed: dict[str, Layer]) -> "Description":
+        """This description with other layers under the same names."""
         layers = tuple(changed.get(layer.name, layer) for layer in self.layers)
         return Description(self.image_shape, layers, self.output)
 
@@ -135,7 +138,7 @@ class Description:
 
     @functools.cached_property
     def shapes(self) -> dict[str, Shape]:
-        """The height, width and channels of what each layer gives."""
+        """Each layer's output shape (height, width, channels); a dense layer has (1, 1, units)."""
         shapes: dict[str, Shape] = {}
         for layer in self.layers:
             shapes[layer.name] = shape_of(
@@ -144,14 +147,14 @@ class Description:
         return shapes
 
     def is_flat(self, name: str) -> bool:
-        """Whether a layer gives [batch, units] and not [batch, height, width, channels]."""
+        """Whether a layer's output is [batch, units], not [batch, height, width, channels]."""
         layer = self[name]
         if layer.kind in WIDTHS:
             return layer.kind != "conv"
         return any(self.is_flat(i) for i in layer.inputs)
 
     def is_non_negative(self, name: str) -> bool:
-        """Whether a layer cannot give a number below zero, whatever the weights."""
+        """Whether a layer's output cannot be below zero, whatever the weights."""
         layer = self[name]
         if layer.kind == "relu":
             return True
@@ -160,10 +163,10 @@ class Description:
         return False
 
     def keys(self, *, widths: bool) -> dict[str, Any]:
-        """What each layer computes, without the names of layers that have no weights.
+        """A key of what each layer computes, without the names of layers that have no weights.
 
-        widths: whether numbers of filters and units count. Equal keys of the outputs: the same
-        network, and weights of one fit the other.
+        If the keys of two outputs are equal, the networks are the same, and weights of one fit the
+        other. widths: whether numbers of filters and units count.
         """
         keys: dict[str, Any] = {}
         for layer in self.layers:
@@ -171,26 +174,25 @@ class Description:
             settings = tuple((k, v) for k, v in layer.settings if k not in left_out)
             name = layer.name if is_named(layer.kind) else None
             inputs = tuple(keys[i] for i in layer.inputs)
-            # A hash in place of nested tuples, whose comparison would visit every path.
+            # A hash, because comparing nested tuples would visit every path through the network.
             keys[layer.name] = hash((layer.kind, name, settings, inputs))
         return keys
 
 
 def is_named(kind: str) -> bool:
-    """Layers with weights have names that the space gives them."""
+    """Whether layers of this kind have weights, and so names that the space gives them."""
     return kind in WIDTHS or kind in ("batch_norm", "depthwise")
 
 
 def shape_of(layer: Layer, inputs: list[Shape], image_shape: Shape) -> Shape:
+    """The output shape of a layer whose inputs have these shapes."""
     if layer.kind == "image":
         return image_shape
     height, width, channels = inputs[0]
     if layer.kind in _WINDOWS:
         settings = dict(layer.settings)
-        strides, window = (
-            settings["strides"],
-            settings["kernel" if "kernel" in settings else "size"],
-        )
+        strides = settings["strides"]
+        window = settings["kernel" if "kernel" in settings else "size"]
         down, across = (strides, strides) if isinstance(strides, int) else strides
         tall, wide = (window, window) if isinstance(window, int) else window
         if settings.get("padding") == "valid":

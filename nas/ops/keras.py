@@ -1,4 +1,4 @@
-"""The Keras model of a network: KerasOps makes stock layers, functional API."""
+"""KerasOps builds the Keras model of a network, of stock layers by the functional API."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,9 +18,10 @@ from nas.ops.count import paddings
 
 
 class KerasOps:
-    """Makes stock Keras layers, functional API.
+    """Builds a functional model of stock Keras layers; tensors are Keras tensors.
 
-    reuse: layers with weights, by name, to take instead of making them (see `made`).
+    reuse: layers with weights, by name, that are used again instead of being built.
+    made: the layers with weights that were built, by name.
     """
 
     def __init__(self, image_shape: Shape, reuse: dict[str, keras.layers.Layer] | None = None):
@@ -65,7 +66,7 @@ class KerasOps:
         return self._weighted(self.layers.Conv2D, name, settings)(x)
 
     def every(self, x, strides: Pair):
-        """The pixels of x that a strided 1x1 convolution reads, for one without strides to read."""
+        """The pixels of x that a strided 1x1 convolution reads."""
         return self.layers.MaxPooling2D((1, 1), strides=strides, padding="same")(x)
 
     def depthwise(self, x, kernel: Pair, *, strides: int = 1, dilation: int = 1, name: str):
@@ -116,15 +117,15 @@ class KerasOps:
         return self.layers.Average()(inputs) if len(inputs) > 1 else inputs[0]
 
     def first(self, x, channels: int, after: int = 0):
-        more = self.shape(x)[2] - channels
-        if not more:
+        cropped = self.shape(x)[2] - channels
+        if not cropped:
             return x
-        # Told that channels come first, it crops the last two axes: width by nothing, channels.
-        crop = (0, 0), (after, more - after)
+        # As if channels came first, it crops the last two axes: the width by 0, and the channels.
+        crop = (0, 0), (after, cropped - after)
         return self.layers.Cropping2D(crop, data_format="channels_first")(x)
 
     def zeros(self, x):
-        # Not zeros_like: it has no gradient at all, and a training step wants one per weight.
+        # Not zeros_like: it has no gradient at all, and a training step needs one per weight.
         return self.layers.Rescaling(0.0)(x)
 
     def drop_path(self, x, rate: float):
@@ -144,7 +145,7 @@ class KerasOps:
         self, x, classes: int, *, dropout: float, bias: bool = True, name: str = "logits"
     ):
         x = self.dropout(self.layers.GlobalAveragePooling2D()(x), dropout)
-        # float32 under mixed precision too: a softmax over half precision logits loses accuracy.
+        # float32 in mixed precision too: a softmax of half-precision logits loses accuracy.
         settings = {"units": classes, "use_bias": bias, "dtype": "float32"}
         return self._weighted(self.layers.Dense, name, settings)(x)
 

@@ -1,7 +1,7 @@
-"""Some of an image's pixels, by operations whose gradients are fast on a CPU.
+"""Selects pixels of images, by operations whose gradients are fast on a CPU.
 
-A strided slice is one operation, but its gradient runs on one core alone and takes longer than the
-convolution that reads it; those of a slice and of a reshape do not.
+A strided slice is one operation, but its gradient runs on a single core and takes longer than the
+convolution that reads the slice. The gradients of a plain slice and of a reshape are fast.
 """
 
 import tensorflow as tf
@@ -12,7 +12,7 @@ raw = tf.raw_ops
 
 
 def every(x: tf.Tensor, strides: Pair) -> tf.Tensor:
-    """x[:, ::strides[0], ::strides[1]]; x: [batch, height, width, channels]."""
+    """x[:, ::strides[0], ::strides[1]]. x: [batch, height, width, channels]."""
     (down, across), (_, height, width, channels) = strides, x.shape
     below, beside = -height % down, -width % across
     if below or beside:
@@ -24,7 +24,7 @@ def every(x: tf.Tensor, strides: Pair) -> tf.Tensor:
 
 
 def shifted(x: tf.Tensor) -> tf.Tensor:
-    """x[:, 1:, 1:], with zeros below and to the right where the height or the width is odd."""
+    """x[:, 1:, 1:], with zeros at the bottom and the right if the height or the width is odd."""
     _, height, width, _ = x.shape
     x = raw.Slice(input=x, begin=[0, 1, 1, 0], size=[-1] * 4)
     if height % 2 or width % 2:

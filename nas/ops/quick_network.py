@@ -1,8 +1,9 @@
-"""A network that is quick to make and to trace: a few vectors of weights and no layers.
+"""The network that searches train: quick to build and to trace, without Keras layers.
 
-It serves trainings of seconds, most of which Keras' layers and their graphs would take. The network
-is written into each graph that runs it (nas/ops/tensors.py). It computes what the model of
-`ImageSpace.build` does, and its weights can be exported to that model and imported from it by name.
+It has a few vectors of weights and serves trainings of seconds, of which Keras' layers and their
+graphs would take most. The network is written into each graph that runs it (nas/ops/tensors.py). It
+computes what the model of `ImageSpace.build` does, and its weights can be exported to that model
+and imported from it by name.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,12 +28,12 @@ class QuickNetwork:
         gradients = tape.gradient(loss, network.trainable_variables)
 
     Args:
-      write: writes the network with the ops it is given and returns the logits.
+      write: writes the network with an ops and returns the logits.
       seed: of the first weights.
       dtype: of the arithmetic; weights and logits are float32.
 
-    trainable_variables: a vector of all kernels and one of all other weights; `decays` says which
-    of them weight decay reaches. The moving averages of batch normalization are two more.
+    trainable_variables: a vector of all kernels and one of all other weights. decays: which of the
+    two weight decay applies to. The moving averages of batch normalization are two more vectors.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class QuickNetwork:
     def heads(
         self, images: tf.Tensor, *, seed: tf.Tensor, progress: tf.Tensor | float
     ) -> list[tf.Tensor]:
-        """Logits in training, and those of the auxiliary head where there is one.
+        """Logits [batch, classes] in training, and those of the auxiliary head if there is one.
 
         Args:
+          images: normalised, [batch, height, width, channels].
           seed: [2] int32, of the step; dropout and dropped paths draw from streams of their own.
           progress: the share of the training that is done. The rates of dropped paths rise with it,
             from 0 (ScheduledDropPath; Zoph et al. 2018, appendix A.5).
@@ -92,7 +94,7 @@ class QuickNetwork:
         return [logits, *ops.auxiliary_logits]
 
     def named(self, vectors: Sequence[tf.Tensor]) -> dict[str, np.ndarray]:
-        """What belongs to each trainable weight, by name; vectors: as trainable_variables."""
+        """Divides vectors such as trainable_variables (gradients, say) into arrays by weight."""
         return {
             name: value
             for kind, vector in zip(self._trained, vectors, strict=True)
@@ -108,18 +110,18 @@ class QuickNetwork:
         }
 
     def assign(self, values: Mapping[str, np.ndarray]) -> int:
-        """Sets what has the same name and shape. Returns how many trainable values that were."""
+        """Sets the weights of equal name and shape. Returns how many trainable values were set."""
         count = 0
         for kind, layout in self._layouts.items():
-            own = layout.divide(self._vectors[kind].numpy())
-            given = {
+            current = layout.divide(self._vectors[kind].numpy())
+            fitting = {
                 name: values[name]
-                for name, old in own.items()
-                if name in values and np.shape(values[name]) == old.shape
+                for name, value in current.items()
+                if name in values and np.shape(values[name]) == value.shape
             }
-            self._vectors[kind].assign(layout.join(own | given))
+            self._vectors[kind].assign(layout.join(current | fitting))
             if kind in self._trained:
-                count += sum(np.size(value) for value in given.values())
+                count += sum(np.size(value) for value in fitting.values())
         return count
 
     def _tensors(self, *kinds: str) -> dict[str, tf.Tensor]:
@@ -131,32 +133,33 @@ class QuickNetwork:
         return tensors
 
     def _paths(self, batch: Any, seed: tf.Tensor, progress: Any) -> list[tf.Tensor]:
-        """Of each path zeros for a share of the images, the others enlarged: the mean stays."""
+        """A factor of each image for each path: 0 for a share of them, else 1 / (1 - share)."""
         if not len(self._rates):
             return []
         keep = (1.0 - self._rates * progress)[:, None]
-        own = tf.random.fold_in(seed, DRAWS - 1)
-        drawn = tf.random.stateless_uniform([len(self._rates), batch], own)
+        path_seed = tf.random.fold_in(seed, DRAWS - 1)
+        drawn = tf.random.stateless_uniform([len(self._rates), batch], path_seed)
         return tf.unstack((tf.floor(keep + drawn) / keep)[:, :, None, None, None])
 
     def _average(self, moments: Mapping[str, BatchMoments], batch: Any) -> None:
         """Moves the averages towards the moments of a batch."""
-        # The kernel's variance is the sample's, over count - 1; Keras averages the one over count.
+        # The kernel's variance is divided by count - 1, the one that Keras averages by count.
         pixels = {
-            f"{name}/{VARIANCE}": np.repeat(float(found.pixels), int(found.mean.shape[0]))
-            for name, found in moments.items()
+            f"{name}/{VARIANCE}": np.repeat(float(batch_moments.pixels), batch_moments.channels)
+            for name, batch_moments in moments.items()
         }
         count = self._layouts[VARIANCE].join(pixels) * batch
         share = {MEAN: 1.0, VARIANCE: tf.maximum(count - 1.0, 1.0) / count}
         for i, kind in enumerate((MEAN, VARIANCE)):
-            named = {f"{name}/{kind}": found[i] for name, found in moments.items()}
-            new = tf.concat([named[name] for name in self._layouts[kind].names], 0) * share[kind]
+            by_name = {f"{name}/{kind}": each[i] for name, each in moments.items()}
+            ordered = [by_name[name] for name in self._layouts[kind].names]
+            batch_values = tf.concat(ordered, 0) * share[kind]
             average = self._vectors[kind]
-            average.assign(average * BN_MOMENTUM + new * (1 - BN_MOMENTUM))
+            average.assign(average * BN_MOMENTUM + batch_values * (1 - BN_MOMENTUM))
 
 
 def _divided(layout: FlatLayout, vector: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The vector's tensors by name: an operation or two for all of one shape."""
+    """The tensors of a vector by name, by two operations for all weights of one shape."""
     parts = raw.SplitV(value=vector, size_splits=layout.sizes, axis=0, num_split=len(layout.sizes))
     tensors: dict[str, tf.Tensor] = {}
     for (names, shape), part in zip(layout.groups, parts, strict=True):

@@ -1,6 +1,6 @@
-"""An `ops` (nas/ops/layers.py) that writes down what a space asks it for.
+"""Recorder writes down the calls of a space as a Description (nas/ops/description.py).
 
-So the network of every space that writes it with ops can be described, and transformed.
+So the network of every space that is written with ops can be described, and transformed.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from nas.ops.description import Description, Layer, conv_layer, make_layer, shap
 
 
 def describe(space, arch, skeleton) -> Description:
-    """The network of `arch`. Raises AttributeError for a space that is not written with ops."""
+    """The network of `arch`. Raises NotImplementedError if the space does not write `network`."""
     ops = Recorder(skeleton.image_shape)
     return ops.network(space.network(ops, arch, skeleton))
 
 
 class Recorder:
-    """An ops whose tensors are names of layers."""
+    """An ops that records its calls; tensors are names of layers."""
 
     def __init__(self, image_shape: Sequence[int]):
         height, width, channels = image_shape
@@ -26,6 +26,7 @@ class Recorder:
         self._shapes: dict[str, Shape] = {}
 
     def network(self, output: str) -> Description:
+        """The recorded network. output: the layer that gives the logits."""
         return Description(self.image_shape, tuple(self.layers), output)
 
     def image(self) -> str:

@@ -1,7 +1,7 @@
-"""The layers of nas/ops/layers.py as operations of the graph that is being traced.
+"""TensorOps writes a network as plain operations of the graph that is being traced.
 
-A network of Keras layers takes longer to make and to trace than many a candidate is trained for.
-Here a layer is its few operations, by their raw names, and what it computes is what KerasOps' does.
+A network of Keras layers takes longer to build and to trace than many a candidate is trained for.
+Here a layer is its few raw operations, and it computes what the layer of KerasOps does.
 """
 
 import math
@@ -15,27 +15,32 @@ from nas.ops import pixels
 from nas.ops.count import paddings
 
 raw = tf.raw_ops
-LEAST_EPSILON = 1.001e-5  # of tf.compat.v1.nn.fused_batch_norm, which trains the Keras model
-DRAWS = 1 << 20  # sets what is drawn here apart from what else is drawn from a step's seed
+# tf.compat.v1.nn.fused_batch_norm, which trains the Keras model, takes no smaller epsilon.
+MIN_EPSILON = 1.001e-5
+DRAWS = 1 << 20  # keeps dropout's stream apart from others that are drawn from a step's seed
 
 
 class BatchMoments(NamedTuple):
-    """Of a batch, in a normalization."""
+    """The moments of a batch in a normalization, and the number of pixels of an image."""
 
     mean: tf.Tensor  # [channels]
-    variance: tf.Tensor  # [channels], over count - 1
-    pixels: int  # of an image
+    variance: tf.Tensor  # [channels], divided by count - 1
+    pixels: int
+
+    @property
+    def channels(self) -> int:
+        return int(self.mean.shape[0])
 
 
 class TensorOps:
-    """Writes a network once, of tensors of the images' type.
+    """Writes a network once; tensors are those of a graph, in the images' dtype.
 
     Args:
       images: [batch, height, width, channels].
       weights: tensors by "layer/weight".
-      training: normalises by the batch's moments, which `moments` has afterwards, and drops.
-      seed: [2] int32, of dropout; in training.
-      paths: what each path that may be dropped is multiplied by, [batch, 1, 1, 1]; in training.
+      training: normalises by the moments of the batch, which are then in `moments`, and drops.
+      seed: [2] int32, of dropout, in training.
+      paths: the factor [batch, 1, 1, 1] of each path that may be dropped, in training.
     """
 
     def __init__(
@@ -75,7 +80,7 @@ class TensorOps:
         weight = self._weight(f"{name}/kernel", x)
         if kernel == (1, 1) and strides != (1, 1):
             x, strides = pixels.every(x, strides), (1, 1)
-        if dilation > 1:  # the raw operation's gradients have none on a CPU
+        if dilation > 1:  # the raw operation's gradients know no dilation on a CPU
             y = tf.nn.convolution(x, weight, strides, padding.upper(), dilations=dilation)
         else:
             y = raw.Conv2D(
@@ -88,7 +93,7 @@ class TensorOps:
     ) -> tf.Tensor:
         weight = self._weight(f"{name}/kernel", x)
         steps = [1, strides, strides, 1]
-        if dilation > 1:  # the raw operation has none on a CPU
+        if dilation > 1:  # the raw operation knows no dilation on a CPU
             return tf.nn.depthwise_conv2d(x, weight, steps, "SAME", dilations=[dilation, dilation])
         return raw.DepthwiseConv2dNative(input=x, filter=weight, strides=steps, padding="SAME")
 
@@ -99,7 +104,7 @@ class TensorOps:
             offset=self.weights[f"{name}/beta"],
             mean=[] if self.training else self.weights[f"{name}/moving_mean"],
             variance=[] if self.training else self.weights[f"{name}/moving_variance"],
-            epsilon=max(epsilon, LEAST_EPSILON) if self.training else epsilon,
+            epsilon=max(epsilon, MIN_EPSILON) if self.training else epsilon,
             is_training=self.training,
         )
         if self.training:

@@ -1,7 +1,7 @@
-"""What only training does to a network: it drops paths and looks at an auxiliary head.
+"""TrainingOps builds a Keras model as it is trained: with dropped paths and an auxiliary head.
 
-A model that is built for training and for use is two networks over the same layers: `model`, which
-is saved and served and has stock layers alone, and `model.in_training.model`.
+A model that is trained and then used is two networks over the same layers: `model`, which has stock
+layers alone and is saved and served, and `model.in_training.model`.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class InTraining:
-    """A model's own layers as they run while they are trained. The loop that uses it:
+    """A model's layers as they run in training. The loop that uses it:
 
         extras = model.in_training
         extras.progress.assign(step / steps)
@@ -26,7 +26,7 @@ class InTraining:
         for other in auxiliary:
             loss += extras.auxiliary_weight * cross_entropy(labels, other)
 
-    trainable_variables: the model's own, and those of the auxiliary head if it is trained.
+    trainable_variables: those of the model, and those of the auxiliary head if it is trained.
     progress: a scalar variable in [0, 1], the share of the training that is done. The rates of
     dropped paths rise with it, from 0 (ScheduledDropPath; Zoph et al. 2018, appendix A.5).
     """
@@ -35,21 +35,21 @@ class InTraining:
         self.model = keras.Model(ops.input, [logits, *ops.auxiliary_logits])
         self.progress = ops.dropped.progress
         self.auxiliary_weight = skeleton.auxiliary_weight
-        of_head = {id(v) for layer in ops.made.values() for v in layer.variables}
+        head_variables = {id(v) for layer in ops.made.values() for v in layer.variables}
         self.trainable_variables = [
             v
             for v in self.model.trainable_variables
-            if skeleton.auxiliary_trained or id(v) not in of_head
+            if skeleton.auxiliary_trained or id(v) not in head_variables
         ]
 
     def __call__(self, images: Any) -> list[Any]:
-        """images [batch, height, width, channels] -> logits [batch, classes] of each head."""
+        """Logits [batch, classes] of each head. images: [batch, height, width, channels]."""
         outputs = self.model(images, training=True)
         return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 class TrainingOps(KerasOps):
-    """Writes a network anew, with the layers that `made` has."""
+    """Writes a network a second time, over the layers `made` by the first."""
 
     def __init__(self, image_shape: Shape, made: dict[str, keras.layers.Layer]):
         super().__init__(image_shape, made)
@@ -64,9 +64,9 @@ class TrainingOps(KerasOps):
 
 
 class DropPath(keras.layers.Layer):
-    """Zeros for a share of the images; the others are enlarged, so that the mean stays.
+    """Sets a share of the images to zero and enlarges the others, so that the mean stays.
 
-    One layer for all paths of a network, each call of which draws anew.
+    One layer serves all paths of a network; each call draws again.
     """
 
     def __init__(self):
@@ -77,7 +77,7 @@ class DropPath(keras.layers.Layer):
         )
 
     def call(self, x, rate: float, training: bool = False):
-        """x: [batch, height, width, channels]; rate: at the end of the training, in [0, 1)."""
+        """x: [batch, height, width, channels]. rate: in [0, 1), at the end of the training."""
         if not training:
             return x
         keep = 1.0 - rate * keras.ops.convert_to_tensor(self.progress)

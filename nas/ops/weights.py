@@ -1,6 +1,6 @@
-"""The weights of a network without TensorFlow: which there are, their first values, their places.
+"""WeightOps lists the weights of a network without TensorFlow; here too: first values, layouts.
 
-Their names are those that they have in the model of `Space.build`, "layer/weight": "stem_bn/gamma".
+Weights are named as in the model of `ImageSpace.build`, "layer/weight": "stem_bn/gamma".
 """
 
 import math
@@ -12,19 +12,19 @@ import numpy as np
 from nas.core.ops import BN_EPSILON, KERNEL_INITIALIZER, Pair, Shape
 from nas.ops.count import CountOps
 
-# The two of a normalization that are not trained; of what is, weight decay reaches kernels alone.
+# Kinds of weights. Weight decay applies to kernels alone; the moving averages are not trained.
 KERNEL, OTHER, MEAN, VARIANCE = "kernel", "other", "moving_mean", "moving_variance"
-FIXED = "fixed"  # of an auxiliary head that is not trained
-# Keras' initializers by name: the variance is so much over fan_in, or over the mean of both fans.
+FIXED = "fixed"  # weights of an auxiliary head that is not trained
+# Keras' initializers: variance = this / fan_in (glorot: this / the mean of both fans).
 VARIANCES = {"he": 2.0, "lecun": 1.0, "glorot": 1.0}
 DENSE_INITIALIZER = "glorot_uniform"
-DEPTHWISE = "depthwise"  # ops.DEPTHWISE_INITIALIZER, where a filter's fan is its pixels
-# What is left of a deviation when a normal distribution is cut off at two of them.
-CUT_OFF, LEFT = 2.0, 0.87962566103423978
+DEPTHWISE = "depthwise"  # core.ops.DEPTHWISE_INITIALIZER: the fan of a filter is its pixels
+# A normal distribution is cut off at two deviations, which leaves this share of its deviation.
+CUT_OFF, REMAINING_DEVIATION = 2.0, 0.87962566103423978
 
 
 class Weight(NamedTuple):
-    """A weight that is still to be made."""
+    """A weight before it has values."""
 
     shape: tuple[int, ...]
     kind: str  # KERNEL, OTHER, FIXED, MEAN or VARIANCE
@@ -32,13 +32,16 @@ class Weight(NamedTuple):
 
 
 class WeightOps(CountOps):
-    """Lists the weights of the layers that KerasOps makes, and of the auxiliary head."""
+    """Lists the weights of the layers that KerasOps builds, and of the auxiliary head.
+
+    weights: by "layer/weight". drop_path_rates: of the paths, in the order of the network.
+    """
 
     def __init__(self, image_shape: Shape, *, auxiliary_trained: bool = True):
         super().__init__(image_shape)
         self.auxiliary_trained, self._is_fixed = auxiliary_trained, False
         self.weights: dict[str, Weight] = {}
-        self.drop_path_rates: list[float] = []  # of the paths, in the order of the network
+        self.drop_path_rates: list[float] = []
 
     def conv(
         self,
@@ -100,10 +103,10 @@ class WeightOps(CountOps):
 
 
 class FlatLayout:
-    """Weights in one vector. Those of one shape lie side by side, so that they divide at once.
+    """Weights in one vector, those of one shape side by side, so that one operation divides them.
 
-    groups: names and the shape that they share. names, sizes: of the weights and of the groups, in
-    the order of the vector.
+    groups: names, and the shape that they share. names: of all weights, in the order of the vector.
+    sizes: values of each group.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
@@ -115,7 +118,7 @@ class FlatLayout:
         self.sizes = [len(names) * math.prod(shape) for names, shape in self.groups]
 
     def join(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """One vector, float32."""
+        """The vector of the arrays, float32."""
         return np.concatenate([np.ravel(arrays[name]) for name in self.names], dtype=np.float32)
 
     def divide(self, vector: np.ndarray) -> dict[str, np.ndarray]:
@@ -128,7 +131,7 @@ class FlatLayout:
 
 
 def draw(weights: Mapping[str, Weight], seed: int) -> dict[str, np.ndarray]:
-    """First values by name, float32: a function of the weights and the seed alone."""
+    """First values by name, float32. They depend on the weights and the seed alone."""
     rng = np.random.default_rng(seed)
     return {name: _draw(rng, weight) for name, weight in weights.items()}
 
@@ -153,4 +156,4 @@ def _draw(rng: np.random.Generator, weight: Weight) -> np.ndarray:
     drawn = rng.standard_normal(shape, np.float32)
     while (outside := np.abs(drawn) > CUT_OFF).any():
         drawn[outside] = rng.standard_normal(np.count_nonzero(outside), np.float32)
-    return drawn * np.float32(deviation / LEFT)
+    return drawn * np.float32(deviation / REMAINING_DEVIATION)
