@@ -21,8 +21,8 @@ MAX_VALIDATION = 5000  # examples: more cost time and add little
 class ArrayData(ImageData):
     """ImageData whose images may be float32, without a test part.
 
-    For regression, train_labels and valid_labels are float32, (y - centre) / scale, and there is one
-    class, the number that a network predicts.
+    For regression, train_labels and valid_labels are float32, (y - centre) / scale, and there is
+    one class, the number that a network predicts.
     """
 
     labels: np.ndarray  # the name in y of class i; empty for regression

@@ -5,8 +5,8 @@
     FOLDER      class folders of images, or train/ and test/ with class folders
     TABLE.csv   a line of column names, then rows; one column is the target
 
-A column of texts becomes a feature of 0 and 1 for each of its texts, COLUMN=TEXT. A missing number is
-replaced by the median of its column, and the feature `COLUMN is missing` says so.
+A column of texts becomes a feature of 0 and 1 for each of its texts, COLUMN=TEXT. A missing number
+is replaced by the median of its column, and the feature `COLUMN is missing` says so.
 """
 
 import csv

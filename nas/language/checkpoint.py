@@ -1,4 +1,4 @@
-"""What the training of a language model has come to, in memory and in a file.
+"""The state of a language model's training after an epoch, in memory and in a checkpoint file.
 
 The file is a .npz of plain arrays: nothing in it can run code.
 """
@@ -17,7 +17,11 @@ KINDS = ("weights", "averages", "slots")  # of arrays
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """Weights, averages (empty without averaging), steps averaged (-1: not begun), Adam's slots."""
+    """A copy of all variables of a training.
+
+    averages: averaged weights, none without averaging. averaged: steps in them, -1: not begun.
+    slots: Adam's, none without Adam.
+    """
 
     weights: tuple[np.ndarray, ...]
     averages: tuple[np.ndarray, ...]
@@ -26,6 +30,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, training: Any) -> "Snapshot":
+        """training: a nas.language.graph.Training."""
         return cls(
             tuple(v.numpy() for v in training.variables),
             tuple(v.numpy() for v in training.averages),
@@ -34,6 +39,7 @@ class Snapshot:
         )
 
     def restore(self, training: Any) -> None:
+        """Assigns everything to the training's variables."""
         for variables, values in (
             (training.variables, self.weights),
             (training.averages, self.averages),
@@ -44,28 +50,28 @@ class Snapshot:
         training.averaged.assign(self.averaged)
 
     def restore_tested(self, training: Any) -> None:
-        """Gives the model the weights that are evaluated: the averages where there are some."""
-        tested = self.averages if self.averaged > 0 else self.weights
-        for variable, value in zip(training.variables, tested, strict=True):
+        """Assigns the weights that are evaluated to the model: the averages if there are some."""
+        evaluated = self.averages if self.averaged > 0 else self.weights
+        for variable, value in zip(training.variables, evaluated, strict=True):
             variable.assign(value)
 
 
 @dataclasses.dataclass
 class Progress:
-    """Where a training is, and its best epoch by validation where that is kept."""
+    """How far a training is, and its best epoch by validation if that is kept."""
 
     now: Snapshot
     best: Snapshot | None = None
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    rolled_back: int = 0  # times
+    rolled_back: int = 0  # how often
 
     @property
     def epochs(self) -> int:
-        """How many are done."""
+        """How many epochs are done."""
         return len(self.history.get("valid_perplexity", ()))
 
     def add(self, now: Snapshot, values: dict[str, float], *, keep_best: bool) -> None:
-        """An epoch done."""
+        """Adds a finished epoch: the state behind it, and its values by name."""
         self.now = now
         earlier = self.history.get("valid_perplexity", [])
         if keep_best and all(values["valid_perplexity"] < value for value in earlier):
@@ -74,13 +80,13 @@ class Progress:
             self.history.setdefault(name, []).append(value)
 
     def save(self, path: Path) -> None:
-        """Replaces the file in one step: a crash leaves the old one or the new one."""
-        said = {
+        """Writes the file in one step: a crash leaves the old one or the new one."""
+        described = {
             "history": self.history,
             "rolled_back": self.rolled_back,
             "averaged": [s.averaged if s else -1 for s in (self.now, self.best)],
         }
-        arrays: dict[str, np.ndarray] = {"said": np.array(json.dumps(said))}
+        arrays: dict[str, np.ndarray] = {"said": np.array(json.dumps(described))}
         for name, snapshot in (("now", self.now), ("best", self.best)):
             if snapshot is not None:
                 for kind in KINDS:
@@ -92,9 +98,9 @@ class Progress:
 
     @classmethod
     def load(cls, path: Path, like: Snapshot) -> "Progress":
-        """Raises ConfigError where the file is of another model than `like`'s."""
+        """Reads the file. Raises ConfigError if its model is not that of the snapshot `like`."""
         with np.load(path, allow_pickle=False) as file:
-            said = json.loads(str(file["said"]))
+            described = json.loads(str(file["said"]))
 
             def snapshot(name: str, averaged: int) -> Snapshot:
                 def read(kind: str) -> tuple[np.ndarray, ...]:
@@ -103,12 +109,16 @@ class Progress:
 
                 return Snapshot(read("weights"), read("averages"), averaged, read("slots"))
 
-            now = snapshot("now", said["averaged"][0])
-            best = snapshot("best", said["averaged"][1]) if "best_weights_0" in file.files else None
+            now = snapshot("now", described["averaged"][0])
+            best = (
+                snapshot("best", described["averaged"][1])
+                if "best_weights_0" in file.files
+                else None
+            )
         shapes = [[[v.shape for v in getattr(s, kind)] for kind in KINDS] for s in (now, like)]
         if shapes[0] != shapes[1]:
             raise ConfigError(
                 f"{path} must be the checkpoint of this model, got weights of shapes {shapes[0]}, "
                 f"not {shapes[1]}; name a new folder"
             )
-        return cls(now, best, said["history"], said["rolled_back"])
+        return cls(now, best, described["history"], described["rolled_back"])

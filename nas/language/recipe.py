@@ -1,4 +1,4 @@
-"""How a language model is trained: one frozen record, the learning rate and lengths of its steps.
+"""The recipe of a language model's training: settings, learning rates, lengths of sequences.
 
 Zaremba et al. 2014 (arXiv:1409.2329), Merity et al. 2018 (arXiv:1708.02182, section 3 to 5).
 """
@@ -11,9 +11,8 @@ import numpy as np
 from nas.core.trial import ConfigError
 
 OPTIMIZERS = ("sgd", "adam")
-SHORT_SHARE = (
-    0.05  # of random sequences are drawn round half the length (Merity et al., section 4.1)
-)
+# The share of random sequences that are drawn round half the length (Merity et al., section 4.1).
+SHORT_SHARE = 0.05
 LENGTH_DEVIATION, SHORTEST = 5.0, 5  # steps (their code, main.py)
 
 
@@ -22,28 +21,27 @@ class LanguageRecipe:
     """SGD or Adam with a clipped gradient, its schedule, truncation, regularisation, averaging."""
 
     epochs: int = 13
-    batch_size: int = 20  # streams that are read side by side
-    bptt: int = 20  # steps of truncated back-propagation; of random ones the usual mean
-    random_bptt: bool = (
-        False  # lengths differ, the rate goes with them (Merity et al., section 4.1)
-    )
+    batch_size: int = 20  # streams of text that are read side by side
+    bptt: int = 20  # steps of truncated back-propagation; with random_bptt their usual mean
+    # Lengths of sequences are random, learning rates proportional to them (Merity et al., 4.1).
+    random_bptt: bool = False
     max_bptt: int | None = None  # steps of the longest random sequence; None: no limit
     eval_batch_size: int = 10  # streams of the validation part
     test_batch_size: int = 1  # streams of the test part: 1 gives every token its whole past
-    optimizer: str = "sgd"  # or adam, with Keras' betas and epsilon
+    optimizer: str = "sgd"  # or adam, with the betas and epsilon of Keras
     learning_rate: float = 1.0
     decay_after: int = 4  # epochs at the full rate
-    decay: float = 0.5  # the rate is multiplied by it at the start of each later epoch
-    clip_norm: float | None = 5.0  # of all gradients together
+    decay: float = 0.5  # multiplies the rate at the start of each later epoch
+    clip_norm: float | None = 5.0  # the largest norm of all gradients together
     weight_decay: float = 0.0  # L2 of all weights, added to the clipped gradient
-    sum_over_time: bool = True  # loss: sum over the steps, mean over streams; false: mean of both
+    sum_over_time: bool = True  # loss: sum over steps, mean over streams; false: mean over both
     activation_regularization: float = 0.0  # alpha: times the mean square of the dropped output
     slowness: float = 0.0  # beta: times the mean square change of the output from step to step
-    nonmonotone: int | None = None  # evaluations without a gain that start averaging; None: never
-    keep_best: bool = False  # test the weights of the best validation, not the last ones
-    rollbacks: int = 0  # how often a loss that is not finite goes back to the best weights
-    steps_per_call: int | None = None  # of one call of the graph; None: the epoch
-    xla: bool | str = "auto"  # auto: on a GPU, with sequences of fixed length
+    nonmonotone: int | None = None  # evaluations without progress that start averaging; None: never
+    keep_best: bool = False  # tests the weights of the best validation, not the last ones
+    rollbacks: int = 0  # how often a loss that is not finite brings the best weights back
+    steps_per_call: int | None = None  # steps of one call of the graph; None: an epoch
+    xla: bool | str = "auto"  # auto: on a GPU, if sequences have a fixed length
 
     def __post_init__(self):
         if self.optimizer not in OPTIMIZERS:
@@ -102,8 +100,11 @@ def sequences(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where each training sequence of a stream of `length` tokens starts, and its steps.
 
-    Of fixed length: whole ones only, so that up to bptt tokens at the end are left (TensorFlow
-    tutorial, reader.py). Of random length: all that a next token follows but a single last step.
+    Sequences of fixed length: whole ones only, so up to bptt tokens at the end are left out
+    (TensorFlow tutorial, reader.py). Of random length: they cover all tokens that have a next one,
+    except a single last step.
+
+    Returns: starts and steps, each [sequences].
     """
     if not recipe.random_bptt:
         count = (length - 1) // recipe.bptt
@@ -120,8 +121,8 @@ def sequences(
 
 
 def starts_averaging(earlier: list[float], loss: float, window: int) -> bool:
-    """Whether NT-ASGD begins: no gain on the best of all but the last `window` evaluations.
+    """Whether NT-ASGD begins: `loss` is above the best of all but the last `window` evaluations.
 
-    earlier: validation losses before this one (Merity et al. 2018, Algorithm 1; their code).
+    earlier: the validation losses before `loss` (Merity et al. 2018, Algorithm 1; their code).
     """
     return len(earlier) > window and loss > min(earlier[:-window])

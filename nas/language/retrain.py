@@ -1,9 +1,9 @@
-"""The language model of a found or named cell, trained from several seeds, each tested once.
+"""Retrains the language model of a searched or named cell from several seeds, each tested once.
 
-It learns from the train part alone: validation tells how far every epoch is and, where the recipe
-says so, which weights are tested, as in the papers. In its folder each seed leaves a checkpoint
-after every epoch and, at its end, what it came to; so a training that was killed goes on, and a
-seed that is done is neither trained nor tested again.
+It is trained on the train part alone. As in the papers, validation scores every epoch and, if the
+recipe says so, chooses the weights that are tested. In its folder each seed leaves a checkpoint
+after every epoch and its result at the end. So a training that was killed goes on, and a seed that
+is done is neither trained nor tested again.
 """
 
 import json
@@ -34,25 +34,27 @@ def retrain_language(
     Args:
       build: makes the model of a skeleton.
       skeleton: gives the skeleton when called with the text's vocabulary.
-      folder: where checkpoints and results of the seeds go; None: nowhere.
+      folder: where checkpoints and results of the seeds are written; None: nowhere.
       on_epoch: called with (seed, epoch, values).
 
     Returns: parameters, seeds, test_perplexity (mean), test_perplexity_sd, test_perplexities,
-      valid_perplexities, seconds and history (of each seed); of characters also
-      test_bits_per_character (mean), its _sd and _by_seed; test_perplexity_floor where the text's
+      valid_perplexities, seconds (sum over the seeds) and history (of each seed); for characters
+      also test_bits_per_character (mean), its _sd and _by_seed; test_perplexity_floor if the text's
       entropy is known.
 
-    Raises ConfigError where a training fails.
+    Raises ConfigError if a training fails.
     """
-    made = skeleton(vocabulary=data.vocabulary)
-    found = [_trained(build, data, made, recipe, seed, folder, on_epoch) for seed in seeds]
-    histories = [each["history"] for each in found]
+    sized = skeleton(vocabulary=data.vocabulary)
+    results = [_trained(build, data, sized, recipe, seed, folder, on_epoch) for seed in seeds]
+    histories = [each["history"] for each in results]
     perplexities = [history["test_perplexity"][-1] for history in histories]
-    result = {"parameters": found[0]["parameters"], "seeds": list(seeds)}
-    result |= _summed("perplexity", perplexities) | {"test_perplexities": perplexities}
+    result = {"parameters": results[0]["parameters"], "seeds": list(seeds)}
+    result |= _mean_and_sd("perplexity", perplexities) | {"test_perplexities": perplexities}
     if data.level == "character":
         bits = [math.log2(perplexity) for perplexity in perplexities]
-        result |= _summed("bits_per_character", bits) | {"test_bits_per_character_by_seed": bits}
+        result |= _mean_and_sd("bits_per_character", bits) | {
+            "test_bits_per_character_by_seed": bits
+        }
     if data.entropy:
         result["test_perplexity_floor"] = math.exp(data.entropy["test"])
     return result | {
@@ -62,13 +64,14 @@ def retrain_language(
     }
 
 
-def _summed(name: str, values: list[float]) -> dict[str, Any]:
+def _mean_and_sd(name: str, values: list[float]) -> dict[str, Any]:
+    """test_NAME, the mean over the seeds, and test_NAME_sd, None for a single seed."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return {f"test_{name}": statistics.fmean(values), f"test_{name}_sd": deviation}
 
 
 def _trained(build, data, skeleton, recipe, seed: int, folder, on_epoch) -> dict[str, Any]:
-    """parameters and history of one seed; what its file in the folder has stands."""
+    """parameters and history of one seed, read from its file in the folder if that exists."""
     import keras
 
     from nas.language import loop as language
@@ -85,15 +88,15 @@ def _trained(build, data, skeleton, recipe, seed: int, folder, on_epoch) -> dict
             seed=seed,
             test=True,
             checkpoint=None if folder is None else folder / f"seed{seed}.npz",
-            on_epoch=None if on_epoch is None else lambda *what: on_epoch(seed, *what),
+            on_epoch=None if on_epoch is None else lambda *values: on_epoch(seed, *values),
         )
     except EvaluationError as error:
         raise ConfigError(
             f"retraining from seed {seed} ended as {error.status}: {error.reason}; "
             "another recipe may help, say a smaller learning_rate or batch_size"
         ) from error
-    found = {"parameters": model.count_params(), "history": history}
+    result = {"parameters": model.count_params(), "history": history}
     if done is not None:
-        write_atomically(done, json.dumps(found) + "\n")
+        write_atomically(done, json.dumps(result) + "\n")
     keras.backend.clear_session()
-    return found
+    return result
