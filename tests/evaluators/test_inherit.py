@@ -1,4 +1,4 @@
-"""Children start from their parents' weights, in any process and after any stop."""
+"""Children start from their parents' weights, in any process and after any interruption."""
 
 import functools
 
@@ -44,23 +44,23 @@ def evaluator(run_dir, **settings):
 
 
 class Family:
-    """Trial 0 is nobody's child, every other one that of the trial before."""
+    """Trial 0 has no parent; the parent of every other trial is the one before."""
 
     def __init__(self):
-        self.told = 0
+        self.seen = 0
 
     def ask(self, n):
-        arch = (PARENT, CHILD, WIDER)[min(self.told, 2)]
-        return [Proposal(arch, parent=self.told - 1 if self.told else None)]
+        arch = (PARENT, CHILD, WIDER)[min(self.seen, 2)]
+        return [Proposal(arch, parent=self.seen - 1 if self.seen else None)]
 
     def tell(self, trials):
-        self.told += len(trials)
+        self.seen += len(trials)
 
     def state(self):
-        return {"told": self.told}
+        return {"seen": self.seen}
 
     def load_state(self, state):
-        self.told = state["told"]
+        self.seen = state["seen"]
 
 
 def run(folder, evaluate, *, executor=None, trials=3):
@@ -150,10 +150,13 @@ def test_workers_find_what_other_processes_have_kept(family, tmp_path):
 def test_a_parent_whose_weights_are_gone_is_said_to_be(family, tmp_path):
     evaluate = evaluator(tmp_path, keep=3)
     scratch = evaluate(0, Proposal(PARENT))
-    for child, parent, told in ((7, 2, "older than evaluator.keep=3 trials"), (2, 1, "not there")):
+    for child, parent, message in (
+        (7, 2, "older than evaluator.keep=3 trials"),
+        (2, 1, "not there"),
+    ):
         metrics = evaluate(child, Proposal(PARENT, parent=parent))
         assert (metrics["parent"], metrics["inherited"]) == (None, 0.0)
-        assert metrics["parent_gone"] == told
+        assert metrics["parent_gone"] == message
     (tmp_path / "weights" / "3.npz").write_bytes(b"PK\x03\x04 no")
     assert evaluate(4, Proposal(PARENT, parent=3))["parent_gone"].startswith("damaged: ")
     assert "parent_gone" not in scratch
@@ -178,7 +181,7 @@ def test_the_space_may_say_the_learning_rate_and_the_proposal_the_epochs(tmp_pat
 
 
 def test_a_training_may_end_before_its_epochs_do(tmp_path, monkeypatch):
-    """Where the validation loss stays, `patience` epochs after the first."""
+    """If the validation loss does not fall: `patience` epochs after the first."""
     monkeypatch.setattr("nas.training.loop.make_evaluate", lambda *network: lambda: (1.0, 0.5))
     settings = {
         "recipe": RECIPE.replace(epochs=6),
@@ -198,8 +201,8 @@ def test_old_weights_are_deleted_when_nobody_can_ask_for_them(tmp_path):
         kept.save(trial_id, (1, 2), weights)
     kept.save(2 + 5 + IN_FLIGHT, (1,), weights)
     assert sorted(int(path.stem) for path in kept.folder.iterdir()) == [2, 7 + IN_FLIGHT]
-    arch, found = kept.load(2, 7)
-    assert arch == (1, 2) and list(found) == ["a/kernel"]
+    arch, loaded = kept.load(2, 7)
+    assert arch == (1, 2) and list(loaded) == ["a/kernel"]
     with pytest.raises(LookupError, match="older than evaluator.keep=5"):
         kept.load(2, 8)
 
@@ -228,13 +231,13 @@ def test_weights_of_a_model_can_be_taken_and_given():
 
 
 @pytest.mark.parametrize(
-    "wrong, told",
+    "wrong, message",
     [
         ({"noise": -1.0}, "evaluator.noise must not be negative, got -1.0"),
         ({"keep": 0}, "evaluator.keep must be a whole number of at least 1, got 0"),
         ({"patience": 0}, "evaluator.patience must be at least 1 or null, got 0"),
     ],
 )
-def test_wrong_settings_are_told(tmp_path, wrong, told):
-    with pytest.raises(ConfigError, match=told):
+def test_wrong_settings_are_refused(tmp_path, wrong, message):
+    with pytest.raises(ConfigError, match=message):
         evaluator(tmp_path, **wrong)

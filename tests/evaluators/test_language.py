@@ -1,4 +1,4 @@
-"""Searching recurrent cells: what a trial of one comes to, and settings that do not go together."""
+"""The evaluator of recurrent cells: the metrics of a trial, and settings that do not fit together."""
 
 import functools
 import pickle

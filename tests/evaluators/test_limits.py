@@ -13,15 +13,15 @@ COST = Cost(parameters=100, flops=2000, activations=2**20)
 
 
 @pytest.mark.parametrize(
-    "limits, told",
+    "limits, message",
     [
         ({"max_parameters": 99}, "parameters must be at most evaluator.limits.max_parameters=99"),
         ({"max_flops": 1999}, "flops must be at most evaluator.limits.max_flops=1999, got 2000"),
         ({"max_memory": 7.9}, "memory must be at most evaluator.limits.max_memory=7.9, got 8"),
     ],
 )
-def test_what_is_above_a_limit_is_refused_with_the_setting(limits, told):
-    with pytest.raises(EvaluationError, match=told) as caught:
+def test_what_is_above_a_limit_is_refused_with_the_setting(limits, message):
+    with pytest.raises(EvaluationError, match=message) as caught:
         SizeLimits(**limits).check(COST, batch_size=2)
     assert caught.value.status == INVALID
 

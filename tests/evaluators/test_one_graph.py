@@ -1,4 +1,4 @@
-"""One graph for all candidates: each is trained as the network of its own would be."""
+"""One graph for all candidates trains each as a network built for it alone would be trained."""
 
 import functools
 import pickle
@@ -51,16 +51,16 @@ def cells():
 
 
 def built(space, arch, seed: int, recipe=RECIPE) -> dict[str, list[float]]:
-    """Training the network of the architecture's own."""
+    """The history of the network that is built for the architecture alone."""
     devices.prepare()
     skeleton = SKELETON(image_shape=SHAPE, classes=2)
     model = image.build_for_search(space, arch, skeleton, recipe, seed)
     return image.fit(model, data(), recipe, seed=seed)
 
 
-def assert_equal(found, expected) -> None:
+def assert_equal(history, expected) -> None:
     for name in ("loss", "accuracy", "valid_loss", "valid_accuracy"):
-        assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
+        assert history[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
 
 
 @pytest.mark.parametrize("arch", [(2, 2), (0, 1)], ids=["all_used", "unused_convolutions"])
@@ -88,7 +88,7 @@ def equals_the_built_network(evaluate, arch):
     assert_equal(found, built(evaluate.space, arch, 8))
 
 
-def test_a_training_of_fewer_epochs_traces_nothing_anew(toy):
+def test_a_training_of_fewer_epochs_traces_nothing_again(toy):
     metrics = toy(3, Proposal((2, 1), epochs=1))
     assert metrics["epochs"] == len(metrics["valid_accuracies"]) == 1
     toy(4, Proposal((1, 0), epochs=3))
@@ -122,7 +122,7 @@ def test_what_a_supernet_does_not_train_is_refused():
         evaluator(skeleton=functools.partial(SKELETON, dropout=0.5)).check_data(data())
 
 
-def test_a_candidate_too_large_is_refused_as_ever():
+def test_a_candidate_too_large_is_refused():
     with pytest.raises(EvaluationError, match="max_parameters=20000"):
         evaluator(skeleton=functools.partial(SKELETON, channels=64))(0, Proposal((CONV_3X3,) * 6))
 

@@ -1,4 +1,4 @@
-"""Starting anew where the first epoch is no better than chance (Baker et al. 2017, section 5)."""
+"""A training whose first epoch is no better than chance is repeated (Baker et al. 2017, section 5)."""
 
 import pytest
 
@@ -52,8 +52,8 @@ def test_the_learning_rate_falls_until_something_is_learnt(
     assert not left
 
 
-def test_a_training_that_starts_anew_ends():
-    """Random labels: nothing can be learnt."""
+def test_a_training_that_is_repeated_ends():
+    """The labels are random, so nothing can be learnt."""
     metrics = evaluator(1)(0, Proposal(SPACE.parse("GAP")))
     assert 0 <= metrics["valid_accuracy"] <= 1
 

@@ -33,7 +33,7 @@ def trials(folder):
 
 
 def faked(monkeypatch):
-    """Nothing is trained; what would have been is listed."""
+    """Trains nothing and lists the trainings that were asked for."""
     seen = []
 
     def fit(model, data, recipe, *, seed, train_on, evaluate_on, on_epoch):
@@ -68,7 +68,7 @@ def test_the_recipe_and_the_skeleton_are_the_runs_own(searched, retrained):
 
 
 def test_the_saved_model_is_that_of_the_first_seed(retrained):
-    """It scores on the raw test pixels what the summary says of seed 0."""
+    """Its accuracy on the raw test pixels is that of seed 0 in the summary."""
     data = digits.load()
     model = keras.saving.load_model(retrained / runs.MODEL, safe_mode=True)
     answers = model.predict(data.test_images.astype(np.float32), verbose=0)
@@ -79,7 +79,7 @@ def test_the_saved_model_is_that_of_the_first_seed(retrained):
 
 
 def test_test_is_touched_once_and_not_by_training(monkeypatch):
-    """Other test images change the test score alone: not one loss of the training."""
+    """Other test images change the test score and no loss of the training."""
     data = make(*some(60, shape=(8, 8, 3)))
     other = make(*some(60, shape=(8, 8, 3)))
     other.test_images[:] = 255 - other.test_images
@@ -188,7 +188,7 @@ def test_a_training_that_fails_says_what_may_help(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "args, told",
+    "args, message",
     [
         ((), "retrain needs either a run folder .`nas retrain RUN`. or genotype="),
         (("RUN", "genotype=1"), "retrain needs either a run folder"),
@@ -200,12 +200,12 @@ def test_a_training_that_fails_says_what_may_help(monkeypatch, tmp_path):
         (("RUN", "recipe.epoch=3"), "no setting recipe.epoch; nearest: recipe.epochs"),
     ],
 )
-def test_what_is_wrong_is_told(searched, args, told, tmp_path):
+def test_what_is_wrong_is_refused(searched, args, message, tmp_path):
     line = refused(
         "retrain", *(str(searched) if arg == "RUN" else arg for arg in args),
         f"run_dir={tmp_path / 'new'}",
     )  # fmt: skip
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         raise ConfigError(line)
     assert not (tmp_path / "new").exists()
 
@@ -240,12 +240,12 @@ def test_a_run_without_success_has_nothing_to_retrain(searched, tmp_path):
 
 
 def test_a_search_whose_retraining_fails_keeps_its_report(tmp_path):
-    told = refused(
+    message = refused(
         "search", *QUICK, "controller=random", "space=nasbench201", "max_trials=2",
         "retrain.seeds=[0]", f"run_dir={tmp_path}", *(f"retrain.{item}" for item in TINY),
         "retrain.recipe.learning_rate=1e30",
     )  # fmt: skip
-    assert "retraining from seed 0 ended as nan" in told
+    assert "retraining from seed 0 ended as nan" in message
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["trials"], summary["retrained"]) == (2, None)
     assert (tmp_path / "report.html").is_file()

@@ -1,4 +1,4 @@
-"""What nas fit reads: tables and folders as arrays, and what is wrong with a file in one line."""
+"""nas fit reads tables and folders as arrays, and says in one line what is wrong with a file."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_texts_of_which_there_are_too_many_leave_the_frequent_ones(table):
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, message",
     [
         ("", "must be a table with a line of names"),
         ("a,a\n1,2\n", "at least 2 different column names"),
@@ -58,12 +58,12 @@ def test_texts_of_which_there_are_too_many_leave_the_frequent_ones(table):
         ("a,b\n1,2\n3,\n", "--target must be a column without gaps, b lacks 1 values"),
     ],
 )
-def test_what_is_no_table_is_told(table, text, told):
-    with pytest.raises(ConfigError, match=told):
+def test_what_is_no_table_is_refused(table, text, message):
+    with pytest.raises(ConfigError, match=message):
         read(table(text))
 
 
-def test_a_target_that_is_not_there_is_told(table):
+def test_a_target_that_is_not_there_is_refused(table):
     with pytest.raises(ConfigError, match="--target must be one of age, city, paid, got size"):
         read(table(), target="size")
 

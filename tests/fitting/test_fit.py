@@ -1,4 +1,4 @@
-"""nas.fit: arrays in, the best model of the time out."""
+"""nas.fit: arrays in, the best model found in the time out."""
 
 import json
 import math
@@ -108,7 +108,7 @@ def test_vectors_are_learned():
     x, y = vectors(600, 5)
     fitted = nas.fit(x[:500], y[:500], minutes=8 / 60)
     assert fitted.model.input_shape == (None, 5)
-    assert {trial.metrics["parent"] for trial in fitted.trials} == {None}  # all start afresh
+    assert {trial.metrics["parent"] for trial in fitted.trials} == {None}  # none inherits
     assert np.mean(fitted.predict(x[500:]) == y[500:]) > 0.7  # chance: 0.5
     valid = prepare(x[:500], y[:500], valid_share=0.2).validation()
     assert fitted.valid_accuracy == fitted.score(*valid)  # of the model, not of a network in it
@@ -175,8 +175,8 @@ def test_numbers_are_learned_and_come_back_in_their_units():
     y = 1000 + 50 * (x[:, 0] - 3) + 2 * x[:, 1]
     fitted = nas.fit(x[:500], y[:500], minutes=8 / 60)
     assert fitted.model.output_shape == (None, 1) and len(fitted.labels) == 0
-    told = fitted.predict(x[500:])
-    r2 = 1 - np.mean((told - y[500:]) ** 2) / np.var(y[500:])
+    predicted = fitted.predict(x[500:])
+    r2 = 1 - np.mean((predicted - y[500:]) ** 2) / np.var(y[500:])
     assert fitted.score(x[500:], y[500:]) == pytest.approx(r2, abs=1e-6)
     assert r2 > 0.5  # a guess of the mean: 0
 
@@ -188,9 +188,9 @@ def test_the_score_of_numbers_is_their_coefficient_of_determination():
     from nas.training.objective import objective
 
     rng = np.random.default_rng(0)
-    labels, told = rng.normal(size=(2, 50)).astype(np.float32)
-    score = objective(labels).score(labels, tf.constant(told[:, None]))
-    assert np.mean(score) == pytest.approx(r2_score(labels, told), abs=1e-5)
+    labels, predicted = rng.normal(size=(2, 50)).astype(np.float32)
+    score = objective(labels).score(labels, tf.constant(predicted[:, None]))
+    assert np.mean(score) == pytest.approx(r2_score(labels, predicted), abs=1e-5)
 
 
 def test_bytes_stay_bytes_and_channels_may_be_left_out():
@@ -213,21 +213,21 @@ def test_a_given_validation_part_is_taken_as_it_is():
     assert len(numbers.valid_labels) == 20
 
 
-def test_wrong_validation_parts_are_told():
+def test_wrong_validation_parts_are_refused():
     x, y = vectors(60)
-    for validation, told in (
+    for validation, message in (
         (x, r"validation must be \(x, y\), got ndarray"),
         (5, r"validation must be \(x, y\), got int"),
         ((x[:9, :4], y[:9]), r"validation's x must be .* such as x has, \[60, 5\], got \[9, 4\]"),
         ((x[:0], y[:0]), r"validation's x must be examples such as x has, .* got \[0, 5\]"),
         ((x[:9], y), r"validation's y must be \[9\], one value per example, got \[60\]"),
     ):
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=message):
             nas.fit(x, y, validation=validation)
 
 
 @pytest.mark.parametrize(
-    "x, y, told",
+    "x, y, message",
     [
         (np.zeros(5), np.zeros(5), r"x must be \[n, features\], .* got \[5\]"),
         (np.zeros((4, 2)), [0, 1, 0], r"y must be \[4\], one value per example, got \[3\]"),
@@ -243,12 +243,12 @@ def test_wrong_validation_parts_are_told():
         (np.zeros((2, 2)), [0, 1], "x must have enough examples to split, got 2"),
     ],
 )
-def test_wrong_arrays_are_told(x, y, told):
-    with pytest.raises(ConfigError, match=told):
+def test_wrong_arrays_are_refused(x, y, message):
+    with pytest.raises(ConfigError, match=message):
         nas.fit(x, y, minutes=1)
 
 
-def test_wrong_settings_are_told():
+def test_wrong_settings_are_refused():
     x, y = vectors()
     with pytest.raises(ConfigError, match="minutes must be above 0, got 0"):
         nas.fit(x, y, minutes=0)
@@ -339,10 +339,10 @@ def test_the_linear_network_comes_first_and_nothing_grows_from_it():
     class HillClimbing:
         best = None
         state = load_state = None
-        told: list = []
+        trials: list = []
 
         def tell(self, trials):
-            self.told += trials
+            self.trials += trials
 
         def ask(self, n):
             return [Proposal((1,))] * n
@@ -352,7 +352,7 @@ def test_the_linear_network_comes_first_and_nothing_grows_from_it():
     assert planned.ask(1) == [Proposal((1,))]
     trials = [Trial(0, Proposal((0,)), 0.9), Trial(1, Proposal((1,)), 0.8)]
     planned.tell(trials)
-    assert planned.climb.told == trials[1:]
+    assert planned.climb.trials == trials[1:]
 
 
 def test_the_linear_network_leaves_the_others_their_time(monkeypatch):
@@ -389,7 +389,7 @@ def test_the_command_writes_the_model_and_what_it_is_worth(tmp_path, capsys):
         fit_command.main([str(file), "--to", str(to)])
 
 
-def test_files_that_are_no_data_are_told(tmp_path):
+def test_files_that_are_no_data_are_refused(tmp_path):
     text, odd, pickled = (tmp_path / name for name in ("a.txt", "b.npz", "c.npz"))
     text.write_text("x")
     np.savez(odd, z=np.zeros(3))

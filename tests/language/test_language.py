@@ -1,4 +1,4 @@
-"""The language loop: published sizes, evaluation, carried state, dropouts, resuming."""
+"""The language loop: published sizes, evaluation, recurrent state, dropouts, resuming."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ SEED = tf.constant([3, 4])
 
 
 def small_text(length=240, words=11, seed=0):
-    """A text in which the next word hangs on the last one."""
+    """A text in which each word depends on the one before."""
     rng = np.random.default_rng(seed)
     streams = []
     for _ in range(3):
@@ -43,7 +43,7 @@ def recipe(**settings):
 
 
 def losses_in_numpy(model, tokens, states=None):
-    """The loss of each token but the first, nats, one step at a time; the last states."""
+    """The loss of each token but the first, in nats, one step at a time; and the last states."""
     w = [np.array(v) for v in model.trainable_variables]
     embedding, softmax, bias, *cells = w
     layers = [cells[i : i + 3] for i in range(0, len(cells), 3)]
@@ -66,7 +66,7 @@ def losses_in_numpy(model, tokens, states=None):
     "units, parameters", [(200, 4_651_600), (650, 19_775_200), (1500, 66_022_000)]
 )
 def test_zarembas_three_sizes(units, parameters):
-    """4.65, 19.8 and 66 million weights (Zaremba et al. 2014, section 4.1), one bias a layer."""
+    """4.65, 19.8 and 66 million weights (Zaremba et al. 2014, section 4.1), one bias per layer."""
     skeleton = LanguageSkeleton(vocabulary=10_000, units=units, embedding=units)
     assert LanguageModel(LSTM, skeleton).count_params() == parameters
 
@@ -112,7 +112,7 @@ def test_random_weights_are_near_equal_guesses():
 
 
 def test_the_state_is_carried_from_sequence_to_sequence_and_call_to_call():
-    """With a rate of nearly 0 an epoch's loss is that of each stream read without a break."""
+    """With a learning rate near 0 an epoch's loss is that of each stream read in one go."""
     model, tokens = network(init=0.8, init_embedding=2.0), small_text().train
     streams = tokens.reshape(4, 60)
     read = 59 // 7 * 7  # whole sequences
@@ -309,7 +309,7 @@ def test_activation_regularization_and_slowness_by_hand():
 
 
 def test_averaging_starts_where_merity_et_als_code_starts_it():
-    """Algorithm 1: worse than the best of all but the last five evaluations before it."""
+    """Algorithm 1: worse than the best evaluation, the last five before it left out."""
     seen = [5.0, 4.0, 3.0, 2.0, 1.0]
     assert not starts_averaging(seen, 9.0, 5)  # too few
     assert not starts_averaging([*seen, 1.5], 4.9, 5)

@@ -1,4 +1,4 @@
-"""nas retrain of language models: cells by name, genotypes, the best of a search; going on."""
+"""nas retrain of language models: cells by name, genotypes, the best of a search; resuming."""
 
 import functools
 import json
@@ -118,7 +118,7 @@ def test_a_search_retrains_its_best_and_reports_perplexities(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "args, told",
+    "args, message",
     [
         (("cell=lstm", "dataset=digits"), "retraining needs a text, got digits; set dataset=gramm"),
         (("cell=lstm", "recipe=search"), "retraining needs a recipe of language models, got"),
@@ -128,22 +128,22 @@ def test_a_search_retrains_its_best_and_reports_perplexities(tmp_path):
         (("genotype=nasnet_a", "dataset=grammar"), "retraining needs images, got grammar; set"),
     ],
 )  # fmt: skip
-def test_what_does_not_go_together_is_told_before_training(args, told, tmp_path):
-    assert told in refused("retrain", *args, "seeds=[0]", f"run_dir={tmp_path / 'new'}")
+def test_what_does_not_go_together_is_told_before_training(args, message, tmp_path):
+    assert message in refused("retrain", *args, "seeds=[0]", f"run_dir={tmp_path / 'new'}")
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
-    "args, told",
+    "args, message",
     [
         (("evaluator=scratch",), "this evaluator needs a space of images, got ZophRNN; set space="),
         (("skeleton=small",), "evaluator=language needs a skeleton of language models; set"),
         (("retrain=default",), "set recipe=grammar skeleton=grammar: set retrain=lan"),
     ],
 )  # fmt: skip
-def test_a_search_of_cells_tells_it_before_its_first_trial(args, told, tmp_path):
+def test_a_search_of_cells_tells_it_before_its_first_trial(args, message, tmp_path):
     folder = tmp_path / "run"
-    assert told in refused("search", "space=zoph2017_rnn", *args, f"run_dir={folder}")
+    assert message in refused("search", "space=zoph2017_rnn", *args, f"run_dir={folder}")
     assert not folder.exists()
 
 

@@ -1,4 +1,4 @@
-"""Transforms leave what a network computes as it was, or refuse with the reason."""
+"""Transforms preserve the function of a network, or refuse with the reason."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ RNG = np.random.default_rng
 
 
 def described(write, seed=0):
-    """A network that `write(ops, image)` writes, random weights and images for it."""
+    """The network that `write(ops, image)` writes, with random weights and images for it."""
     ops = Recorder(IMAGE)
     network = ops.network(write(ops, ops.image()))
     rng = RNG(seed)
@@ -267,9 +267,9 @@ def test_skips_of_other_sizes_are_refused():
 
     network, weights, _ = described(write)
     target = network["logits"].inputs[0]
-    told = r"a must be as large as max_pool2, \(3, 3\), got \(6, 5\) with shrink=1"
+    message = r"a must be as large as max_pool2, \(3, 3\), got \(6, 5\) with shrink=1"
     for skip in (add_skip, concat_skip):
-        refuse(told, skip, network, weights, "a", target, "s")
+        refuse(message, skip, network, weights, "a", target, "s")
 
 
 # Descriptions.
@@ -316,7 +316,7 @@ def test_keys_tell_networks_apart_and_ignore_the_names_of_what_has_no_weights():
 
 
 def random_transform(network, weights, rng, name, x):
-    """One that applies, of several tried. Returns the new network, its weights and what it was."""
+    """Applies a random transform that is possible. Returns the network, its weights and the kind."""
     for _ in range(50):
         kind = rng.choice(["wider", "deeper", "add_skip", "concat_skip"])
         one, two = (network.layers[i].name for i in rng.integers(len(network.layers), size=2))

@@ -1,4 +1,4 @@
-"""Our batch normalisation is Keras' own, forward and backward, and is saved as such."""
+"""Our batch normalisation equals Keras' own, forward and backward, and is saved as Keras' own."""
 
 import keras
 import numpy as np

@@ -44,7 +44,7 @@ def by_supernet(images, kernel, size, strides):
 
 
 def by_shifts(images, kernel, size, strides):
-    """Padded so that the image has as many pixels, rounded up, as strides go into it."""
+    """`same` padding: the output has size / strides pixels, rounded up."""
     pads, out = [(0, 0)], []
     for n, k, s in zip(images.shape[1:3], size, strides, strict=True):
         out.append(-(-n // s))

@@ -1,4 +1,4 @@
-"""The quick network: what it draws and drops, and that it learns what the Keras model does.
+"""The quick network: its first weights and dropout, and that it trains as the Keras model does.
 
 That it computes the same in every space is held in tests/contracts/test_spaces.py.
 """
@@ -25,7 +25,7 @@ SEED = tf.constant([0, 1])
 
 
 class Plain(ImageSpace):
-    """A convolution, dropout, a dense layer that is normalised, and one more."""
+    """A convolution, dropout, a normalised dense layer, and another dense layer."""
 
     def network(self, ops, arch, skeleton):
         x = ops.conv(ops.image(), 8, (3, 3), bias=True, initializer="lecun_uniform", name="conv")
@@ -41,7 +41,7 @@ class Twice(ImageSpace):
 
 
 class Dilated(ImageSpace):
-    """Both kinds of dilated convolutions, whose gradients a CPU does not have everywhere."""
+    """Both kinds of dilated convolutions, whose gradients some kernels of a CPU lack."""
 
     def network(self, ops, arch, skeleton):
         x = ops.conv(ops.image(), 4, (3, 3), dilation=2, name="conv")
@@ -201,7 +201,7 @@ def test_a_space_that_builds_of_keras_alone_gives_its_model():
     np.testing.assert_equal(one.get_weights(), two.get_weights())
 
 
-def test_wrong_networks_are_told():
+def test_wrong_networks_are_refused():
     with pytest.raises(ValueError, match="names of their own, got same twice"):
         quick_network(Twice(), (), skeleton(), seed=0)
     wrong = {"kernel": Weight((3, 3, 1, 1), KERNEL, "orthogonal")}
