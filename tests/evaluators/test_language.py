@@ -1,4 +1,4 @@
-"""The evaluator of recurrent cells: the metrics of a trial, and settings that do not fit together."""
+"""The evaluator of recurrent cells: metrics of a trial, and settings that do not fit together."""
 
 import functools
 import pickle

@@ -1,4 +1,4 @@
-"""A training whose first epoch is no better than chance is repeated (Baker et al. 2017, section 5)."""
+"""A first epoch no better than chance repeats the training (Baker et al. 2017, section 5)."""
 
 import pytest
 

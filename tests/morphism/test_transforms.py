@@ -316,7 +316,7 @@ def test_keys_tell_networks_apart_and_ignore_the_names_of_what_has_no_weights():
 
 
 def random_transform(network, weights, rng, name, x):
-    """Applies a random transform that is possible. Returns the network, its weights and the kind."""
+    """Applies a random transform that is possible. Returns the network, its weights, the kind."""
     for _ in range(50):
         kind = rng.choice(["wider", "deeper", "add_skip", "concat_skip"])
         one, two = (network.layers[i].name for i in rng.integers(len(network.layers), size=2))
