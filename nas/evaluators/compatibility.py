@@ -16,31 +16,29 @@ from nas.data.text import TextData
 from nas.language.recipe import LanguageRecipe
 from nas.training.recipe import Recipe
 
-OR_LANGUAGE = ", or evaluator=language"
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of a search in one domain: its type, its words in an error, settings that mend it."""
+
+    type: type
+    words: str
+    hint: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Domain:
-    """What the parts of a search must be, and which choices an error recommends.
+    """What the parts of a search must be.
 
-    name: `domain` of its spaces. spaces, networks, recipes, data: what an error calls them.
-    skeleton_arguments: what a skeleton is called with, from the data. *_hint: settings that mend an
-    error.
+    name: `domain` of its spaces. skeleton_arguments: what a skeleton is called with, from the data.
     """
 
     name: str
-    spaces: str
-    networks: str
-    recipes: str
-    data: str
-    recipe_type: type
-    skeleton_type: type
-    data_type: type
+    space: Part
+    recipe: Part
+    data: Part
+    skeleton: Part
     skeleton_arguments: Callable[[Any], dict[str, Any]]
-    space_hint: str
-    recipe_hint: str
-    data_hint: str
-    skeleton_hint: str
 
     def check(self, data: Any, skeleton: Callable[..., Any], recipe: Any, who: str) -> None:
         """Raises ConfigError if one of them is of the other domain. who: needs them."""
@@ -51,61 +49,49 @@ class Domain:
         """Raises ConfigError if the space is of the other domain. who: needs it."""
         if space.domain != self.name:
             raise ConfigError(
-                f"{who} needs a space of {self.spaces}, got {type(space).__name__}; "
-                f"set {self.space_hint}"
+                f"{who} needs a space of {self.space.words}, got {type(space).__name__}; "
+                f"set {self.space.hint}"
             )
 
     def check_recipe(self, recipe: Any, who: str) -> None:
         """Raises ConfigError if the recipe is of the other domain."""
-        if not isinstance(recipe, self.recipe_type):
+        if not isinstance(recipe, self.recipe.type):
             raise ConfigError(
-                f"{who} needs a recipe of {self.recipes}, got {type(recipe).__name__}; "
-                f"set {self.recipe_hint}"
+                f"{who} needs a recipe of {self.recipe.words}, got {type(recipe).__name__}; "
+                f"set {self.recipe.hint}"
             )
 
     def check_data(self, data: Any, skeleton: Callable[..., Any], who: str) -> None:
         """Raises ConfigError if the data, or what `skeleton` makes, are of the other domain."""
-        if not isinstance(data, self.data_type):
-            raise ConfigError(f"{who} needs {self.data}, got {data.name}; set {self.data_hint}")
+        if not isinstance(data, self.data.type):
+            raise ConfigError(
+                f"{who} needs {self.data.words}, got {data.name}; set {self.data.hint}"
+            )
         try:
             called = skeleton(**self.skeleton_arguments(data))
         except TypeError:  # a skeleton of the other domain takes other arguments
             called = None
-        if not isinstance(called, self.skeleton_type):
+        if not isinstance(called, self.skeleton.type):
             raise ConfigError(
-                f"{who} needs a skeleton of {self.networks}; set {self.skeleton_hint}"
+                f"{who} needs a skeleton of {self.skeleton.words}; set {self.skeleton.hint}"
             )
 
 
 IMAGES = Domain(
     name="images",
-    spaces="images",
-    networks="image classifiers",
-    recipes="images",
-    data="images",
-    recipe_type=Recipe,
-    skeleton_type=ImageSkeleton,
-    data_type=ImageData,
+    space=Part(Space, "images", "space=nasbench201, or evaluator=language"),
+    recipe=Part(Recipe, "images", "recipe=search, or evaluator=language"),
+    data=Part(ImageData, "images", "dataset=digits, or evaluator=language"),
+    skeleton=Part(ImageSkeleton, "image classifiers", "skeleton=small"),
     skeleton_arguments=lambda data: {"image_shape": data.image_shape, "classes": data.classes},
-    space_hint=f"space=nasbench201{OR_LANGUAGE}",
-    recipe_hint=f"recipe=search{OR_LANGUAGE}",
-    data_hint=f"dataset=digits{OR_LANGUAGE}",
-    skeleton_hint="skeleton=small",
 )
 LANGUAGE = Domain(
     name="language",
-    spaces="recurrent cells",
-    networks="language models",
-    recipes="language models",
-    data="a text",
-    recipe_type=LanguageRecipe,
-    skeleton_type=LanguageSkeleton,
-    data_type=TextData,
+    space=Part(Space, "recurrent cells", "space=darts_rnn"),
+    recipe=Part(LanguageRecipe, "language models", "recipe=grammar skeleton=grammar"),
+    data=Part(TextData, "a text", "dataset=grammar"),
+    skeleton=Part(LanguageSkeleton, "language models", "skeleton=grammar"),
     skeleton_arguments=lambda data: {"vocabulary": data.vocabulary},
-    space_hint="space=darts_rnn",
-    recipe_hint="recipe=grammar skeleton=grammar",
-    data_hint="dataset=grammar",
-    skeleton_hint="skeleton=grammar",
 )
 DOMAINS = {domain.name: domain for domain in (IMAGES, LANGUAGE)}
 

@@ -123,11 +123,7 @@ def fit(
             max_trials=10**6,
             on_trial=on_trial,
         )
-        trained = [trial for trial in trials if trial.reward is not None]
-        if not trained:
-            raise ConfigError(f"no network could be trained: {trials[-1].reason}")
-        ranked = sorted(trained, key=lambda trial: (trial.reward, -trial.id), reverse=True)
-        top = ranked[: ENSEMBLE_SIZE if data.is_vectors else 1]
+        top = _best(trials, ENSEMBLE_SIZE if data.is_vectors else 1)
         model = evaluate.model(top)
     fitted = Fitted(
         model=model,
@@ -140,6 +136,15 @@ def fit(
     valid_accuracy = fitted.score(*data.validation()) if len(top) > 1 else fitted.valid_accuracy
     seconds = time.monotonic() - start
     return dataclasses.replace(fitted, valid_accuracy=valid_accuracy, seconds=seconds)
+
+
+def _best(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """The trials of the highest rewards, at most `count`. Raises ConfigError if all have failed."""
+    trained = [trial for trial in trials if trial.reward is not None]
+    if not trained:
+        raise ConfigError(f"no network could be trained: {trials[-1].reason}")
+    ranked = sorted(trained, key=lambda trial: (trial.reward, -trial.id), reverse=True)
+    return ranked[:count]
 
 
 @contextlib.contextmanager
