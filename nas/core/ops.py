@@ -13,12 +13,11 @@ Shape = tuple[int, int, int]  # height, width, channels
 
 # He et al. 2015, for convolutions before ReLUs; the first spaces' papers name none.
 KERNEL_INITIALIZER = "he_normal"
-# The same for depthwise convolutions, whose filters read one channel; fan_in would count all
-# channels.
+# The same for depthwise convolutions: a filter reads one channel, but fan_in would count all.
 DEPTHWISE_INITIALIZER = {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"}
-# PyTorch's defaults, which NAS-Bench-201's official code uses. With Keras' momentum of 0.99 it takes
-# hundreds of steps until the moving averages are close to the statistics of the data: more steps
-# than a short training has.
+# PyTorch's defaults, which NAS-Bench-201's official code uses. With Keras' momentum of 0.99 the
+# moving averages need hundreds of steps to approach the statistics of the data: more than a short
+# training has.
 BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5
 
 

@@ -84,7 +84,9 @@ MOVED_TARGETS = {
 MOVED_SETTINGS: dict[str, dict[str, str]] = {}
 
 # Group -> old choice -> what the choice is called now.
-MOVED_CHOICES: dict[str, dict[str, str]] = {}
+MOVED_CHOICES: dict[str, dict[str, str]] = {
+    "executor": {"lookups": "processes", "trainings": "processes"},
+}
 
 
 def modernised(config: Any) -> Any:

@@ -293,9 +293,13 @@ def test_every_public_name_is_shown_and_can_be_had():
     assert (Path(nas.__file__).parent / "py.typed").is_file()
 
 
+EXAMPLES = (
+    "nas.experiment.search", "nas.engine.search", "nas.engine.rewards", "nas.report.words",
+    "nas.comparison.statistics",
+)  # fmt: skip
 CORE = sorted(f"nas.core.{file.stem}" for file in Path(nas.core.__path__[0]).glob("[!_]*.py"))
 
 
-@pytest.mark.parametrize("name", ["nas.experiment.search", "nas.engine.search", *CORE])
+@pytest.mark.parametrize("name", [*EXAMPLES, *CORE])
 def test_the_examples_of_docstrings_are_right(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
