@@ -1,4 +1,4 @@
-"""`nas compare`: controllers x seeds on one benchmark, with statistics."""
+"""`nas compare`: compares controllers over several seeds on one benchmark, with statistics."""
 
 import contextlib
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from nas.commands.hydra_app import run
-from nas.comparison import report as comparison
-from nas.comparison.runner import Contest, Results, _played, contestants, seed_list, settings_of
+from nas.comparison import report
+from nas.comparison.results import Results
+from nas.comparison.runner import ComparisonRunner, controllers_of, seed_list, settings_of
+from nas.engine.executors import completed
 from nas.run.config import make
 from nas.run.console import Bar
 
@@ -17,21 +19,22 @@ def main(argv: list[str]) -> int:
 
 
 def task(config: DictConfig) -> None:
-    """The whole comparison: what is missing is run, then everything is reported."""
+    """Runs the searches that are missing, then reports all of them."""
     from hydra.core.hydra_config import HydraConfig
 
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    controllers, seeds = contestants(config), seed_list(config)
+    controllers, seeds = controllers_of(config), seed_list(config)
+    settings = {label: settings_of(node) for label, node in controllers.items()}
     logger = make(config.logger, "logger") if config.logger else None
-    play = Contest(config, controllers, run_dir)
-    play.check()
-    results = Results(run_dir, play.config | {"run_dir": str(run_dir)})
+    runner = ComparisonRunner(config, controllers, run_dir)
+    runner.check()
+    results = Results(run_dir, runner.config | {"run_dir": str(run_dir)})
     with contextlib.closing(results):
         todo = [
             (label, seed)
-            for seed in seeds  # seeds outermost: a comparison that is stopped has whole seeds
+            for seed in seeds  # seeds outermost: a stopped comparison has complete seeds
             for label in controllers
-            if not results.has(label, settings_of(controllers[label]), seed)
+            if not results.has(label, settings[label], seed)
         ]
         total = len(seeds) * len(controllers)
         if len(todo) < total:
@@ -41,15 +44,17 @@ def task(config: DictConfig) -> None:
             contextlib.closing(Bar(every=10)) as bar,
         ):
             bar.begin(total, total - len(todo))
-            for label, seed, result in _played(play, todo, executor):
-                results.add(label, settings_of(controllers[label]), seed, result)
+            for (label, seed), future in completed(
+                executor, runner.run_one, (((label, seed), (label, seed)) for label, seed in todo)
+            ):
+                results.add(label, settings[label], seed, future.result())
                 bar.step(label)
-        found = {
-            label: [results.get(label, settings_of(node), seed) for seed in seeds]
-            for label, node in controllers.items()
+        runs = {
+            label: [results.get(label, settings[label], seed) for seed in seeds]
+            for label in controllers
         }
-    comparison.write(run_dir, play.config, found, play.best_possible())
+    report.write(run_dir, runner.config, runs, runner.best_possible())
     if logger is not None:
-        comparison.log(logger, run_dir, play.config, found)
-    print(comparison.text(found))
-    print(f"{run_dir}/{comparison.PAGE}")
+        report.log(logger, run_dir, runner.config, runs)
+    print(report.text(runs))
+    print(f"{run_dir}/{report.PAGE}")

@@ -1,4 +1,4 @@
-"""`nas report RUN`: what a search found, as one self-contained page and its pictures beside it."""
+"""`nas report RUN`: writes the report of a run folder, one self-contained page with pictures."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,10 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="a folder that `nas search` wrote")
     parser.add_argument(
-        "--random-run", metavar="RUN", type=Path, help="a run of controller=random to compare with"
+        "--random-run",
+        metavar="RUN",
+        type=Path,
+        help="a run of controller=random for the band",
     )
     args = parser.parse_args(argv)
     print(write_report(args.run, random_run=args.random_run))

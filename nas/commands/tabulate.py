@@ -5,7 +5,7 @@ import contextlib
 from omegaconf import DictConfig
 
 from nas.commands.hydra_app import run
-from nas.run import folder as runs
+from nas.run import folder
 from nas.run.config import make, resolved
 from nas.run.console import Bar
 from nas.tables.table_file import about, write_table
@@ -17,13 +17,13 @@ def main(argv: list[str]) -> int:
 
 
 def task(config: DictConfig) -> None:
-    """Trains what is missing, then writes the table."""
-    run_dir, _ = runs.of_hydra()
+    """Runs the trainings that are missing, then writes the table."""
+    run_dir, _ = folder.of_hydra()
     settings = resolved(config) | {"run_dir": str(run_dir)}
-    with runs.not_left_empty(run_dir):
+    with folder.not_left_empty(run_dir):
         plan = Plan(config)
         executor = make(config.executor, "executor")
-        store = runs.open_run(run_dir, settings)
+        store = folder.open_run(run_dir, settings)
     with store, executor, contextlib.closing(Bar(every=30)) as bar:
         done = {trial.id for trial in store.trials()}
         bar.begin(plan.count, len(done))

@@ -1,22 +1,20 @@
-"""`nas compare`: controllers x seeds on one benchmark, over processes, resumable.
+"""Runs the searches of a comparison: controllers x seeds on one benchmark.
 
-Every (controller, seed) is a search of its own, with the loop of nas/engine/search.py. What each did is
-one row of comparison.db, written when it ends; nas/comparison/report.py makes tables and pictures of it.
-A search that trains keeps its trials in a folder of its own until then, and goes on from there.
+Each (controller, seed) is a search with the loop of nas/engine/search.py. Its record becomes a row
+of comparison.db when it ends (nas/comparison/results.py); nas/comparison/report.py makes tables and
+pictures of all records. A search that trains keeps its trials in a folder until then, so that it
+continues there after a stop.
 """
 
-import concurrent.futures
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import inspect
-import itertools
 import json
 import re
-import sqlite3
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,46 +23,29 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nas.comparison.results import ComparisonRun
 from nas.comparison.statistics import incumbents
 from nas.core.capabilities import Recommending, TableEvaluator
-from nas.core.files import write_atomically
-from nas.core.trial import ConfigError
+from nas.core.controller import Controller
+from nas.core.trial import ConfigError, Trial
 from nas.engine.executors import SerialExecutor
 from nas.engine.search import TooManyFailures, best, search
-from nas.engine.store import Store, Unsaved, lock, unlock
+from nas.engine.store import Store, Unsaved
 from nas.evaluators.common import ImageEvaluator
 from nas.experiment.parts import benchmark, check_limits
 from nas.experiment.warm_start import warm_start
-from nas.run import folder as runs
-from nas.run.config import make, one_line, refuse_other_config, resolved
+from nas.run.config import make, one_line, resolved
 
-WARM = "warm_start"  # beside the settings of a controller
-FILE, SEARCHES = "comparison.db", "searches"
-AUTO = "auto"  # max_seconds that the evaluator names as its budget
-FREE = {"controllers", "settings", "seeds", "run_dir", "executor", "logger"}
+WARM = "warm_start"  # stands among the settings of a controller
+SEARCHES = "searches"  # the folder of the searches' own folders
+AUTO = "auto"  # a max_seconds that stands for the budget of the evaluator's table
 
 
-def _played(play: "Contest", todo: list[tuple[str, int]], executor) -> Iterator[tuple]:
-    """(label, seed, result) of each, as they end.
+def controllers_of(config: DictConfig) -> dict[str, DictConfig]:
+    """Label -> the controller's configuration with the comparison's settings for it.
 
-    No more is handed out than keeps the workers busy, so that what is done is saved before more is
-    begun.
+    Raises ConfigError for a label or a setting that does not exist.
     """
-    queue = iter(todo)
-    running: dict[concurrent.futures.Future, tuple[str, int]] = {}
-    limit = executor.workers if executor.workers == 1 else 2 * executor.workers
-    while True:
-        for label, seed in itertools.islice(queue, limit - len(running)):
-            running[executor.submit(play, label, seed)] = label, seed
-        if not running:
-            return
-        done, _ = concurrent.futures.wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield *running.pop(future), future.result()
-
-
-def contestants(config: DictConfig) -> dict[str, DictConfig]:
-    """Label -> the controller's configuration, its settings applied. Raises ConfigError."""
     from hydra import compose
     from hydra.errors import HydraException
 
@@ -73,18 +54,18 @@ def contestants(config: DictConfig) -> dict[str, DictConfig]:
         raise ConfigError(f"controllers must be different names, at least one, got {labels}")
     settings = config.settings or OmegaConf.create({})
     if unused := [label for label in settings if label not in labels]:
-        # The defaults may name one that a shorter list of controllers leaves out.
+        # The defaults have settings for controllers that a shorter list leaves out.
         settings = OmegaConf.create({k: v for k, v in settings.items() if k not in unused})
     nodes: dict[str, DictConfig] = {}
     for label in labels:
-        own = dict(settings.get(label) or {})
-        name, warm = own.pop("controller", label), own.pop(WARM, None)
+        changes = dict(settings.get(label) or {})
+        name, warm = changes.pop("controller", label), changes.pop(WARM, None)
         try:
-            given = [f"controller={name}", f"max_trials={config.max_trials}"]
-            node = compose("search", overrides=given).controller
+            overrides = [f"controller={name}", f"max_trials={config.max_trials}"]
+            node = compose("search", overrides=overrides).controller
             node = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
             OmegaConf.set_struct(node, True)
-            nodes[label] = cast(DictConfig, OmegaConf.merge(node, own))
+            nodes[label] = cast(DictConfig, OmegaConf.merge(node, changes))
             if warm is not None:
                 nodes[label] = OmegaConf.create(
                     {**cast(dict, OmegaConf.to_container(nodes[label])), WARM: str(warm)}
@@ -99,6 +80,7 @@ def contestants(config: DictConfig) -> dict[str, DictConfig]:
 
 
 def seed_list(config: DictConfig) -> list[int]:
+    """The seeds of the setting `seeds`: a list of them, or how many. Raises ConfigError."""
     seeds = config.seeds
     if isinstance(seeds, int):
         seeds = range(seeds)
@@ -109,11 +91,15 @@ def seed_list(config: DictConfig) -> list[int]:
 
 
 def settings_of(node: DictConfig) -> str:
+    """A controller's settings as text: part of the key of its results."""
     return json.dumps(OmegaConf.to_container(node), sort_keys=True)
 
 
-class Contest:
-    """Plays one (controller, seed) whole; picklable, and a worker builds the benchmark once."""
+class ComparisonRunner:
+    """Runs whole searches, each of one controller and seed.
+
+    It can be pickled; each worker process builds the benchmark once.
+    """
 
     def __init__(self, config: DictConfig, controllers: dict[str, DictConfig], run_dir: Path):
         self.config, self.run_dir = resolved(config), run_dir.absolute()
@@ -124,7 +110,7 @@ class Contest:
         return self.__dict__ | {"_built": {}}
 
     def check(self) -> None:
-        """Builds everything once, so that a wrong setting is told before any work."""
+        """Builds everything once, to refuse wrong settings before any work. Raises ConfigError."""
         auto = self.config["max_seconds"] == AUTO
         check_limits(self.config | ({"max_seconds": None} if auto else {}), f"null or {AUTO}")
         for label in self.controllers:
@@ -135,20 +121,21 @@ class Contest:
             self.config["max_seconds"] = evaluate.budget if known else None
 
     def best_possible(self) -> dict[str, float]:
-        """What a table knows to be the largest; {} where nobody knows."""
+        """The largest value of each column of the evaluator's table; {} for other evaluators."""
         evaluate = self._parts(next(iter(self.controllers)), 0)["evaluate"]
         return evaluate.best_possible() if isinstance(evaluate, TableEvaluator) else {}
 
-    def __call__(self, label: str, seed: int) -> dict[str, Any]:
-        """reward, seconds [trials], incumbent changes and what the table says of each, wall."""
+    def run_one(self, label: str, seed: int) -> ComparisonRun:
+        """The search of one controller and seed. One that was stopped continues in its folder."""
         parts, config = self._parts(label, seed), self.config
         controller, evaluate = parts["controller"], parts["evaluate"]
         if isinstance(evaluate, ImageEvaluator):
-            importlib.import_module("nas.training.loop")  # TensorFlow's import counts for no trial
+            # So that no trial's time includes TensorFlow's import.
+            importlib.import_module("nas.training.loop")
         start, stopped = time.perf_counter(), None
         with contextlib.ExitStack() as stack:
             store: Store | Unsaved = Unsaved()
-            if not isinstance(evaluate, TableEvaluator):  # a table's search is over in a moment
+            if not isinstance(evaluate, TableEvaluator):  # a search of a table takes a moment
                 store = stack.enter_context(Store(parts["run_dir"]))
             trials = sorted(store.trials(), key=lambda trial: trial.id)
             before = sum(trial.seconds for trial in trials)
@@ -167,26 +154,8 @@ class Contest:
             except TooManyFailures as error:
                 stopped = str(error)
         wall = before + time.perf_counter() - start
-        rewards = np.array([np.nan if t.reward is None else t.reward for t in trials])
-        top = best(trials)
-        found = {
-            "reward": [None if t.reward is None else float(t.reward) for t in trials],
-            "seconds": [float(t.seconds) for t in trials],
-            "failed": sum(t.reward is None for t in trials),
-            "stopped": stopped,
-            "wall": wall,
-            "best": None if top is None else list(top.arch),
-            "best_reward": None if top is None else top.reward,
-            "changes": [],  # [trial, {name: value}] of each new incumbent
-            "final": {},  # of the architecture the controller ends with
-        }
-        if isinstance(evaluate, TableEvaluator) and top is not None:
-            at = incumbents(rewards)
-            changed = [i for i in range(len(at)) if at[i] >= 0 and (i == 0 or at[i] != at[i - 1])]
-            found["changes"] = [[i, evaluate.final(trials[at[i]].arch)] for i in changed]
-            chosen = controller.recommend() if isinstance(controller, Recommending) else None
-            found["final"] = evaluate.final(chosen or top.arch)
-        return found
+        run = ComparisonRun.of(trials, best(trials), stopped, wall)
+        return _with_table(run, trials, evaluate, controller)
 
     def _parts(self, label: str, seed: int) -> dict[str, Any]:
         node = cast(DictConfig, OmegaConf.create(self.controllers[label]))
@@ -198,7 +167,7 @@ class Contest:
         return parts | {"controller": controller}
 
     def _folder(self, label: str, settings: str, seed: int) -> Path:
-        """Of one search: other settings under the same label have another."""
+        """The folder of one search; other settings under the same label have another folder."""
         digest = hashlib.sha256(f"{label} {settings}".encode()).hexdigest()[:8]
         return self.run_dir / SEARCHES / f"{re.sub(r'[^0-9A-Za-z_-]', '_', label)}-{digest}-{seed}"
 
@@ -218,53 +187,17 @@ class Contest:
         return self._built
 
 
-class Results:
-    """comparison.db: one row for each finished (controller, settings, seed)."""
-
-    def __init__(self, run_dir: Path, config: dict[str, Any]):
-        self._lock = lock(run_dir)
-        try:
-            self.db = _opened(run_dir, config)
-        except BaseException:
-            unlock(self._lock)
-            raise
-
-    def has(self, label: str, settings: str, seed: int) -> bool:
-        return any(True for _ in self._rows(label, settings, seed))
-
-    def get(self, label: str, settings: str, seed: int) -> dict[str, Any]:
-        return json.loads(next(self._rows(label, settings, seed))[0])
-
-    def add(self, label: str, settings: str, seed: int, result: dict[str, Any]) -> None:
-        row = (label, settings, seed, json.dumps(result))
-        self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", row)
-
-    def close(self) -> None:
-        self.db.close()
-        unlock(self._lock)
-
-    def _rows(self, *key) -> Iterator[tuple[str]]:
-        return self.db.execute(
-            "SELECT result FROM runs WHERE label = ? AND settings = ? AND seed = ?", key
-        )
-
-
-def _opened(run_dir: Path, config: dict[str, Any]) -> sqlite3.Connection:
-    """The database of a new folder, or of one that holds this comparison."""
-    path = run_dir / runs.CONFIG
-    if path.exists():
-        refuse_other_config(path, config, free=FREE)
-    write_atomically(path, OmegaConf.to_yaml(OmegaConf.create(config)))
-    try:
-        db = sqlite3.connect(run_dir / FILE, isolation_level=None)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        db.execute(
-            "CREATE TABLE IF NOT EXISTS runs (label TEXT, settings TEXT, seed INTEGER, "
-            "result TEXT NOT NULL, PRIMARY KEY (label, settings, seed))"
-        )
-    except sqlite3.DatabaseError as error:
-        raise ConfigError(
-            f"{run_dir / FILE} is damaged ({error}); move it away to run again"
-        ) from error
-    return db
+def _with_table(
+    run: ComparisonRun, trials: Sequence[Trial], evaluate: Any, controller: Controller
+) -> ComparisonRun:
+    """The record with the table's values of each new best trial and of the final architecture."""
+    if not isinstance(evaluate, TableEvaluator) or run.best is None:
+        return run
+    at = incumbents(np.array([np.nan if t.reward is None else t.reward for t in trials]))
+    changed = [i for i in range(len(at)) if at[i] >= 0 and (i == 0 or at[i] != at[i - 1])]
+    recommended = controller.recommend() if isinstance(controller, Recommending) else None
+    return dataclasses.replace(
+        run,
+        changes=[(i, evaluate.final(trials[at[i]].arch)) for i in changed],
+        final=evaluate.final(recommended or run.best),
+    )

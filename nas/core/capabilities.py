@@ -1,7 +1,7 @@
-"""What only some spaces, controllers and evaluators can do: protocols, asked with isinstance.
+"""Optional capabilities of spaces, controllers and evaluators, as protocols.
 
-A part offers a capability by having the methods; nothing is registered and no base class is needed.
-Every place that needs one names it: `if isinstance(controller, Recommending): ...`.
+A part has a capability if it has the protocol's methods; it needs no base class and no
+registration. Code that needs one asks for it: `if isinstance(controller, Recommending): ...`.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from nas.core.trial import Arch, ConfigError
 
 @runtime_checkable
 class ChainSpace(Protocol):
-    """Its networks are layers in a row with skips: an edit distance can compare them."""
+    """Its networks are layers in a row with skips, which an edit distance can compare."""
 
     def as_chain(self, arch: Arch) -> Chain: ...
 
@@ -27,30 +27,30 @@ class SupernetSpace(Protocol):
     """One network holds the weights of all its architectures (one-shot search)."""
 
     def supernet(self, skeleton: Any) -> Any:
-        """The network with shared weights. Raises ConfigError if `skeleton` does not allow one."""
+        """The network with shared weights. Raises ConfigError if `skeleton` allows none."""
         ...
 
     def gate_counts(self) -> tuple[int, ...]:
-        """How many choices each gate of the supernet weighs (DARTS, GDAS)."""
+        """The number of choices that each gate of the supernet weighs (DARTS, GDAS)."""
         ...
 
     def architecture_from_gates(self, weights: np.ndarray) -> Arch:
-        """The architecture of learnt gates. weights: [gates, choices], before the softmax."""
+        """The architecture of trained gates. weights: [gates, choices], before the softmax."""
         ...
 
 
 @runtime_checkable
 class StartingSpace(Protocol):
-    """Names the network that a search which grows networks begins with."""
+    """Names the architecture with which a search by growing begins."""
 
     def start(self) -> Arch: ...
 
 
 @runtime_checkable
 class GrowableSpace(StartingSpace, Protocol):
-    """Networks in slots, which wider and deeper layers fill (controller=eas)."""
+    """Networks of slots, which growing fills with layers or widens (controller=eas)."""
 
-    pool_after: Sequence[int]  # slots behind which the image is halved
+    pool_after: Sequence[int]  # slots after which the image is halved
 
 
 @runtime_checkable
@@ -64,14 +64,14 @@ class TreeSpace(StartingSpace, Protocol):
 
 @runtime_checkable
 class LimitedSpace(Protocol):
-    """Not every architecture may be proposed, though every one can be encoded (CGP-CNN)."""
+    """Some architectures that can be encoded may not be proposed (CGP-CNN)."""
 
     def within_limits(self, arch: Arch) -> bool: ...
 
 
 @runtime_checkable
 class GeneSpace(Protocol):
-    """Some decisions of an architecture do not reach its network (CGP-CNN's inactive genes)."""
+    """Some decisions have no effect on the network (CGP-CNN's inactive genes)."""
 
     def active_genes(self, arch: Arch) -> set[int]: ...
 
@@ -85,7 +85,7 @@ class LearningRateSpace(Protocol):
 
 @runtime_checkable
 class ModuleSpace(Protocol):
-    """Architectures are graphs of NAS-Bench-101, whose `key` is the hash that its table has."""
+    """Architectures are graphs of NAS-Bench-101; `key` is the hash that its table uses."""
 
     def module(self, arch: Arch) -> Any: ...
 
@@ -97,21 +97,21 @@ class ModuleSpace(Protocol):
 
 @runtime_checkable
 class WarmStartable(Protocol):
-    """Takes the state of another run's controller, in place of being told that run's trials."""
+    """Takes the state of another run's controller instead of being told that run's trials."""
 
     def take_over(self, state: dict[str, Any]) -> None: ...
 
 
 @runtime_checkable
 class Recommending(Protocol):
-    """Ends with an architecture of its own choice, which need not be the best trial."""
+    """Recommends an architecture at the end, which need not be that of the best trial."""
 
     def recommend(self) -> Arch | None: ...
 
 
 @runtime_checkable
 class EntropyReporting(Protocol):
-    """Says how undecided its policy is about architectures: [0, 1], 1 is uniform."""
+    """Measures the entropy of its policy in [0, 1]; 1 is a uniform policy."""
 
     def policy_entropy(self, archs: Sequence[Arch]) -> float: ...
 
@@ -121,30 +121,30 @@ class EntropyReporting(Protocol):
 
 @runtime_checkable
 class DataChecking(Protocol):
-    """Refuses data that it cannot train on, before the search begins."""
+    """Refuses data on which it cannot train, before the search begins."""
 
     def check_data(self, data: Any) -> None:
-        """Raises ConfigError, saying which setting to change."""
+        """Raises ConfigError, which names the setting to change."""
         ...
 
 
 @runtime_checkable
 class TableEvaluator(Protocol):
-    """Looks up instead of training, and knows the answers that a search must not see."""
+    """Looks up trainings in a table, and knows final results, which a search must not see."""
 
-    budget: float | None  # seconds of a search that the table's paper grants
+    budget: float | None  # seconds that the table's paper allows a search
 
     def best_possible(self) -> dict[str, float]:
-        """The largest value of each column that `final` gives."""
+        """The largest value in the table of each column of `final`."""
         ...
 
     def final(self, arch: Arch) -> dict[str, float]:
-        """What training `arch` fully gave, by column."""
+        """The results of the full training of `arch`, by column."""
         ...
 
 
 def supernet_space(space: Space) -> SupernetSpace:
-    """The space, if it has a supernet. Raises ConfigError otherwise."""
+    """Returns the space if it has a supernet, else raises ConfigError."""
     if not isinstance(space, SupernetSpace):
         raise ConfigError(
             f"space must be one with a supernet, got {type(space).__name__}; set space=nasbench201"
@@ -153,7 +153,7 @@ def supernet_space(space: Space) -> SupernetSpace:
 
 
 def chain_space(space: Space) -> ChainSpace:
-    """The space, if its networks are layers in a row. Raises ConfigError otherwise."""
+    """Returns the space if its networks are layers in a row, else raises ConfigError."""
     if not isinstance(space, ChainSpace):
         raise ConfigError(
             "space must be one whose networks are layers in a row with skips, got "

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders with one clear error."""
+"""Writes files atomically and makes folders; each failure is one ConfigError."""
 
 from pathlib import Path
 
@@ -6,7 +6,10 @@ from nas.core.trial import ConfigError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces the file in one step: a reader, or a crash, sees the old one or the new one."""
+    """Writes `text` to `path` in one step: readers and crashes leave the old file or the new one.
+
+    Raises ConfigError if the file cannot be written.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_text(text)
@@ -16,7 +19,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def make_folder(run_dir: Path) -> None:
-    """Raises ConfigError where it cannot be made."""
+    """Makes the folder and its parents. Raises ConfigError if that fails."""
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The fixed part round a recurrent cell: sizes, dropouts, how weights start."""
+"""The fixed part of a language model around a recurrent cell: sizes, dropouts, initial weights."""
 
 import dataclasses
 
@@ -12,29 +12,33 @@ RATES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LanguageSkeleton:
-    """Of a recurrent language model. The data set gives vocabulary, the user the rest."""
+    """Sizes and regularisation of a recurrent language model.
+
+    The data set gives the vocabulary, the configuration the rest.
+    """
 
     vocabulary: int
-    units: int = 200  # of each layer
+    units: int = 200  # of each layer but the last
     last_units: int | None = None  # of the last layer; None: units
-    embedding: int = 200  # numbers a word
+    embedding: int = 200  # numbers per word
     layers: int = 2
-    tied: bool = False  # the softmax uses the embedding's weights (Inan et al. 2017)
+    tied: bool = False  # True: the softmax uses the embedding's weights (Inan et al. 2017)
     softmax_bias: bool = True
-    init: float | None = 0.1  # weights start uniform in +-init; None: +-1/sqrt(units), PyTorch's
-    init_embedding: float = 0.1  # the embedding starts uniform in +-init_embedding
-    variational: bool = False  # one mask for all steps of a sequence (Gal & Ghahramani 2016)
-    dropout_word: float = 0.0  # rate of words dropped from the embedding, whole, for a sequence
-    dropout_input: float = 0.0  # rate behind the embedding
+    # Initial weights are uniform in +-init; None: in +-1/sqrt(units), as in PyTorch.
+    init: float | None = 0.1
+    init_embedding: float = 0.1  # the initial embedding is uniform in +-init_embedding
+    variational: bool = False  # True: one mask for all steps (Gal & Ghahramani 2016)
+    dropout_word: float = 0.0  # share of words whose embedding is zero in a sequence
+    dropout_input: float = 0.0  # rate after the embedding
     dropout_hidden: float = 0.0  # rate between layers
     dropout_output: float = 0.0  # rate before the softmax
-    dropout_cell_input: float = 0.0  # rate of what enters the cell, one mask a sequence
-    dropout_cell_state: float = 0.0  # rate of what the cell's products read, one mask a sequence
-    weight_drop: float = (
-        0.0  # rate of recurrent weights dropped for a sequence (Merity et al. 2018)
-    )
+    dropout_cell_input: float = 0.0  # rate of the cell's input, one mask per sequence
+    # rate of the state that the cell's matrix products read, one mask per sequence
+    dropout_cell_state: float = 0.0
+    # share of recurrent weights dropped in a sequence (Merity et al. 2018)
+    weight_drop: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("vocabulary", "units", "embedding", "layers"):
             _check_whole(name, getattr(self, name))
         if self.last_units is not None:
@@ -55,7 +59,7 @@ class LanguageSkeleton:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Units of each layer."""
+        """The units of each layer."""
         last = self.units if self.last_units is None else self.last_units
         return (self.units,) * (self.layers - 1) + (last,)
 

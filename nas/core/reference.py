@@ -1,4 +1,4 @@
-"""What architectures reach when each is trained alone: shared weights are ranked against it."""
+"""Accuracies of architectures trained from scratch: shared weights are ranked against them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from nas.core.trial import Arch
 
 @dataclasses.dataclass(frozen=True)
 class RankingReference:
+    """Architectures and the accuracy of each after a training from scratch."""
+
     archs: Sequence[Arch]
     accuracies: np.ndarray  # [archs] float64, fractions
-    name: str  # whose trainings, and on what
+    name: str  # who trained them, and on which data

@@ -1,4 +1,7 @@
-"""The fixed part round what is searched. Search uses a small one, retraining a large one."""
+"""The fixed part of an image classifier around the searched architecture.
+
+A search uses a small skeleton, retraining a large one.
+"""
 
 import dataclasses
 from typing import Any
@@ -11,27 +14,28 @@ FORMS = ("final", "released", "search")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSkeleton:
-    """Of an image classifier. The data set gives image_shape and classes, the user the rest."""
+    """Sizes and regularisation of an image classifier.
+
+    The data set gives image_shape and classes, the configuration the rest.
+    """
 
     image_shape: tuple[int, int, int]  # height, width, channels
     classes: int
     cells: int = 1  # normal cells per stage; cell spaces
-    channels: int = 16  # of the first stage; cell spaces
+    channels: int = 16  # in the first stage; cell spaces
     width: float = 1.0  # multiplies searched filter counts; macro spaces
     dropout: float = 0.0  # rate before the classifier, in [0, 1)
-    stem: str = "cifar"  # or imagenet, which makes images eight times smaller; cell spaces
+    stem: str = "cifar"  # or imagenet, whose stem divides the image size by eight; cell spaces
     stem_channels: int | None = None  # of the stem's convolution; None: 3 x channels; cell spaces
-    skip_reduction_input: bool = (
-        False  # the cell behind a reduction looks further back; cell spaces
-    )
-    drop_path: float = 0.0  # rate of dropped paths as training ends, in [0, 1); cell spaces
+    # True: the cell after a reduction reads its older input from one cell further back; cell spaces
+    skip_reduction_input: bool = False
+    drop_path: float = 0.0  # share of paths dropped at the end of training, in [0, 1); cell spaces
     auxiliary_weight: float = 0.0  # of an auxiliary head's loss; 0: no head; cell spaces
-    auxiliary_trained: bool = True  # False: the head stays as it was drawn (ENAS' code)
-    form: str = (
-        "final"  # or released, search: see search_spaces/papers/enas_macro/space.py; ENAS' spaces
-    )
+    auxiliary_trained: bool = True  # False: the head keeps its initial weights (ENAS' code)
+    # or released, search; ENAS' spaces: see search_spaces/papers/enas_macro/space.py
+    form: str = "final"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("cells", "channels"):
             value = getattr(self, name)
             if value < 1 or value != int(value):
@@ -55,7 +59,7 @@ class ImageSkeleton:
         return dataclasses.replace(self, **changes)
 
     def filters(self, searched: int) -> int:
-        """A searched filter count times `width`, rounded, at least 1."""
+        """The searched filter count times `width`, rounded to a whole number of at least 1."""
         return max(1, round(searched * self.width))
 
 

@@ -1,7 +1,7 @@
-"""What a search space is: an ordered tuple of named decisions. An architecture answers all of them.
+"""Search spaces: ordered tuples of named decisions. An architecture is one choice for each.
 
-Only numbers live here. How an architecture becomes a network is the business of the spaces of
-images (search_spaces/image_space.py) and of recurrent cells (search_spaces/recurrent/space.py).
+This file knows numbers only. The spaces of images (search_spaces/image_space.py) and of recurrent
+cells (search_spaces/recurrent/space.py) turn architectures into networks.
 """
 
 import dataclasses
@@ -17,11 +17,14 @@ from nas.core.trial import Arch, ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """One question the controller answers with the index of a choice.
+    """One question, which a controller answers with the index of a choice.
 
-    `node` numbers the part of the network (a layer, a node of a cell) that the decision belongs to;
-    `anchors[i]` is the node that choice i points at, or None. A decision with anchors can be
-    answered by attention over the states of those nodes (Zoph & Le 2017, section 3.3).
+    `node` is the number of the network's part (a layer, a node of a cell) to which the decision
+    belongs; `anchors[i]` is the node that choice i points at, or None. A controller can answer a
+    decision with anchors by attention over the states of those nodes (Zoph & Le 2017, section 3.3).
+
+    >>> Decision("kernel", (1, 3, 5)).choices[2]
+    5
     """
 
     name: str
@@ -29,7 +32,7 @@ class Decision:
     node: int | None = None
     anchors: tuple[int | None, ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.choices:
             raise ValueError(f"decision {self.name} must have at least one choice")
         if self.anchors is not None and len(self.anchors) != len(self.choices):
@@ -41,10 +44,10 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a network costs, known before a variable is made.
+    """The costs of a network, which are known before any variable is made.
 
-    parameters: trainable weights. flops: multiply-adds of one image, forward. activations: values
-    kept for the backward pass of one image.
+    parameters: number of trainable weights. flops: multiply-adds of the forward pass of one image.
+    activations: values kept for the backward pass of one image.
     """
 
     parameters: int
@@ -60,54 +63,60 @@ class Graph:
     edges: tuple[tuple[str, str], ...]
 
 
-ChainLayer = tuple[str, tuple[int, ...]]  # its kind and its numbers
+ChainLayer = tuple[str, tuple[int, ...]]  # a layer's kind and its sizes
 ChainSkip = tuple[int, int, str]  # from, to, kind; 0 is the image, i the output of the i-th layer
 
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """A network as layers in a row and the skips between them: what networks are compared by."""
+    """A network as layers in a row and the skips between them, for distances between networks."""
 
     layers: tuple[ChainLayer, ...]
     skips: tuple[ChainSkip, ...]
 
 
 class Space:
-    """An ordered tuple of decisions. Subclasses set `decisions` and write `network`.
+    """An ordered tuple of decisions. Subclasses set `decisions`.
 
-    An architecture is a tuple of ints, one per decision. Spaces whose choices depend on earlier
-    ones override `allowed`; everything else here follows from it. Spaces whose network is not
-    made of `nas/ops/layers.py` write `build` and `cost` themselves.
+    An architecture is a tuple of ints, the index of one choice per decision. Spaces whose choices
+    depend on earlier ones override `allowed`, from which everything else here follows.
+
+    >>> class Small(Space):
+    ...     decisions = (Decision("op", ("conv", "pool")), Decision("kernel", (1, 3, 5)))
+    >>> Small().decode((0, 2))
+    {'op': 'conv', 'kernel': 5}
+    >>> Small().encode({"op": "pool", "kernel": 1}), Small().size
+    ((1, 0), 6)
     """
 
     decisions: tuple[Decision, ...]
     domain = "images"  # or "language": which data, recipes and evaluators go with the space
 
     def allowed(self, prefix: Arch) -> tuple[int, ...]:
-        """The choices open for decision len(prefix), after `prefix`. A pinned one has just one."""
+        """The open choices of decision number len(prefix), given the choices in `prefix`."""
         return tuple(range(self._counts[len(prefix)]))
 
     def state(self, prefix: Arch) -> tuple[int, ...] | None:
-        """All of `prefix` that matters for what follows: what a table of values is keyed by.
+        """The part of `prefix` on which later decisions depend: the key of a table of values.
 
-        None where there is nothing to choose. Spaces with a Markov state of their own override it.
+        None if only one choice is open. Spaces with a smaller Markov state override it.
         """
         return prefix if len(self.allowed(prefix)) > 1 else None
 
     @functools.cached_property
     def is_conditional(self) -> bool:
-        """Whether the open choices depend on the prefix: then masks cannot be made beforehand."""
+        """Whether open choices depend on earlier ones, so that no mask can be made in advance."""
         return type(self).allowed is not Space.allowed
 
     @property
     def size(self) -> int:
-        """How many architectures there are, counted exactly."""
+        """The exact number of architectures."""
         if self.is_conditional:
             raise NotImplementedError(f"{type(self).__name__} must count its own architectures")
         return math.prod(self._counts)
 
     def check(self, arch: Arch) -> None:
-        """Raises ValueError where `arch` is not one of this space's, naming the decision."""
+        """Raises ValueError if `arch` is not in this space; the message names the decision."""
         if len(arch) != len(self.decisions):
             raise ValueError(
                 f"an architecture of {type(self).__name__} has {len(self.decisions)} decisions, "
@@ -125,7 +134,7 @@ class Space:
                 )
 
     def decode(self, arch: Arch) -> dict[str, Any]:
-        """The chosen values by decision name."""
+        """The chosen value of each decision, by the decision's name."""
         self.check(arch)
         return {d.name: d.choices[choice] for d, choice in zip(self.decisions, arch, strict=True)}
 
@@ -150,7 +159,7 @@ class Space:
         return tuple(arch)
 
     def parse(self, text: str) -> Arch:
-        """The architecture a user wrote: its numbers, separated by commas. Raises ConfigError."""
+        """The architecture that a user wrote as numbers with commas. Raises ConfigError."""
         try:
             arch = tuple(int(choice) for choice in text.strip("()[] ").split(","))
             self.check(arch)
@@ -162,9 +171,9 @@ class Space:
         return arch
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """Each open choice with equal probability, decision by decision.
+        """A random architecture: each decision takes any open choice with equal probability.
 
-        So every architecture is as likely where the open choices do not depend on earlier ones.
+        All architectures are equally likely if the open choices do not depend on earlier ones.
         """
         draws = rng.random(len(self.decisions)).tolist()
         if not self.is_conditional:
@@ -176,14 +185,14 @@ class Space:
         return arch
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """Another architecture: one decision, drawn uniformly, takes another open value.
+        """A neighbour of `arch`: one decision, drawn uniformly, takes another open choice.
 
-        Later decisions that the change has closed are drawn again among what is open.
+        Later decisions whose choice is no longer open are drawn again.
         """
         if not self.is_conditional:
             return self._mutate_static(arch, rng)
         closed: set[int] = set()
-        while len(closed) < len(arch):  # a pinned decision is drawn in vain, and again
+        while len(closed) < len(arch):  # until a decision with several open choices is drawn
             at = int(rng.random() * len(arch))
             allowed = self.allowed(arch[:at])
             if len(allowed) > 1:
@@ -201,13 +210,13 @@ class Space:
         return child
 
     def key(self, arch: Arch) -> Arch | str:
-        """Equal for architectures that are the same network; by default the architecture itself."""
+        """Equal for architectures that are one network; by default the architecture itself."""
         return arch
 
     def features(self, archs: Sequence[Arch]) -> np.ndarray:
-        """What a predictor compares architectures by: [archs, features] float64.
+        """The input of a surrogate, [archs, features] float64: one-hot choices of all decisions.
 
-        One column for each choice of each decision; spaces that know better say so.
+        Spaces with better features override it.
         """
         chosen = np.array(archs, dtype=int).reshape(len(archs), -1)
         return np.concatenate(
@@ -215,11 +224,11 @@ class Space:
         )
 
     def gate_counts(self) -> tuple[int, ...]:
-        """How many choices each question has that the gates of a supernet answer."""
+        """The number of choices of each question that the gates of a supernet answer."""
         return self._counts
 
     def architecture_from_gates(self, weights: np.ndarray) -> Arch:
-        """The architecture of learnt gates. weights: [questions, choices] before the softmax."""
+        """The architecture of trained gates. weights: [questions, choices], before the softmax."""
         return tuple(int(row[:n].argmax()) for row, n in zip(weights, self._counts, strict=True))
 
     def graph(self, arch: Arch) -> Graph:
@@ -232,12 +241,12 @@ class Space:
 
     @functools.cached_property
     def _open(self) -> tuple[int, ...]:
-        """The decisions with a choice at all; of a space without conditions."""
+        """The decisions with several choices, in a space that is not conditional."""
         return tuple(i for i, count in enumerate(self._counts) if count > 1)
 
     def _mutate_static(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        # Tables are searched a million times: no prefix is cut, nothing is scanned, and one number
-        # is drawn, whose whole part says where and whose rest says what.
+        # Fast, because comparisons on tables mutate a million times: one random number decides; its
+        # whole part is the decision, its fraction the choice.
         if not self._open:
             raise ValueError(f"{type(self).__name__} has a single architecture: nothing to mutate")
         where = rng.random() * len(self._open)

@@ -1,9 +1,9 @@
-"""TensorFlow without the lines it writes when it is imported.
+"""Keeps TensorFlow from writing log lines to the terminal.
 
-They come from C++ before any log level is read, straight to file descriptor 2. So that descriptor
-leads elsewhere while TensorFlow is imported, wherever that happens; should the import fail, what
-was written is shown after all. Later on, Python's logger warns of graphs that are traced again and
-again; in a search each network is another graph.
+When TensorFlow is imported, its C++ code writes lines to file descriptor 2 before it reads any log
+level. So the descriptor is redirected during that import, wherever it happens; if the import fails,
+the lines are shown. Later, TensorFlow's Python logger warns of functions that are traced again and
+again, which is normal in a search, where each network is another graph.
 """
 
 import contextlib
@@ -13,21 +13,21 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's own setting; 3 shows errors alone
 
 
 def silence_tensorflow() -> None:
-    """From here on TensorFlow is quiet, in the processes started from this one as well."""
+    """Silences TensorFlow in this process and in all processes that it starts."""
     os.environ.setdefault(_LEVEL, "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     silence_if_configured()
 
 
 def silence_if_configured() -> None:
-    """The same where the environment asks for quiet: in a worker, whose parent has set it."""
+    """Silences TensorFlow if the environment asks for it, as in workers of a silenced parent."""
     if os.environ.get(_LEVEL) != "3":
         return
     logging.getLogger("tensorflow").addFilter(is_not_of_retracing)
@@ -36,14 +36,19 @@ def silence_if_configured() -> None:
 
 
 def is_not_of_retracing(record: logging.LogRecord) -> bool:
-    """A filter for the logger `tensorflow`."""
+    """A filter for the logger `tensorflow`, which drops warnings of retracing."""
     return "triggered tf.function retracing" not in record.getMessage()
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds `tensorflow` as the others would, but has it loaded in silence."""
+    """Finds `tensorflow` as Python's own finder does, and has it loaded silently."""
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
         if fullname != "tensorflow":
             return None
         sys.meta_path.remove(self)
@@ -54,32 +59,34 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.abc.Loader):
-    def __init__(self, loader):
+    """Executes a module with standard error redirected, then steps out of the way."""
+
+    def __init__(self, loader: importlib.abc.Loader):
         self.loader = loader
 
-    def create_module(self, spec):
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         module.__loader__ = self.loader
         if module.__spec__ is not None:
             module.__spec__.loader = self.loader
-        with _stderr_aside():
+        with _stderr_redirected():
             self.loader.exec_module(module)
 
 
 @contextlib.contextmanager
-def _stderr_aside() -> Iterator[None]:
-    """File descriptor 2 writes to a file that is thrown away, or shown after an exception."""
+def _stderr_redirected() -> Iterator[None]:
+    """Redirects file descriptor 2 to a file, which is discarded, or shown after an exception."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
         try:
             yield
         except BaseException:
-            aside.seek(0)
-            os.write(kept, aside.read())
+            log.seek(0)
+            os.write(kept, log.read())
             raise
         finally:
             os.dup2(kept, 2)

@@ -1,4 +1,4 @@
-"""The vocabulary: what a controller asks for and what comes back. Everything else speaks it."""
+"""The vocabulary of the project: proposals, trials, statuses and errors."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ Arch = tuple[int, ...]  # one integer per decision of the space, and nothing els
 
 # Every evaluation ends in exactly one of these.
 OK = "ok"
-INVALID = "invalid"  # refused before a variable was made: cannot be built, or too large
+INVALID = "invalid"  # refused before any variable was made: cannot be built, or is too large
 OOM = "oom"  # ran out of memory
 NAN = "nan"  # the loss or the metric was not finite
 TIMEOUT = "timeout"  # ran longer than the executor's limit
@@ -19,25 +19,27 @@ STATUSES = (OK, INVALID, OOM, NAN, TIMEOUT, CRASHED)
 
 @dataclasses.dataclass(frozen=True)
 class Proposal:
-    """What a controller asks to have evaluated."""
+    """A candidate that a controller asks to have evaluated."""
 
     arch: Arch
     parent: int | None = None  # id of the trial whose weights to inherit
-    epochs: int | None = None  # fidelity; None means the evaluator's own default
-    notes: dict[str, Any] = dataclasses.field(default_factory=dict)  # its controller's own, JSON
+    epochs: int | None = None  # epochs to train; None: the evaluator's default
+    notes: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # JSON that only its controller reads
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A finished proposal, as the store keeps it."""
+    """The record of a finished proposal, as the store keeps it."""
 
-    id: int  # from 0; below 0: of another run, which a controller was told to begin with
+    id: int  # counts from 0; below 0: a trial of another run (warm start)
     proposal: Proposal
     reward: float | None  # larger is better; None: the evaluation failed
-    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)  # raw, JSON
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)  # the evaluator's, JSON
     seconds: float = 0.0  # cost: wall time, or a table's recorded training time
     status: str = OK
-    reason: str = ""  # one line, where status is not ok
+    reason: str = ""  # one line if the status is not ok
 
     @property
     def arch(self) -> Arch:
@@ -45,9 +47,9 @@ class Trial:
 
 
 class EvaluationError(Exception):
-    """A candidate failed in a way that has a name; `status` is one of STATUSES.
+    """The evaluation of a candidate failed; `status` is one of STATUSES.
 
-    seconds: what it cost until then; None where whoever raises it does not know.
+    seconds: the cost until then; None if the code that raises it does not know.
     """
 
     def __init__(self, status: str, reason: str, seconds: float | None = None):
@@ -58,9 +60,9 @@ class EvaluationError(Exception):
 
 
 class ConfigError(ValueError):
-    """Something the user can mend: which setting, the rule, the value, where to change it."""
+    """A wrong setting. The message names it, the rule, the value and what to set instead."""
 
 
 def trial_seed(seed: int, trial_id: int) -> int:
-    """The seed of one trial: a function of the run's seed and the trial's id, and nothing else."""
+    """The seed of a trial, which depends only on the run's seed and the trial's id."""
     return int(np.random.SeedSequence([seed, trial_id]).generate_state(1)[0] % 2**31)

@@ -1,10 +1,12 @@
-"""Where trials run: in this process, or in warm worker processes that are replaced in time.
+"""Executors run trials: in this process, or in warm worker processes that are replaced in time.
 
-A failure that has a name reaches the future as EvaluationError, so that the search can go on.
+Every failure of a trial reaches its future as an EvaluationError with a status, so that the search
+can go on. `Running` and `completed` hand calls to an executor and collect what has ended.
 """
 
 import collections
 import concurrent.futures
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -12,15 +14,74 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
 
 from nas.core.tensorflow_log import silence_if_configured
 from nas.core.trial import CRASHED, OOM, TIMEOUT, ConfigError, EvaluationError
 
 _THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+
+Key = TypeVar("Key")
+
+
+class Executor(Protocol):
+    """A `concurrent.futures.Executor` that says how many calls it runs at a time."""
+
+    workers: int
+
+    def submit(self, fn: Callable, /, *args: Any) -> concurrent.futures.Future: ...
+
+
+def in_flight(executor: Executor) -> int:
+    """How many calls to hand out at once.
+
+    A queue as long as the workers keeps all of them busy behind one slow call.
+    """
+    return executor.workers if executor.workers == 1 else 2 * executor.workers
+
+
+class Running(Generic[Key]):
+    """The calls that an executor has not finished, each under a key of its caller's."""
+
+    def __init__(self, executor: Executor):
+        self.executor = executor
+        self._keys: dict[concurrent.futures.Future, Key] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def submit(self, key: Key, fn: Callable, *args: Any) -> None:
+        self._keys[self.executor.submit(fn, *args)] = key
+
+    def finished(self, timeout: float | None = None) -> list[tuple[Key, concurrent.futures.Future]]:
+        """The calls that have ended; waits for the first of them.
+
+        timeout: seconds to wait at most; None: as long as it takes.
+        """
+        first = concurrent.futures.FIRST_COMPLETED
+        done, _ = concurrent.futures.wait(self._keys, timeout, return_when=first)
+        return [(self._keys.pop(future), future) for future in done]
+
+
+def completed(
+    executor: Executor, fn: Callable, calls: Iterable[tuple[Key, tuple[Any, ...]]]
+) -> Iterator[tuple[Key, concurrent.futures.Future]]:
+    """Calls `fn` with the arguments of every (key, arguments); gives (key, future) as calls end.
+
+    No more is handed out than keeps the workers busy, so that the caller can save what has ended
+    before more is begun.
+    """
+    queue, running = iter(calls), Running[Key](executor)
+    while True:
+        for key, args in itertools.islice(queue, in_flight(executor) - len(running)):
+            running.submit(key, fn, *args)
+        if not running:
+            return
+        yield from running.finished()
 
 
 def classify(error: Exception) -> EvaluationError:
@@ -29,15 +90,16 @@ def classify(error: Exception) -> EvaluationError:
         return error
     name = type(error).__name__
     text = " ".join(str(error).split())[:300]
+    # TensorFlow's error goes by its name: importing its class would import TensorFlow.
     status = OOM if isinstance(error, MemoryError) or name == "ResourceExhaustedError" else CRASHED
     return EvaluationError(status, f"{name}: {text}{_place(error)}")
 
 
 def _place(error: Exception) -> str:
-    """Where it was raised: the innermost line that is not an installed package's."""
+    """The innermost line of the traceback that does not lie in an installed package."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename]
-    return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    ours = [frame for frame in frames if "site-packages" not in frame.filename]
+    return f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
 
 
 class SerialExecutor(concurrent.futures.Executor):
@@ -45,7 +107,7 @@ class SerialExecutor(concurrent.futures.Executor):
 
     workers = 1
 
-    def submit(self, fn: Callable, /, *args, **kwargs) -> concurrent.futures.Future:
+    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> concurrent.futures.Future:
         future: concurrent.futures.Future = concurrent.futures.Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -55,13 +117,17 @@ class SerialExecutor(concurrent.futures.Executor):
 
 
 class ProcessExecutor(concurrent.futures.Executor):
-    """Warm worker processes, one trial at a time each.
+    """Runs calls in warm worker processes, one call at a time in each.
 
     Args:
-      workers: processes.
-      recycle_after: a worker is replaced after so many trials: a traced graph leaks 3 to 18 MB.
-      timeout: seconds after which a trial's worker is killed; None for never.
-      threads_per_worker: of TensorFlow and BLAS, so that workers do not fight for the cores.
+      workers: number of processes.
+      recycle_after: number of calls after which a worker is replaced, because each graph that
+        TensorFlow traces leaks 3 to 18 MB.
+      timeout: seconds after which the worker of a call is killed; None for never.
+      threads_per_worker: threads of TensorFlow and BLAS in each worker, so that workers do not
+        compete for the cores.
+
+    Raises ConfigError for a number that is too small.
     """
 
     def __init__(
@@ -91,7 +157,7 @@ class ProcessExecutor(concurrent.futures.Executor):
         for slot in self._slots:
             slot.start()
 
-    def submit(self, fn: Callable, /, *args, **kwargs) -> concurrent.futures.Future:
+    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> concurrent.futures.Future:
         future: concurrent.futures.Future = concurrent.futures.Future()
         with self._changed:
             if self._closed:
@@ -110,8 +176,13 @@ class ProcessExecutor(concurrent.futures.Executor):
             for slot in self._slots:
                 slot.join()
 
-    def __exit__(self, kind, error, trace) -> None:
-        """After an error nobody waits for the answers: the workers are ended at once."""
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends the workers; after an error at once, because nobody waits for their answers."""
         if kind is not None:
             with self._changed:
                 self._abandoned = True
@@ -120,7 +191,7 @@ class ProcessExecutor(concurrent.futures.Executor):
         self.shutdown(wait=True, cancel_futures=kind is not None)
 
     def _serve(self) -> None:
-        """One thread per slot: keeps a worker alive and hands it one call after another."""
+        """The life of a slot's thread: it keeps one worker alive and hands it call after call."""
         worker: _Worker | None = None
         try:
             while True:
@@ -162,19 +233,19 @@ class ProcessExecutor(concurrent.futures.Executor):
 
 
 class _Worker:
-    """One process and the pipe to it."""
+    """One worker process and the pipe to it."""
 
     def __init__(self, threads: int):
         if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
-            # joblib's processes have one of their own, which a worker would not find.
+            # joblib gives its processes a start method that a worker would not know.
             multiprocessing.set_start_method("spawn", force=True)
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, threads), daemon=True)
+        self.pipe, child_end = context.Pipe()
+        self.process = context.Process(target=_work, args=(child_end, threads), daemon=True)
         self.process.start()
-        theirs.close()  # so that the pipe breaks when the worker dies
+        child_end.close()  # so that the pipe breaks when the worker dies
         self.calls = 0
-        self.sent: Callable | None = None  # the function the worker holds already
+        self.sent: Callable | None = None  # the function that the worker holds already
         self.alive = True
 
     def call(self, fn: Callable, args: tuple, kwargs: dict, timeout: float | None) -> Any:
@@ -202,6 +273,7 @@ class _Worker:
         return value
 
     def _death(self) -> tuple[str, str]:
+        """The status and the reason of a call whose worker has died."""
         self.process.join(5)
         code = self.process.exitcode
         if code == -signal.SIGKILL:
@@ -211,7 +283,7 @@ class _Worker:
         return CRASHED, f"the worker ended by itself with status {code}"
 
     def close(self) -> None:
-        self.pipe.close()  # a waiting worker ends
+        self.pipe.close()  # ends a worker that waits for a call
         if not self.alive:
             self.process.kill()
         self.process.join(2)
@@ -222,8 +294,8 @@ class _Worker:
 
 
 def _work(pipe: Connection, threads: int) -> None:
-    """The worker's life: one call after another, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    """The life of a worker process: one call after another, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     for name in _THREADS:  # before the first call imports TensorFlow
         os.environ[name] = str(threads)
     silence_if_configured()
@@ -237,10 +309,10 @@ def _work(pipe: Connection, threads: int) -> None:
             return
         answer: tuple[bool, Any]
         try:
-            new, args, kwargs = pickle.loads(body)
-            if new is not None:
-                code, held = new, None
-            if held is None:  # or it could not be made before, and says so again
+            new_code, args, kwargs = pickle.loads(body)
+            if new_code is not None:
+                code, held = new_code, None
+            if held is None:  # a function that cannot be unpickled fails at every call
                 held = pickle.loads(code)
             answer = True, held(*args, **kwargs)
             sent = pickle.dumps(answer)
@@ -251,7 +323,7 @@ def _work(pipe: Connection, threads: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """A parent killed with kill -9 cannot tell: its sentinel does."""
+    """Ends this worker when its parent dies, which even kill -9 does not hide from a sentinel."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

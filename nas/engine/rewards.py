@@ -1,4 +1,4 @@
-"""Rewards: raw metrics become the one number a controller is paid with. Larger is better."""
+"""Rewards: functions from an evaluation's metrics to the number that a controller maximises."""
 
 import statistics
 from typing import Any
@@ -9,13 +9,19 @@ from nas.core.trial import ConfigError
 def accuracy(
     metrics: dict[str, Any], *, power: float = 1.0, last_epochs: int = 1, mean: bool = False
 ) -> float:
-    """The best validation accuracy of the last epochs, or the mean of them, to a power.
+    """The best validation accuracy of the last epochs, or their mean, to a power.
 
-    Zoph & Le 2017 (section 4.1) pay the cube of the best of the last five epochs, the code of
+    Zoph & Le 2017 (section 4.1) use the cube of the best of the last five epochs, the code of
     Auto-Keras (0.3.7) the mean of the last five.
 
     Args:
-      metrics: with valid_accuracies, one fraction an epoch; or valid_accuracy alone (tables).
+      metrics: has valid_accuracies, a fraction per epoch, or only valid_accuracy (tables).
+      power: exponent of the accuracy.
+      last_epochs: number of epochs at the end that count.
+      mean: True: their mean; False: their best.
+
+    >>> accuracy({"valid_accuracies": [0.9, 0.5, 0.6]}, power=2.0, last_epochs=2)
+    0.36
     """
     every = metrics.get("valid_accuracies") or [metrics["valid_accuracy"]]
     last = every[-last_epochs:]
@@ -23,7 +29,7 @@ def accuracy(
 
 
 def metric(metrics: dict[str, Any], *, name: str = "valid_accuracy", sign: float = 1.0) -> float:
-    """One metric as it is; sign -1 where smaller is better."""
+    """The metric called `name`, times `sign`: -1 if smaller is better."""
     known = [key for key, value in metrics.items() if isinstance(value, int | float)]
     if name not in known:
         raise ConfigError(f"reward.name must be one of {', '.join(known)}, got {name}")
@@ -33,7 +39,7 @@ def metric(metrics: dict[str, Any], *, name: str = "valid_accuracy", sign: float
 def inverse_perplexity(
     metrics: dict[str, Any], *, scale: float = 80.0, power: float = 2.0
 ) -> float:
-    """scale / valid_perplexity^power: Zoph & Le 2017 (section 4.2) pay 80 over its square."""
+    """scale / valid_perplexity^power; Zoph & Le 2017 (section 4.2) use 80 over its square."""
     perplexity = metrics.get("valid_perplexity")
     if perplexity is None:
         raise ConfigError(
@@ -44,15 +50,15 @@ def inverse_perplexity(
 
 
 class LatencyPenalty:
-    """Accuracy x (latency / target) ^ exponent: MnasNet's (Tan et al. 2019, section 3).
+    """Accuracy x (latency / target)^exponent: MnasNet's reward (Tan et al. 2019, section 3).
 
-    Equal exponents trade accuracy for latency everywhere (the paper's soft constraint); 0 below the
-    target and -1 above it punish only what is too slow (its hard one).
+    Equal exponents trade accuracy for latency everywhere (the paper's soft constraint). Exponents
+    of 0 below and -1 above the target penalise only slower networks (its hard constraint).
 
     Args:
-      target: latency in the evaluator's unit (tables: milliseconds); must be given.
-      exponent_below: where the latency is at most the target; alpha in the paper.
-      exponent_above: where it is more; beta in the paper.
+      target: latency in the evaluator's unit (tables: milliseconds); it has no default.
+      exponent_below: exponent if the latency is at most the target; alpha in the paper.
+      exponent_above: exponent if the latency is larger; beta in the paper.
     """
 
     def __init__(

@@ -1,19 +1,20 @@
-"""The search loop: ask, evaluate, tell, save; again until the budget is spent.
+"""The search loop: it asks, evaluates, tells and saves until the budget is spent.
 
-Trials are told to the controller in the order of their ids, also when several workers finish out of
-order. So a run depends on its seed and its number of workers alone, never on which worker was
-faster; a trial that finishes early is saved and told when its turn comes.
+The controller is told its trials in the order of their ids, even if several workers finish them in
+another order. So a run depends only on its seed and its number of workers, never on which worker
+was faster. A trial that finishes early is saved, and the controller is told when its turn comes.
 """
 
 import concurrent.futures
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from nas.core.controller import Controller
 from nas.core.trial import CRASHED, INVALID, NAN, OK, EvaluationError, Proposal, Trial
-from nas.engine.executors import SerialExecutor, classify
+from nas.engine.executors import Executor, Running, SerialExecutor, classify, in_flight
 from nas.engine.store import Store, Unsaved
 
 Metrics = dict[str, Any]
@@ -21,17 +22,10 @@ Evaluate = Callable[[int, Proposal], Metrics]
 Reward = Callable[[Metrics], float]
 Outcome = tuple[Metrics, float] | EvaluationError  # metrics and seconds, or why there are none
 
-# Seconds between two transactions, at least: trials of a table take microseconds, and share one.
-# A transaction holds one moment of everything, so what a kill costs is a moment that comes again.
+# At least so many seconds lie between two transactions: trials of a table take microseconds and
+# share one. Each transaction holds a consistent state, so a search that is killed repeats only what
+# came after the last one.
 SAVE_EVERY = 0.005
-
-
-class Executor(Protocol):
-    """A `concurrent.futures.Executor` that says how many trials it runs at a time."""
-
-    workers: int
-
-    def submit(self, fn, /, *args) -> concurrent.futures.Future: ...
 
 
 class TooManyFailures(Exception):
@@ -39,7 +33,7 @@ class TooManyFailures(Exception):
 
 
 def search(
-    controller,
+    controller: Controller,
     evaluate: Evaluate,
     reward: Reward,
     store: Store | Unsaved,
@@ -50,22 +44,25 @@ def search(
     max_failures: int = 10,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> list[Trial]:
-    """Runs, or goes on with, the search that `store` remembers. Returns all its trials.
+    """Runs, or continues, the search that `store` remembers. Returns all its trials by id.
 
     Args:
-      max_trials: trials in all, those already in the store included.
-      max_seconds: stop after the first trial that brings the sum of all trials' seconds to this.
-      max_failures: stop with TooManyFailures after so many failed trials in a row.
+      controller: proposes architectures; its saved state is loaded if the store has one.
+      evaluate: (trial id, proposal) -> metrics. Their entry `seconds`, if there is one, replaces
+        the measured time. An exception makes the trial a failed one.
+      reward: metrics -> the number that the controller is told; larger is better.
+      max_trials: number of all trials, including those already in the store.
+      max_seconds: the search ends with the first trial that brings the sum of all trials' seconds
+        to this.
+      max_failures: number of failed trials in a row after which TooManyFailures is raised.
       on_trial: called with each trial once it is saved.
     """
     run = _Run(controller, store, max_trials, max_seconds or math.inf, max_failures)
     work = functools.partial(_evaluated, evaluate)
-    # A queue as long as the workers keeps them busy behind one slow trial.
-    in_flight = executor.workers if executor.workers == 1 else 2 * executor.workers
     workers = _InTurn(work) if isinstance(executor, SerialExecutor) else _AtOnce(work, executor)
     workers.begin(run.pending)  # what an earlier part of this run had begun
     while True:
-        workers.begin(run.advance(in_flight))
+        workers.begin(run.advance(in_flight(executor)))
         for trial in run.save():
             on_trial(trial)
         if not run.pending:
@@ -75,11 +72,11 @@ def search(
 
 
 class _Run:
-    """What is finished, what is not, and what the controller has been told."""
+    """The state of a search: finished and pending trials, and what the controller was told."""
 
     def __init__(
         self,
-        controller,
+        controller: Controller,
         store: Store | Unsaved,
         max_trials: int,
         max_seconds: float,
@@ -89,7 +86,7 @@ class _Run:
         self.max_trials, self.max_seconds = max_trials, max_seconds
         self.max_failures = max_failures
         saved = store.controller_state()
-        self.told = 0  # trials 0 .. told-1 are known to the controller
+        self.told = 0  # the controller has been told trials 0 .. told-1
         if saved is not None:
             controller.load_state(saved["controller"])
             self.told = saved["told"]
@@ -111,10 +108,10 @@ class _Run:
         self.unsaved.append(trial)
 
     def advance(self, in_flight: int) -> dict[int, Proposal]:
-        """Tells what has its turn, one trial at a time, and asks after each as far as it may.
+        """Tells the trials whose turn it is, one at a time, and asks for proposals after each.
 
-        Trial i is asked for when trial i - in_flight has been told, no sooner and no later: that is
-        why it does not matter which worker was faster. Returns what is new.
+        Trial i is asked for exactly when trial i - in_flight has been told: that is why it does not
+        matter which worker was faster. Returns the proposals to evaluate, by trial id.
         """
         proposals: dict[int, Proposal] = {}
         while True:
@@ -142,9 +139,9 @@ class _Run:
             )
 
     def save(self) -> list[Trial]:
-        """Everything that has changed, in one transaction, or nothing yet. Returns what is saved.
+        """Saves all changes in one transaction, if one is due. Returns the trials it has saved.
 
-        A transaction is due when the last was SAVE_EVERY ago, and at the end.
+        A transaction is due SAVE_EVERY seconds after the last one, and at the end.
         """
         if self.store.keeps:
             if self.pending and time.monotonic() - self.saved_at < SAVE_EVERY:
@@ -162,7 +159,7 @@ class _Run:
 
 
 class _InTurn:
-    """Evaluates in this process, when the answers are asked for: nothing is ever waited for."""
+    """Evaluates in this process, at the moment when the outcomes are asked for."""
 
     def __init__(self, work: Callable[[int, Proposal], Outcome]):
         self.work = work
@@ -177,31 +174,29 @@ class _InTurn:
 
 
 class _AtOnce:
-    """Evaluates on an executor, as many as have been begun."""
+    """Evaluates on an executor that runs several trials at a time."""
 
     def __init__(self, work: Callable[[int, Proposal], Outcome], executor: Executor):
-        self.work, self.executor = work, executor
-        self.running: dict[concurrent.futures.Future, int] = {}
+        self.work = work
+        self.running = Running[int](executor)
 
     def begin(self, proposals: Mapping[int, Proposal]) -> None:
         for i, proposal in proposals.items():
-            self.running[self.executor.submit(self.work, i, proposal)] = i
+            self.running.submit(i, self.work, i, proposal)
 
     def finished(self, timeout: float | None) -> list[tuple[int, Outcome]]:
-        """Waits for the first, so many seconds at most; None: as long as it takes."""
-        first = concurrent.futures.FIRST_COMPLETED
-        done, _ = concurrent.futures.wait(self.running, timeout, return_when=first)
-        return [(self.running.pop(future), _outcome(future)) for future in done]
+        """Waits at most `timeout` seconds for the first; None: as long as it takes."""
+        return [(i, _outcome(future)) for i, future in self.running.finished(timeout)]
 
 
 def _evaluated(evaluate: Evaluate, i: int, proposal: Proposal) -> Outcome:
-    """Runs in the worker: its metrics, and the seconds it took or that a table recorded."""
+    """Runs in the worker. The metrics, and the seconds they took or that a table recorded."""
     start = time.perf_counter()
     try:
         metrics = dict(evaluate(i, proposal))
     except Exception as error:
         known = classify(error)
-        if known.seconds is None:  # what is invalid is refused before it costs anything
+        if known.seconds is None:  # an invalid candidate is refused before it costs anything
             known.seconds = 0.0 if known.status == INVALID else time.perf_counter() - start
         return known
     return metrics, metrics.pop("seconds", time.perf_counter() - start)
@@ -217,7 +212,7 @@ def _outcome(future: concurrent.futures.Future) -> Outcome:
 
 
 def _trial(i: int, proposal: Proposal, outcome: Outcome, reward: Reward) -> Trial:
-    """A finished proposal as a trial of exactly one status."""
+    """The trial of a finished proposal, with exactly one status."""
     if isinstance(outcome, EvaluationError):
         seconds = outcome.seconds or 0.0
         return Trial(i, proposal, None, {}, seconds, outcome.status, outcome.reason)
@@ -228,7 +223,12 @@ def _trial(i: int, proposal: Proposal, outcome: Outcome, reward: Reward) -> Tria
     return Trial(i, proposal, value, metrics, seconds, OK)
 
 
-def best(trials: list[Trial]) -> Trial | None:
-    """The trial of the largest reward, the earliest of equals; None where all failed."""
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The trial of the largest reward, of equal ones the earliest; None if all failed.
+
+    >>> trials = [Trial(i, Proposal((i,)), reward) for i, reward in enumerate((0.1, 0.9, 0.9))]
+    >>> best(trials).id
+    1
+    """
     done = [trial for trial in trials if trial.reward is not None]
     return max(done, key=lambda trial: (trial.reward, -trial.id), default=None)

@@ -1,7 +1,8 @@
-"""Everything a search remembers, in one SQLite file that changes in one transaction at a time.
+"""The store of a search: one SQLite file, which changes in one transaction at a time.
 
-Trials, pending proposals and the controller's state are saved together, so a process that is killed
-at any moment leaves a run that can go on. The file holds numbers and JSON: opening it runs no code.
+Trials, pending proposals and the controller's state are saved together, so that a run continues
+after its process was killed at any moment. The file holds numbers and JSON; opening it runs no
+code.
 """
 
 import contextlib
@@ -33,7 +34,13 @@ CREATE TABLE IF NOT EXISTS controller (
 
 
 class Store:
-    """The trials of one run folder. One writer at a time; readers are welcome while it writes."""
+    """The store of one run folder. It has one writer at a time, and readers at any time.
+
+    Args:
+      read_only: neither locks nor creates the file, and refuses a folder without one.
+
+    Raises ConfigError if the folder is in use or cannot be written, or the file is damaged.
+    """
 
     keeps = True
 
@@ -55,7 +62,7 @@ class Store:
                 raise ConfigError(f"{self.path.parent} is not a run folder: it has no {FILE}")
             return sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
         db = sqlite3.connect(self.path, isolation_level=None)
-        # A write-ahead log survives kill -9 without an fsync per commit; a power cut may cost the
+        # A write-ahead log survives kill -9 without an fsync per commit; a power cut may lose the
         # last trials, never the file.
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
@@ -82,13 +89,13 @@ class Store:
             ]
 
     def pending(self) -> dict[int, Proposal]:
-        """Proposals that were handed out and have no trial yet, by trial id."""
+        """Proposals that have been handed out and have no trial yet, by trial id."""
         with _explained(self.path):
             rows = self._db.execute("SELECT id, proposal FROM pending ORDER BY id").fetchall()
             return {i: _proposal(text) for i, text in rows}
 
     def controller_state(self) -> dict[str, Any] | None:
-        """What the controller last gave, or None before the first save."""
+        """The controller's last saved state; None before the first save."""
         with _explained(self.path):
             row = self._db.execute("SELECT state, arrays FROM controller").fetchone()
             return None if row is None else _join(_json(row[0]), _arrays(row[1]))
@@ -100,12 +107,12 @@ class Store:
         pending: Mapping[int, Proposal] | None = None,
         state: dict[str, Any] | None = None,
     ) -> None:
-        """One transaction: new trials leave `pending`, new proposals enter it, the state changes.
+        """Saves all changes in one transaction.
 
         Args:
-          trials: newly finished ones. Their proposals are no longer pending.
-          pending: newly handed out proposals by trial id.
-          state: the controller's, with everything above already known to it.
+          trials: the newly finished trials. Their proposals are no longer pending.
+          pending: the newly handed out proposals, by trial id.
+          state: the controller's state after it has proposed and been told all of these.
         """
         with _explained(self.path), self._transaction():
             self._db.executemany("DELETE FROM pending WHERE id = ?", [(t.id,) for t in trials])
@@ -133,7 +140,7 @@ class Store:
         try:
             yield
         except BaseException:
-            if self._db.in_transaction:  # a full disk has already rolled it back
+            if self._db.in_transaction:  # a full disk has rolled it back already
                 self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
@@ -150,12 +157,12 @@ class Store:
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
 class Unsaved:
-    """A store that keeps nothing, for searches that are over in a moment."""
+    """A store that keeps nothing, for searches that take a moment."""
 
     keeps = False
 
@@ -173,7 +180,10 @@ class Unsaved:
 
 
 def lock(folder: Path) -> int:
-    """An advisory lock that the kernel drops when its process dies, however it dies."""
+    """Locks the folder for this process; the kernel drops the lock when the process dies.
+
+    Raises ConfigError if another process holds it, or the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
@@ -197,7 +207,7 @@ def unlock(handle: int) -> None:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """SQLite's errors as the one line a user needs."""
+    """Turns SQLite's errors into ConfigErrors of one line, which say what to do."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -248,7 +258,7 @@ def _arrays(blob: bytes | None) -> Mapping[str, np.ndarray]:
 
 
 def _split(state: dict[str, Any]) -> tuple[str, bytes | None]:
-    """JSON with every array replaced by its name, and the arrays as one npz."""
+    """The state as JSON, in which names stand for arrays, and the arrays as one npz."""
     arrays: dict[str, np.ndarray] = {}
 
     def lift(value: Any) -> Any:
@@ -266,6 +276,7 @@ def _split(state: dict[str, Any]) -> tuple[str, bytes | None]:
 
 
 def _join(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The inverse of `_split`."""
     if isinstance(value, dict):
         if "__array__" in value:
             return arrays[value["__array__"]]

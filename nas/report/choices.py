@@ -1,4 +1,4 @@
-"""What a controller chooses as it learns: shares of each decision's choices over the trials."""
+"""How often a controller chose each value of each decision, over the trials of a search."""
 
 import dataclasses
 import re
@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.core.space import Decision
 from nas.core.trial import Arch
-from nas.report.plots import (
+from nas.report.style import (
     BLUE,
     MUTED,
     OTHER,
     PAPER,
     SERIES,
     TEAL,
+    figure_style,
     new_figure,
-    style,
     whole_numbers,
 )
 
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_VALUES = 9  # of a group drawn by name; the rarest of more are drawn together
-MOST_GROUPS = 12  # panels
+MAX_VALUES = 9  # of a group that are drawn by name; the rarest others are drawn as one
+MAX_GROUPS = 12  # panels
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Decisions that ask the same question of different parts of the network."""
+    """Decisions that ask the same question for different parts of the network."""
 
     name: str
     values: tuple[Any, ...]
@@ -44,7 +45,7 @@ class Group:
 def group_name(decision: str) -> str:
     """layer3/skip1 -> skip, normal/node2/op1 -> normal op, edge0->1 -> edge.
 
-    What numbers a part of the network is dropped, what names it is kept.
+    Numbers of the network's parts are dropped, their names are kept.
     """
     *before, last = decision.split("/")
     stem = re.sub(r"[_-]?\d+(->\d+)?$", "", last) or "choice"
@@ -52,17 +53,17 @@ def group_name(decision: str) -> str:
 
 
 def windows(trials: int) -> np.ndarray:
-    """Edges [windows + 1] that cut `trials` into at most 24 parts of about equal, fair size."""
+    """Edges of at most 24 windows of about equal numbers of trials: [windows + 1] int."""
     count = int(np.clip(trials // 5, 1, 24))
     return np.linspace(0, trials, count + 1).round().astype(int)
 
 
-def choice_groups(decisions: Sequence[Any], archs: Sequence[Arch]) -> list[Group]:
-    """The shares of every value in each window of trials, by group of decisions.
+def choice_groups(decisions: Sequence[Decision], archs: Sequence[Arch]) -> list[Group]:
+    """The shares of all values in each window of trials, for each group of decisions.
 
     Args:
-      decisions: of the space, each with `name` and `choices`.
-      archs: one per trial, in order.
+      decisions: those of the space.
+      archs: the architecture of each trial, in order.
     """
     members: dict[str, list[int]] = {}
     for i, decision in enumerate(decisions):
@@ -73,7 +74,7 @@ def choice_groups(decisions: Sequence[Any], archs: Sequence[Arch]) -> list[Group
     for name, columns in members.items():
         values = list(dict.fromkeys(v for i in columns for v in decisions[i].choices))
         if len(values) < 2:
-            continue  # nothing is decided here
+            continue  # there is only one choice
         if all(isinstance(v, (bool, int, float)) for v in values):
             values.sort()
         counts = np.zeros((len(archs), len(values)))
@@ -85,15 +86,15 @@ def choice_groups(decisions: Sequence[Any], archs: Sequence[Arch]) -> list[Group
     return groups
 
 
-def choices(groups: Sequence[Group], trials: int) -> "Figure":
-    """One panel per group: stacked shares by window; yes-or-no groups share one panel of lines."""
-    stacked = [group for group in groups if not group.is_yes_or_no][:MOST_GROUPS]
+def plot_choices(groups: Sequence[Group], trials: int) -> "Figure":
+    """Draws a panel of stacked shares per group; yes-or-no groups share one panel of lines."""
+    stacked = [group for group in groups if not group.is_yes_or_no][:MAX_GROUPS]
     yes_or_no = [group for group in groups if group.is_yes_or_no]
     panels = len(stacked) + bool(yes_or_no)
     columns = 2 if panels > 1 else 1
     rows = max(1, -(-panels // columns))
     edges = windows(trials) - 0.5
-    with style():
+    with figure_style():
         figure = new_figure(10.5, 2.3 * rows + 0.3)
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, group in zip(grid, stacked, strict=False):
@@ -149,18 +150,18 @@ def _share_axes(axes: "Axes", edges: np.ndarray) -> None:
 
 
 def _with_others(group: Group) -> tuple[list[Any], np.ndarray]:
-    """At most MOST_VALUES values; the rarest of more are summed as one, the last."""
-    if len(group.values) <= MOST_VALUES:
+    """At most MAX_VALUES values and their shares; the rarest are summed as the last one."""
+    if len(group.values) <= MAX_VALUES:
         return list(group.values), group.shares
     order = np.argsort(-group.shares.sum(0), kind="stable")
-    kept, rest = np.sort(order[: MOST_VALUES - 1]), order[MOST_VALUES - 1 :]
+    kept, rest = np.sort(order[: MAX_VALUES - 1]), order[MAX_VALUES - 1 :]
     others = group.shares[:, rest].sum(1, keepdims=True)
     names = [group.values[i] for i in kept]
     return [*names, f"{len(rest)} others"], np.hstack([group.shares[:, kept], others])
 
 
 def _colours(values: Sequence[Any]) -> list[Any]:
-    """Shades from light to dark for numbers, unlike colours for names."""
+    """Shades from light to dark for numbers, different colours for names."""
     from matplotlib.colors import LinearSegmentedColormap
 
     others = isinstance(values[-1], str) and values[-1].endswith(" others")

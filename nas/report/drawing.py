@@ -1,33 +1,33 @@
-"""An architecture as a picture: boxes for its nodes, coloured by kind, and lines for its edges."""
+"""Draws an architecture: nodes as boxes, coloured by kind, and edges as lines."""
 
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas.report.layout import Drawable, DrawingLayout, Point, layout
-from nas.report.plots import MUTED, PAPER, SERIES, new_figure, style
+from nas.report.style import MUTED, PAPER, SERIES, figure_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NEUTRAL = {"input", "output", "add", "concat", "sum", "merge", "node", "classifier", "stem", "none"}
-LINE = 24  # characters of a label before it is broken
-BETWEEN, LETTER, WIDEST = 0.3, 0.073, 9.0  # rows; a character's width; parts side by side: inches
+LINE = 24  # characters per line of a label
+ROW_GAP, LETTER, MAX_WIDTH = 0.3, 0.073, 9.0  # inches: between rows, per character, side by side
 
 
 def architecture(graph: Drawable) -> "Figure":
-    """The graph from its inputs at the top to its outputs at the bottom.
+    """Draws the graph from its inputs at the top to its outputs at the bottom.
 
-    Raises ValueError where an edge names no node or the graph has a cycle.
+    Raises ValueError if an edge names no node or the graph has a cycle.
     """
     labels = {name: _lines(label) for name, label, _ in graph.nodes}
     widths = {name: 0.26 + LETTER * max(map(len, lines)) for name, lines in labels.items()}
-    plan = layout(graph, widths, widest=WIDEST)
+    plan = layout(graph, widths, widest=MAX_WIDTH)
     tall = 0.2 + 0.14 * max((len(lines) for lines in labels.values()), default=1)
-    step = tall + BETWEEN
-    height = max(plan.depth * step - BETWEEN, tall)
-    with style():
+    step = tall + ROW_GAP
+    height = max(plan.depth * step - ROW_GAP, tall)
+    with figure_style():
         figure = new_figure(plan.width + 0.2, height + 0.2)
         figure.set_layout_engine("none")
         axes = figure.add_axes((0, 0, 1, 1))
@@ -81,7 +81,7 @@ def _draw_box(
 
     corner = (at[0] - size[0] / 2, at[1] - size[1] / 2)
     for face, edge, alpha in ((PAPER, "none", 1), (colour or MUTED, colour or MUTED, 0.22)):
-        box = FancyBboxPatch(  # first an opaque one, that hides the lines behind
+        box = FancyBboxPatch(  # first an opaque box, which hides the lines behind it
             corner, *size, boxstyle="round,pad=0,rounding_size=0.06",
             facecolor=(face, alpha), edgecolor=edge, lw=0.9, zorder=3,
         )  # fmt: skip
@@ -92,7 +92,7 @@ def _draw_box(
 
 
 def _kind_colours(kinds: Sequence[str]) -> dict[str, str | None]:
-    """A colour per kind of operation, by first appearance; None for what only holds it together."""
+    """A colour for each kind of operation, by first appearance; None for NEUTRAL kinds."""
     searched = [kind for kind in dict.fromkeys(kinds) if kind not in NEUTRAL]
     colours: dict[str, str | None] = dict.fromkeys(kinds)
     return colours | {kind: SERIES[i % len(SERIES)] for i, kind in enumerate(searched)}

@@ -1,12 +1,13 @@
-"""One HTML page that needs nothing but itself: its style sheet, tables and pictures.
+"""Renders one self-contained HTML page, with its style sheet, tables and pictures.
 
-Every function takes plain text and escapes it; what they give is HTML, and only `Html` is not
-escaped again.
+Every function takes plain text, which it escapes, and returns `Html`, which is not escaped again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
+
+from nas.report.words import Tile
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#24292f;--muted:#6e7781;--grid:#d8dee4;--paper:#fff;
@@ -79,10 +80,11 @@ figure svg,figure.wide svg,figure.natural svg{min-width:0;max-width:100%;max-hei
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is HTML and needs no escaping."""
 
 
 def html(value: Any) -> Html:
+    """The value as escaped text, or unchanged if it is Html."""
     return value if isinstance(value, Html) else Html(escape(str(value)))
 
 
@@ -102,7 +104,7 @@ def section(title: str, *parts: Any) -> Html:
 def table(
     head: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Iterable[int] = ()
 ) -> Html:
-    """Rows of cells below a head; `numbers` are the columns set flush right."""
+    """A table of rows below a head. `numbers` are the columns that are aligned right."""
     css = dict.fromkeys(numbers, "number")
 
     def row(cells: Sequence[Any], tag: str) -> Html:
@@ -115,26 +117,28 @@ def table(
     return element("div", element("table", joined([top, body])), "scroll")
 
 
-def tiles(values: Iterable[tuple[str, Any, str]]) -> Html:
-    """The few numbers that matter most, as (what, value, detail)."""
-    cells = (
-        element(
-            "div",
-            joined(
-                [
-                    element("dt", what),
-                    element("dd", value, "value"),
-                    element("dd", detail, "detail"),
-                ]
-            ),
-        )
-        for what, value, detail in values
-    )
-    return element("dl", joined(cells), "tiles")
+def tiles(values: Iterable[Tile]) -> Html:
+    """The few numbers that matter most, side by side."""
+    return element("dl", joined(map(_tile, values)), "tiles")
+
+
+def _tile(tile: Tile) -> Html:
+    deviation = [element("small", tile.deviation)] if tile.deviation else []
+    rows = [
+        element("dt", tile.what),
+        element("dd", joined([tile.value, *deviation]), "value"),
+        element("dd", tile.detail, "detail"),
+    ]
+    return element("div", joined(rows))
+
+
+def architecture(choices: str) -> Html:
+    """Choices separated by commas, which a line may be broken after."""
+    return element("code", Html(",<wbr>".join(map(escape, choices.split(",")))))
 
 
 def picture(svg: str, *, caption: str, alt: str, css: str = "wide", scroll: str = "scroll") -> Html:
-    """An <svg> as a figure; `alt` says in words what it shows."""
+    """A figure with an <svg>; `alt` describes the picture in words."""
     drawn = Html(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1))
     return element(
         "figure", joined([element("div", drawn, scroll), element("figcaption", caption)]), css
@@ -149,8 +153,8 @@ def command(*lines: str) -> Html:
     return element("pre", element("code", "\n".join(lines)))
 
 
-def page(title: str, parts: Iterable[Any], *, meta: Mapping[str, str]) -> str:
-    """The document. Its policy forbids every request, so a page can be opened without fear."""
+def document(title: str, parts: Iterable[Any], *, meta: Mapping[str, str]) -> str:
+    """The whole page. Its content policy forbids all requests, so that it is safe to open."""
     tags = "".join(
         f'<meta name="{escape(name)}" content="{escape(content)}">\n'
         for name, content in meta.items()

@@ -1,8 +1,8 @@
-"""Where the nodes of a graph lie on paper: a layered layout (Sugiyama, Tagawa & Toda 1981).
+"""Computes where the nodes of a graph are drawn: a layered layout (Sugiyama, Tagawa & Toda 1981).
 
-Layers by longest path; order within a layer by barycentres; positions by a linear programme, as
-in Gansner et al. 1993, section 4. One departure: all edges of a node that skip layers leave it as
-one bundle, so that forty skip connections stay readable.
+The layers follow from longest paths, the order within a layer from barycentres, and the positions
+from a linear programme, as in Gansner et al. 1993, section 4. Departure: all edges of a node that
+skip layers leave it as one bundle, so that forty skip connections stay readable.
 """
 
 import dataclasses
@@ -11,18 +11,18 @@ from typing import Protocol
 
 import numpy as np
 
-GAP, BEND = 0.2, 0.05  # between neighbours of a layer, and half the room of a bend; inches
+GAP, BEND = 0.2, 0.05  # inches: between neighbours of a layer, and half the width of a bend
 SWEEPS = 24
-STRAIGHT = 8.0  # pull of bend to bend, where node to bend is 1: bundles come out straight
-CENTRED = 2.0  # pull of a node to the middle of its neighbours
+STRAIGHT = 8.0  # weight of an edge between two bends (others: 1), which makes bundles straight
+CENTRED = 2.0  # weight of the distance between a node and the middle of its neighbours
 
-# A node's name, or a bend (name, layer): where that node's bundle passes a layer.
+# A node's name, or a bend (name, layer): the point where that node's bundle passes a layer.
 Point = str | tuple[str, int]
 Links = Mapping[Point, Sequence[Point]]
 
 
 class Drawable(Protocol):
-    """What a space's `graph(arch)` gives: nodes as (name, label, kind), edges as (from, to)."""
+    """A graph such as `space.graph(arch)`: nodes as (name, label, kind), edges as (from, to)."""
 
     @property
     def nodes(self) -> Sequence[tuple[str, str, str]]: ...
@@ -32,11 +32,11 @@ class Drawable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class DrawingLayout:
-    """Layer (0 at the top) and place (inches from the left) of each node and bend."""
+    """The layer (0 is the top) and the position (inches from the left) of each node and bend."""
 
     layers: dict[Point, int]
     x: dict[Point, float]
-    routes: dict[tuple[str, str], tuple[Point, ...]]  # of each edge, its ends included
+    routes: dict[tuple[str, str], tuple[Point, ...]]  # the points of each edge with both ends
     width: float  # inches
 
     @property
@@ -45,12 +45,13 @@ class DrawingLayout:
 
 
 def layout(graph: Drawable, widths: Mapping[str, float], *, widest: float) -> DrawingLayout:
-    """Parts that hang together are laid out alone, then side by side if they fit `widest` inches.
+    """Lays out each connected component, then puts them side by side or below each other.
 
     Args:
-      widths: of each node, inches.
+      widths: inches of each node.
+      widest: inches; components that are wider together are put below each other.
 
-    Raises ValueError where an edge names no node or the graph has a cycle.
+    Raises ValueError if an edge names no node or the graph has a cycle.
     """
     parts = [_part(layers, edges, widths) for layers, edges in _components(graph)]
     beside = sum(part.width + 2 * GAP for part in parts) <= widest
@@ -69,7 +70,7 @@ def layout(graph: Drawable, widths: Mapping[str, float], *, widest: float) -> Dr
 
 
 def _components(graph: Drawable) -> list[tuple[dict[str, int], list[tuple[str, str]]]]:
-    """Layers of the nodes and edges of every part that hangs together, in the nodes' order."""
+    """The layers of the nodes and the edges of each connected component, in the nodes' order."""
     layers = _layers(graph)
     edges = list(dict.fromkeys(graph.edges))
     part = {name: i for i, name in enumerate(layers)}
@@ -79,21 +80,21 @@ def _components(graph: Drawable) -> list[tuple[dict[str, int], list[tuple[str, s
             part[a] = part[b] = min(part[a], part[b])
         if part == before:
             break
-    found = []
+    components = []
     for i in dict.fromkeys(part.values()):
         inside = {name: layer for name, layer in layers.items() if part[name] == i}
         top = min(inside.values())
-        found.append(
+        components.append(
             (
                 {name: layer - top for name, layer in inside.items()},
                 [edge for edge in edges if part[edge[0]] == i],
             )
         )
-    return found
+    return components
 
 
 def _layers(graph: Drawable) -> dict[str, int]:
-    """The longest path from an input; an input itself lies right above its first use."""
+    """The length of the longest path to each node; inputs are right above their first use."""
     names = [name for name, _, _ in graph.nodes]
     after: dict[str, list[str]] = {name: [] for name in names}
     missing = dict.fromkeys(names, 0)
@@ -144,7 +145,7 @@ def _part(
 
 
 def _order(rows: list[list[Point]], above: Links, below: Links) -> None:
-    """Sorts every row in place by its neighbours' mean places, keeping the fewest crossings."""
+    """Sorts each row in place by the mean place of its neighbours; keeps the fewest crossings."""
     best, fewest = [list(row) for row in rows], _crossings(rows, below)
     for sweep in range(SWEEPS):
         if not fewest:
@@ -176,10 +177,10 @@ def _crossings(rows: Sequence[Sequence[Point]], below: Links) -> int:
 def _positions(
     rows: Sequence[Sequence[Point]], above: Links, below: Links, half: Mapping[Point, float]
 ) -> dict[Point, float]:
-    """Short, straight edges and centred nodes: the least sum of pull * |difference| there is.
+    """Positions with short, straight edges and centred nodes: the least weighted sum of distances.
 
-    One variable per point and one per difference d >= |x[p] - sum of share * x[q]|; neighbours of a
-    row keep their order and clear of each other.
+    The linear programme has a variable per point and one per distance d >= |x[p] - mean of x[q]|.
+    Its constraints keep the order of each row and a gap between neighbours.
     """
     from scipy.optimize import linprog
     from scipy.sparse import csr_array
@@ -195,7 +196,7 @@ def _positions(
             nodes: list[Point] = [q for q in links.get(p, ()) if isinstance(q, str)]
             if isinstance(p, str) and nodes:
                 pulls.append((CENTRED, p, nodes))
-    entries: list[tuple[int, int, float]] = []  # row, column, value of: A x <= limits
+    entries: list[tuple[int, int, float]] = []  # row, column and value in A of A x <= limits
     limits: list[float] = []
     for k, (_, p, near) in enumerate(pulls):
         for sign in (1.0, -1.0):

@@ -1,105 +1,33 @@
-"""The pictures of a search: data in, matplotlib Figure out; none of them reads or writes a file.
+"""The pictures of a search: functions from data to a matplotlib Figure, which touch no file."""
 
-One palette for all of them. The neutral colours become CSS variables in `svg`, so that a picture
-inside a page follows its light or dark colours.
-"""
-
-import contextlib
 import dataclasses
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.core.trial import STATUSES, Trial
+from nas.core.trial import Trial
+from nas.report.style import (
+    BLUE,
+    FAILURES,
+    INK,
+    MUTED,
+    ORANGE,
+    RASTER_ABOVE,
+    SERIES,
+    figure_style,
+    new_figure,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED, GRID, PAPER = "#24292f", "#6e7781", "#d8dee4", "#ffffff"
-VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}
-BLUE, ORANGE, TEAL, ROSE, VIOLET = "#3f7cbf", "#dd8436", "#3f9e86", "#cb5468", "#8a6fc0"
-SERIES = (BLUE, ORANGE, TEAL, ROSE, VIOLET, "#b39a2f", "#62b0d5", "#7d8f3f", "#b76fa8")
-OTHER = "#9a9aa3"
-FAILURES = dict(zip(STATUSES[1:], (OTHER, ORANGE, ROSE, "#b39a2f", VIOLET), strict=True))
-MOST_PIXELS = 20_000  # of a side; the renderer refuses 65,536
-RASTER_ABOVE = 2000  # dots: more of them are embedded as one bitmap, or a page weighs megabytes
-
-_STYLE: dict[str, Any] = {
-    "figure.facecolor": PAPER,
-    "axes.facecolor": PAPER,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.labelcolor": INK,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "legend.handlelength": 1.2,
-    "lines.solid_capstyle": "round",
-    "svg.fonttype": "none",  # text stays text: it takes the page's font and can be selected
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-}
-
-
-@contextlib.contextmanager
-def style(**more: Any) -> Iterator[None]:
-    """Our look while a figure is made or saved, whatever the user's matplotlibrc says."""
-    import matplotlib.style
-
-    with matplotlib.style.context(["default", _STYLE | more]):
-        yield
-
-
-def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure of that size in inches. Call it inside `style()`."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    padded = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)  # inches, round every panel
-    return Figure(figsize=(width, height), layout=padded)
-
-
-def save_png(figure: "Figure", path: Path, *, dpi: float = 160) -> Path:
-    """Saves at `dpi` dots per inch, or at as many as keep the longer side below MOST_PIXELS."""
-    with style():
-        dpi = min(dpi, MOST_PIXELS / max(figure.get_size_inches()))
-        figure.savefig(path, dpi=dpi, format="png")
-    return path
-
-
-def svg(figure: "Figure", name: str) -> str:
-    """The figure as an <svg> element. `name` keeps its ids apart from other pictures of a page."""
-    text = io.StringIO()
-    with style(**{"svg.hashsalt": name}):
-        figure.savefig(text, format="svg", dpi=200, metadata={"Date": None})
-    body = text.getvalue()
-    body = re.sub(r"<metadata>.*?</metadata>", "", body[body.index("<svg") :], flags=re.DOTALL)
-    body = re.sub(r'( id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", body)
-    for colour, variable in VARIABLES.items():
-        body = body.replace(colour, f"var({variable})")
-    return body
-
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """What random search reaches: reward by number of trials, each array [points] float64."""
+    """The best reward of random search by number of trials; each array is [points] float64."""
 
     trials: np.ndarray
     mean: np.ndarray
@@ -108,11 +36,14 @@ class Band:
 
 
 def expected_best(rewards: Sequence[float | None], trials: int, *, points: int = 400) -> Band:
-    """The best of k random draws for k = 1 ... `trials`, as the empirical rewards have it.
+    """The expected best of k random draws from `rewards`, for k = 1 ... `trials`.
 
-    Exact where one would resample with replacement without end: P(best of k <= r) = F(r)^k (Dodge
-    et al. 2019, arXiv:1909.03004, section 3.1). A failed draw (None) counts as a draw and lies
-    below every reward; the mean is over what succeeds, a quantile that is a failure is NaN.
+    It is the exact limit of resampling with replacement: P(best of k <= r) = F(r)^k, where F is the
+    empirical distribution (Dodge et al. 2019, arXiv:1909.03004, section 3.1). A failed draw (None)
+    counts as a draw below every reward. The mean is over draws with a success; a quantile that is a
+    failure is NaN.
+
+    points: number of values of k at most, spaced geometrically.
     """
     values = np.sort(np.array([r for r in rewards if r is not None], np.float64))
     k = np.unique(np.geomspace(1, max(trials, 1), points).round().astype(int))
@@ -131,19 +62,21 @@ def expected_best(rewards: Sequence[float | None], trials: int, *, points: int =
 
 
 def running_best(trials: Sequence[Trial]) -> np.ndarray:
-    """The best reward up to each trial, [trials] float64; NaN before the first that has one."""
+    """The best reward until each trial, [trials] float64; NaN before the first success."""
     rewards = np.array([-np.inf if t.reward is None else t.reward for t in trials], np.float64)
     best = np.maximum.accumulate(rewards)
     return np.where(np.isfinite(best), best, np.nan)
 
 
 def rewards(trials: Sequence[Trial], *, random: Sequence[Trial] = ()) -> "Figure":
-    """Each trial's reward, the best so far, and what as many random trials would have reached.
+    """Each trial's reward, the best so far, and the expected best of random search.
 
-    Both by id. Give `random` the trials of a random search of the same space and evaluator.
+    Args:
+      trials: by id.
+      random: the trials of a random search of the same space and evaluator, by id.
     """
     kinds = [kind for kind in FAILURES if any(t.status == kind for t in trials)]
-    with style():
+    with figure_style():
         figure = new_figure(10.5, 4.1 + 0.2 * len(kinds))
         upper, *lower = figure.subplots(
             1 + bool(kinds),
@@ -173,15 +106,18 @@ def rewards(trials: Sequence[Trial], *, random: Sequence[Trial] = ()) -> "Figure
 def draw_band(
     axes: "Axes", rewards: Sequence[float | None], trials: int, *, first: int = 1
 ) -> None:
-    """Random search's expected best with its 5 to 95 % quantiles, behind everything else.
+    """Draws the expected best of random search and its 5-95 % band behind everything else.
 
-    `first` is what the axis calls the first trial.
+    Args:
+      rewards: of random trials; None is a failed one.
+      trials: number of trials until which the band is drawn.
+      first: number of the first trial on the axis.
     """
     band = expected_best(rewards, trials)
     x = band.trials - 1 + first
     axes.fill_between(
         x, band.low, band.high, color=ORANGE, alpha=0.18, lw=0, zorder=1,
-        label="random search, 5 to 95 %",
+        label="random search, 5-95 %",
     )  # fmt: skip
     axes.plot(x, band.mean, color=ORANGE, lw=1.4, zorder=3, label="random search, mean")
 
@@ -200,11 +136,13 @@ def _reward_dots(axes: "Axes", trials: Sequence[Trial]) -> None:
         [x for x, _ in dots], [y for _, y in dots], s=size, lw=0, zorder=2,
         color=(BLUE, 0.35 if len(dots) > 500 else 0.75), rasterized=len(dots) > RASTER_ABOVE,
     )  # fmt: skip
-    axes.plot([], [], "o", ms=4, color=BLUE, label="trial")  # the legend's, however faint the dots
+    axes.plot(
+        [], [], "o", ms=4, color=BLUE, label="trial"
+    )  # for the legend, where the dots themselves may be faint
 
 
 def _mark_best(axes: "Axes", trials: Sequence[Trial], best: np.ndarray) -> None:
-    """A ring round the best trial and its reward beside it, away from the nearer edge."""
+    """Draws a ring around the best trial and writes its reward on the side with more room."""
     if not len(best) or np.isnan(best[-1]):
         return
     reward = float(best[-1])
@@ -219,7 +157,7 @@ def _mark_best(axes: "Axes", trials: Sequence[Trial], best: np.ndarray) -> None:
 
 
 def _failure_rows(axes: "Axes", trials: Sequence[Trial], kinds: Sequence[str]) -> None:
-    """One row of ticks per kind of failure, named at the left with its count."""
+    """Draws one row of ticks per kind of failure, labelled with its count."""
     labels = []
     for row, kind in enumerate(kinds):
         x = [t.id for t in trials if t.status == kind]
@@ -240,17 +178,11 @@ def _trial_axis(axes: "Axes", last: int) -> None:
     axes.set_xlabel("trial")
 
 
-def whole_numbers(axes: "Axes", most: int) -> None:
-    """At most so many ticks along x, none between two trials or epochs."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10], integer=True))
-
-
 def curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":
-    """Loss and accuracy, or perplexities, by epoch, one line per training.
+    """Loss and accuracy, or perplexities, by epoch; one line per training.
 
-    Keys of a history as `nas.training.loop.fit`'s or `nas.language.loop.fit`'s.
+    histories: name of a training -> the history that `nas.training.loop.fit` or
+    `nas.language.loop.fit` returns.
     """
     panels = (("loss", "loss on training data"), ("accuracy", "accuracy on training data"))
     if any("valid_perplexity" in history for history in histories.values()):
@@ -258,7 +190,7 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":
             ("train_perplexity", "perplexity in training"),
             ("valid_perplexity", "validation perplexity"),
         )
-    with style():
+    with figure_style():
         figure = new_figure(10.5, 3.2)
         for axes, (key, label) in zip(figure.subplots(1, 2), panels, strict=True):
             for i, (name, history) in enumerate(histories.items()):

@@ -1,138 +1,25 @@
-"""What a finished search says, as rows of text: the numbers, names and commands of the report."""
+"""The tables of a report as rows of text: decisions, trials, failures, retrainings, commands."""
 
 import re
 import shlex
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.core.space import Space
 from nas.core.trial import STATUSES, Arch, Trial
 from nas.report.choices import group_name
-from nas.report.html import Html, element, joined
-from nas.run.summary import SEVERAL, tested
+from nas.report.words import amount, duration, number, test_values
 
 TOP = 10  # rows of best trials
-MOST_REASONS = 5  # rows per kind of failure
-MOST_IDS = 8  # trials named in a row
-
-# What a retraining may have tested: the key of the mean, and that of each seed's value.
+MAX_REASONS = 5  # rows per kind of failure
+MAX_IDS = 8  # trials named in a row
 
 Rows = list[list[str]]
 
 
-def number(value: Any, digits: int = 4) -> str:
-    """A fraction with four digits, a count with thousands; a dash for what is not there."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    small = value != 0 and abs(value) < 10**-digits
-    return f"{value:.2e}" if small or abs(value) >= 1e6 else f"{value:,.{digits}f}"
-
-
-def amount(value: Any) -> str:
-    """1234567 -> 1.23 M."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return "–"
-    rounded = float(f"{value:.3g}")
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(rounded) >= size:
-            return f"{rounded / size:g} {unit}"
-    return f"{rounded:g}"
-
-
-def duration(seconds: float) -> str:
-    """9.5 s, 12 min 5 s, 3 h 20 min, 2 d 4 h."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, unit, part, below in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // part
-            return f"{whole // size} {unit}" + (f" {rest} {below}" if rest else "")
-    raise ValueError(f"seconds must be finite and at least 0, got {seconds}")
-
-
-def chosen(config: Mapping[str, Any], summary: Mapping[str, Any], what: str) -> str:
-    """Which space, controller, data set or seed a run used, by the name the command line has."""
-    group = config.get(what)
-    if what in summary:
-        return str(summary[what])
-    if what in (config.get("choices") or {}):
-        return str(config["choices"][what])
-    if isinstance(group, Mapping):
-        return str(group.get("_target_", "?")).rsplit(".", 1)[-1]
-    return "none" if group is None else str(group)
-
-
-def headline(
-    summary: Mapping[str, Any],
-    trials: Sequence[Trial],
-    best: Trial | None,
-    retrainings: Mapping[str, Mapping[str, Any]],
-) -> list[tuple[str, Any, str]]:
-    """The numbers that matter most, as (what, value, detail)."""
-    failed = sum(t.reward is None for t in trials)
-    seconds = sum(t.seconds for t in trials)
-    wall = summary.get("wall_seconds")
-    test: tuple[str, Any, str] = ("test result, retrained", "–", "not retrained yet")
-    if retrainings:
-        result = next(iter(retrainings.values()))
-        name, values = test_values(result)
-        mean, *deviation = spread(values).split(" ", 1)
-        n = len(values)
-        test = (
-            f"test {name}, retrained",
-            joined([mean, *(element("small", d) for d in deviation)]),
-            f"mean ± sd, n = {n} trainings" if deviation else "n = 1 training",
-        )
-    return [
-        test,
-        (
-            "best validation reward",
-            number(best.reward) if best else "–",
-            f"in trial {best.id}{_perplexity(best)}" if best else "no trial succeeded",
-        ),
-        ("trials", f"{len(trials):,}", f"{failed:,} failed" if failed else "none failed"),
-        (
-            "search time",
-            duration(seconds if wall is None else wall),
-            "sum of all trials" if wall is None else f"wall; trials sum to {duration(seconds)}",
-        ),
-    ]
-
-
-def _perplexity(trial: Trial) -> str:
-    value = trial.metrics.get("valid_perplexity")
-    return "" if value is None else f", perplexity {number(value)}"
-
-
-def test_values(result: Mapping[str, Any]) -> tuple[str, list[float]]:
-    """The name of the metric that was tested, and its value for each seed."""
-    name, key = tested(result)
-    mean = result[key]
-    return name, list(result.get(SEVERAL[key]) or (mean if isinstance(mean, list) else [mean]))
-
-
-def spread(values: Sequence[float]) -> str:
-    mean = number(statistics.fmean(values))
-    return f"{mean} ± {number(statistics.stdev(values))}" if len(values) > 1 else mean
-
-
-def test_result(result: Mapping[str, Any]) -> str:
-    name, values = test_values(result)
-    return f"test {name} {spread(values)} (n = {len(values)})"
-
-
 def retraining(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
-    """One row per seed."""
+    """The head and one row per seed of a retraining."""
     name, values = test_values(result)
     text = "valid_perplexities" in result
     others = result.get("valid_perplexities" if text else "test_losses") or [None] * len(values)
@@ -153,16 +40,17 @@ def retraining(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
 
 
 def histories(result: Mapping[str, Any]) -> dict[str, Mapping[str, Sequence[float]]]:
-    """Of each training, by the name of its seed."""
-    given = result.get("history") or []
-    several = [given] if isinstance(given, Mapping) else given
+    """The history of each training of a retraining, by the name of its seed."""
+    saved = result.get("history") or []
+    several = [saved] if isinstance(saved, Mapping) else saved
     return {f"seed {s}": history for s, history in zip(result["seeds"], several, strict=False)}
 
 
-def decisions(space, arch: Arch) -> Rows:
-    """A head and rows: one per part of the network, one column per kind of decision.
+def decisions(space: Space, arch: Arch) -> Rows:
+    """The head, then a row per part of the network with a column per kind of decision.
 
-    Yes-or-no decisions of one part (skips) are one cell that lists the numbers of those chosen.
+    The yes-or-no decisions of a part (skips) share one cell, which lists the numbers of the chosen
+    ones.
     """
     decoded = space.decode(arch)
     cells: dict[str, dict[str, list[tuple[str, Any]]]] = {}
@@ -187,8 +75,11 @@ def _cell(values: Sequence[tuple[str, Any]]) -> str:
     return ", ".join(str(value) for _, value in values)
 
 
-def top(trials: Sequence[Trial], space) -> tuple[list[str], Rows, list[int]]:
-    """Head, rows and the columns that are numbers: the best trial of each of the best networks."""
+def top(trials: Sequence[Trial], space: Space) -> tuple[list[str], Rows, list[int]]:
+    """The best trials: the head, a row for the best trial of each network, the columns of numbers.
+
+    The last cell is the architecture, its choices separated by commas.
+    """
     ordered = sorted(
         (t for t in trials if t.reward is not None), key=lambda t: (-(t.reward or 0.0), t.id)
     )
@@ -211,7 +102,7 @@ def top(trials: Sequence[Trial], space) -> tuple[list[str], Rows, list[int]]:
             amount(t.metrics.get("flops")),
             *([number(t.metrics.get("epochs"))] if epochs else []),
             duration(t.seconds),
-            element("code", Html(",<wbr>".join(map(str, t.arch)))),
+            ",".join(map(str, t.arch)),
         ]
         for t in rows.values()
     ]
@@ -219,7 +110,7 @@ def top(trials: Sequence[Trial], space) -> tuple[list[str], Rows, list[int]]:
 
 
 def failures(failed: Sequence[Trial]) -> Rows:
-    """Kind, trials, reason and which; reasons that differ in their numbers alone are one row."""
+    """Rows of kind, count, reason and trials; reasons that differ only in numbers are one row."""
     rows: Rows = []
     for kind in STATUSES[1:]:
         reasons: dict[str, list[Trial]] = {}
@@ -227,22 +118,23 @@ def failures(failed: Sequence[Trial]) -> Rows:
             if t.status == kind:
                 reasons.setdefault(re.sub(r"\d[\d.,e+-]*", "#", t.reason), []).append(t)
         common = sorted(reasons.values(), key=len, reverse=True)
-        for same in common[:MOST_REASONS]:
-            ids = ", ".join(str(t.id) for t in same[:MOST_IDS])
-            more = f" and {len(same) - MOST_IDS} more" if len(same) > MOST_IDS else ""
-            rows.append([kind, f"{len(same):,}", same[0].reason or "no reason given", ids + more])
-        rest = sum(len(same) for same in common[MOST_REASONS:])
+        for same in common[:MAX_REASONS]:
+            ids = ", ".join(str(t.id) for t in same[:MAX_IDS])
+            ids += f" and {len(same) - MAX_IDS} more" if len(same) > MAX_IDS else ""
+            rows.append([kind, f"{len(same):,}", same[0].reason or "no reason given", ids])
+        rest = sum(len(same) for same in common[MAX_REASONS:])
         if rest:
-            rows.append([kind, f"{rest:,}", f"{len(common) - MOST_REASONS} other reasons", ""])
+            rows.append([kind, f"{rest:,}", f"{len(common) - MAX_REASONS} other reasons", ""])
     return rows
 
 
 def retrain_command(folder: Path) -> str:
+    """The command that retrains the best architecture of a run folder from three seeds."""
     return shlex.join(["nas", "retrain", str(folder), "seeds=[0,1,2]"])
 
 
 def commands(config: Mapping[str, Any], folder: Path) -> list[str]:
-    """What continues the run, retrains its best and writes the report again."""
+    """The commands that continue the run, retrain its best and write the report again."""
     overrides = config.get("overrides")
     if overrides is None:
         names = config.get("choices") or {}
@@ -252,10 +144,10 @@ def commands(config: Mapping[str, Any], folder: Path) -> list[str]:
         overrides.append(f"seed={config.get('seed', 0)}")
     kept = [o for o in overrides if o.partition("=")[0] not in ("run_dir", "max_trials")]
     trials = config.get("max_trials")
-    more = [f"max_trials={trials}"] if trials else []
+    kept += [f"max_trials={trials}"] if trials else []
     run = str(folder)
     return [
-        shlex.join(["nas", "search", *kept, *more, f"run_dir={run}"]),
+        shlex.join(["nas", "search", *kept, f"run_dir={run}"]),
         retrain_command(folder),
         shlex.join(["nas", "report", run]),
     ]

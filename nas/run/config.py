@@ -15,7 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from nas.core.trial import ConfigError
 
 # Where, when and how long a run runs may differ when it is continued; what it computes may not.
-FREE_TO_CHANGE = {"run_dir", "max_trials", "max_seconds", "max_failures", "logger", "retrain"}
+FREE_TO_CHANGE = {
+    "run_dir", "max_trials", "max_seconds", "max_failures", "recycle_after", "logger", "retrain",
+}  # fmt: skip
 
 
 def make(node: DictConfig, where: str, **available: Any) -> Any:

@@ -104,7 +104,10 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 # Group -> old choice -> what the choice is called now.
-MOVED_CHOICES: dict[str, dict[str, str]] = {"evaluator": {"reused": "one_graph"}}
+MOVED_CHOICES: dict[str, dict[str, str]] = {
+    "evaluator": {"reused": "one_graph"},
+    "executor": {"lookups": "processes", "trainings": "processes"},
+}
 
 
 def modernised(config: Any) -> Any:

@@ -1,17 +1,18 @@
-"""All architectures of a small space, in one order, and which of them are one network."""
+"""All architectures of a small space in a fixed order, and which of them are one network."""
 
 import itertools
 from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 
+from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError
 
-LARGEST = 100_000  # architectures: a table of more is not made by training each of them
+LARGEST = 100_000  # architectures; training each of more takes too long
 
 
-def architectures(space, most: int = LARGEST) -> list[Arch]:
-    """All of them, in the order of their choices. Raises ConfigError where there are more."""
+def architectures(space: Space, most: int = LARGEST) -> list[Arch]:
+    """All architectures, in the order of their choices. Raises ConfigError for more than `most`."""
 
     def after(prefix: Arch) -> Iterator[Arch]:
         if len(prefix) == len(space.decisions):
@@ -20,17 +21,17 @@ def architectures(space, most: int = LARGEST) -> list[Arch]:
         for choice in space.allowed(prefix):
             yield from after((*prefix, choice))
 
-    found = list(itertools.islice(after(()), most + 1))
-    if len(found) > most:
+    archs = list(itertools.islice(after(()), most + 1))
+    if len(archs) > most:
         raise ConfigError(
             f"space must have at most {most:,} architectures to be tabulated, "
             f"{type(space).__name__} has more; set space=nasbench201"
         )
-    return found
+    return archs
 
 
-def unique(space, archs: Sequence[Arch]) -> tuple[list[Arch], np.ndarray]:
-    """The first architecture of each key, and for each architecture the row of its key."""
+def unique(space: Space, archs: Sequence[Arch]) -> tuple[list[Arch], np.ndarray]:
+    """The first architecture of each `space.key`, and of each architecture the row of its key."""
     rows: dict[Hashable, int] = {}
     first: list[Arch] = []
     row_of = np.empty(len(archs), int)

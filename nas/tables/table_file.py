@@ -1,14 +1,14 @@
-"""Files of tables that `nas tabulate` makes: plain arrays, how they were made, and a checksum.
+"""The file of a table that `nas tabulate` makes: plain arrays, their provenance and a checksum.
 
-Arrays, with H architectures held, S seeds and E epochs:
+The arrays of a table with H architectures, S seeds and E epochs:
 
-    valid_hits, test_hits  [H, S, E] uint16   images answered rightly after each epoch
-    seconds                [H, S] float16     of the processor, for all epochs and their scores
+    valid_hits, test_hits  [H, S, E] uint16   correct predictions after each epoch
+    seconds                [H, S] float16     CPU seconds of all epochs and their scores
     parameters, flops      [H] uint32         trainable weights; multiply-adds of one image
     archs                  [H, decisions] uint8
-    row_of                 [all] int32        of each architecture of the space, in the order of
-                                              nas/tables/enumeration.py, its row; NOT_HELD without one
-    about                  [] str             how it was made, as JSON
+    row_of                 [all] int32        the row of each architecture of the space, in the
+                                              order of nas/tables/enumeration.py, or NOT_HELD
+    about                  [] str             provenance, as JSON
     checksum               [] str             sha256 of all others
 """
 
@@ -34,7 +34,10 @@ NOT_HELD = -1
 
 
 def write_table(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
-    """All of it or no file."""
+    """Writes the whole table or no file.
+
+    about: JSON values that say how the table was made.
+    """
     held: dict[str, Any] = arrays | {"about": np.array(json.dumps(about, sort_keys=True))}
     partial = path.with_name(f"{path.stem}.partial.npz")
     np.savez_compressed(partial, checksum=np.array(checksum(held)), **held)
@@ -42,25 +45,25 @@ def write_table(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]
 
 
 def read_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and how they were made. Raises ConfigError for another file, or a damaged one."""
+    """The arrays of a table and its provenance. Raises ConfigError if the file is damaged."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        told = str(arrays.pop("checksum"))
+        saved_checksum = str(arrays.pop("checksum"))
         about = json.loads(str(arrays["about"]))
         version = about["version"]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.error) as error:
         raise ConfigError(f"{path} is no table of `nas tabulate`, or damaged: {error}") from None
-    if told != checksum(arrays):
-        raise ConfigError(f"{path} is damaged: its checksum is another; get the file anew")
+    if saved_checksum != checksum(arrays):
+        raise ConfigError(f"{path} is damaged: its checksum is wrong; get the file again")
     if version != VERSION:
-        raise ConfigError(f"{path} must be of version {VERSION}, got {version}; make it anew")
+        raise ConfigError(f"{path} must be of version {VERSION}, got {version}; make it again")
     del arrays["about"]
     return arrays, about
 
 
 def checksum(arrays: dict[str, np.ndarray]) -> str:
-    """sha256 of names, types, shapes and values."""
+    """The sha256 of all names, types, shapes and values."""
     hashed = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -70,7 +73,7 @@ def checksum(arrays: dict[str, np.ndarray]) -> str:
 
 
 def about(data: ImageData, config: dict[str, Any]) -> dict[str, Any]:
-    """How a table was made, and not in which folder."""
+    """The provenance of a table, without the folder in which it was made."""
     sizes = {part: len(getattr(data, f"{part}_labels")) for part in ("train", *PARTS)}
     packages = ("nas", "tensorflow", "numpy")
     return {
@@ -85,7 +88,7 @@ def about(data: ImageData, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint(data: ImageData) -> str:
-    """Equal where all images and labels, in their order, are."""
+    """A digest of all images and labels in their order."""
     hashed = hashlib.sha256()
     for part in ("train", *PARTS):
         hashed.update(getattr(data, f"{part}_images").tobytes())
@@ -94,7 +97,7 @@ def fingerprint(data: ImageData) -> str:
 
 
 def commit() -> str | None:
-    """Of the clone that this file lies in, `+` where files were changed; None outside of one."""
+    """The commit of the clone around this file, with `+` if files were changed; else None."""
     head = _git("rev-parse", "--short", "HEAD")
     return head and head + ("+" if _git("status", "--porcelain", "-uno") else "")
 
@@ -103,6 +106,6 @@ def _git(*args: str) -> str | None:
     folder = Path(__file__).parent
     try:
         done = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True)
-    except OSError:  # no git here
+    except OSError:  # git is not installed
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -1,14 +1,13 @@
 """`nas tabulate`: trains every architecture of a small space and writes a table of them.
 
-Architectures with one `space.key` are one network and are trained once a seed. Each finished
-training is a row of trials.db, so that a killed run continues; the table is written at the end.
+Architectures with the same `space.key` are one network, which is trained once per seed. Each
+finished training is a row of trials.db, so that a killed run continues. The table is written at the
+end.
 """
 
 import concurrent.futures
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from omegaconf import DictConfig
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import NAN, Arch, ConfigError, EvaluationError, Proposal, Trial
 from nas.data.images import ImageData
+from nas.engine.executors import Executor, completed
 from nas.evaluators.common import LoadedOnce
 from nas.evaluators.one_graph import check_skeleton, check_trainable, refuse_nan
 from nas.run.config import make
@@ -26,7 +26,10 @@ from nas.training.recipe import Recipe
 
 
 class Plan:
-    """What is to be trained: seed by seed every architecture, so that a part has whole seeds."""
+    """All trainings: seed by seed each architecture, so that a part of them has complete seeds.
+
+    Raises ConfigError for settings that are wrong or do not fit together.
+    """
 
     def __init__(self, config: DictConfig):
         self.space = make(config.space, "space")
@@ -50,23 +53,24 @@ class Plan:
                 f"limit must be from 1 to {len(self.rows)}, the space's different architectures, "
                 f"or null, got {limit}"
             )
-        # A fixed random order: a part of the table is a fair sample, and the machine's other work
-        # falls on no kind of architecture alone.
+        # In a fixed random order, so that a part of the table is a uniform sample, and other work
+        # on the machine slows no particular kind of architecture.
         self.chosen = np.random.default_rng(0).permutation(len(self.rows))[:limit].tolist()
         self.count = len(self.seeds) * limit
 
     def job(self, i: int) -> tuple[Arch, int]:
+        """The architecture and the seed of training number i."""
         seed, k = divmod(i, len(self.chosen))
         return self.rows[self.chosen[k]], self.seeds[seed]
 
     def table(self, trials: Mapping[int, Trial]) -> dict[str, np.ndarray]:
-        """The arrays of nas/tables/table_file.py, of all trainings by their numbers."""
+        """The arrays of nas/tables/table_file.py. trials: of all trainings, by their numbers."""
         held = sorted(self.chosen)
         column = {row: k for k, row in enumerate(self.chosen)}
         each = [
             [trials[s * len(held) + column[row]] for s in range(len(self.seeds))] for row in held
         ]
-        none = [0] * self.recipe.epochs  # of a training that has failed by its numbers
+        none = [0] * self.recipe.epochs  # for a training whose loss became NaN
         arrays = {
             f"{part}_hits": np.array(
                 [[t.metrics.get(f"{part}_hits", none) for t in row] for row in each], np.uint16
@@ -87,7 +91,7 @@ class Plan:
 
 
 class Training:
-    """Trains one architecture from one seed; picklable, a worker traces its graph once."""
+    """Trains one architecture from one seed. It can be pickled; a worker traces its graph once."""
 
     def __init__(
         self, space, dataset: Callable[[], ImageData], skeleton: ImageSkeleton, recipe: Recipe
@@ -100,13 +104,18 @@ class Training:
         return self.__dict__ | {"_graph": None}
 
     def __call__(self, arch: Arch, seed: int) -> tuple[dict[str, Any], float]:
-        """Right answers after each epoch, of each part, and seconds of the processor."""
+        """Correct predictions after each epoch by part, and CPU seconds.
+
+        Raises EvaluationError with status NAN if the loss is not finite.
+        """
         data = self.dataset()
         if self._graph is None:
             from nas.training.one_graph import OneGraphTraining
 
             self._graph = OneGraphTraining(self.space, self.skeleton, data, self.recipe, PARTS)
-            self._graph.fit(arch, seed=seed)  # TensorFlow prepares its graph: no training's time
+            self._graph.fit(
+                arch, seed=seed
+            )  # TensorFlow traces its graph, which counts for no training
         start = time.process_time()
         history = self._graph.fit(arch, seed=seed)
         seconds = time.process_time() - start
@@ -118,20 +127,14 @@ class Training:
         return metrics, seconds
 
 
-def trained(plan: Plan, todo: list[int], executor) -> Iterator[Trial]:
-    """Each training as it ends. Raises ConfigError where one fails but by its numbers."""
-    queue = iter(todo)
-    running: dict[concurrent.futures.Future, int] = {}
-    limit = executor.workers if executor.workers == 1 else 2 * executor.workers
-    while True:
-        for i in itertools.islice(queue, limit - len(running)):
-            running[executor.submit(plan.evaluate, *plan.job(i))] = i
-        if not running:
-            return
-        done, _ = concurrent.futures.wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            i = running.pop(future)
-            yield _trial(i, *plan.job(i), future)
+def trained(plan: Plan, todo: list[int], executor: Executor) -> Iterator[Trial]:
+    """Each training as it ends.
+
+    Raises ConfigError if one fails for another reason than a loss that is not finite.
+    """
+    jobs = ((i, plan.job(i)) for i in todo)
+    for i, future in completed(executor, plan.evaluate, jobs):
+        yield _trial(i, *plan.job(i), future)
 
 
 def _trial(i: int, arch: Arch, seed: int, future: concurrent.futures.Future) -> Trial:

@@ -26,7 +26,7 @@ import numpy as np
 from nas.controllers.q_learning import QLearning
 from nas.core.trial import Trial
 from nas.engine.store import Store
-from nas.report.plots import BLUE, MUTED, new_figure, save_png, style
+from nas.report.style import BLUE, MUTED, figure_style, new_figure, save_png
 from nas.search_spaces.papers.metaqnn import MetaQNN
 
 SPACE = {"image_size": 8, "layers": 5}
@@ -84,7 +84,7 @@ def show(groups: dict[float, list[float]]) -> None:
 
 
 def plot(searches: list[list[Trial]], groups: dict[float, list[float]], path: Path) -> None:
-    with style():
+    with figure_style():
         figure = new_figure(9, 3.4)
         left = figure.add_subplot(1, 2, 1)
         for seed, trials in enumerate(searches):

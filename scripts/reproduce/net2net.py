@@ -29,7 +29,7 @@ from nas.evaluators.common import release_models
 from nas.morphism.inheritance import inherit_weights
 from nas.ops import inference as morphism_values
 from nas.ops.recorder import describe
-from nas.report.plots import new_figure, save_png, style
+from nas.report.style import figure_style, new_figure, save_png
 from nas.search_spaces.papers.growing.slots import MorphismSpace
 from nas.training import loop as image
 from nas.training.recipe import Recipe
@@ -190,7 +190,7 @@ def told(values) -> str:
 
 def plot(found: list[dict], path: Path) -> None:
     teacher = np.mean([one["curves"]["teacher"][-1][1] for one in found])
-    with style():
+    with figure_style():
         figure = new_figure(9, 3.6)
         left = None
         for place, name in enumerate(("wider", "deeper"), 1):

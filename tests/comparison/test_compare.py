@@ -9,6 +9,7 @@ import pytest
 
 from nas.commands.cli import main
 from nas.comparison import report as comparison
+from nas.comparison.results import ComparisonRun
 from nas.engine.store import Store
 from tests.benchmarks.test_nasbench201_table import small  # noqa: F401  a fixture
 from tests.helpers.cli import Quick
@@ -62,10 +63,10 @@ def test_what_is_done_is_not_done_again_and_more_seeds_are_added(compare, monkey
     from nas.comparison import runner as module
 
     played = []
-    real = module.Contest.__call__
+    real = module.ComparisonRunner.run_one
     monkeypatch.setattr(
-        module.Contest,
-        "__call__",
+        module.ComparisonRunner,
+        "run_one",
         lambda self, label, seed: played.append((label, seed)) or real(self, label, seed),
     )
     _, told, folder = compare(*FEW)
@@ -77,7 +78,7 @@ def test_what_is_done_is_not_done_again_and_more_seeds_are_added(compare, monkey
 def test_what_is_done_is_saved_before_the_next_is_begun(compare, monkeypatch):
     from nas.comparison import runner as module
 
-    real, calls = module.Contest.__call__, []
+    real, calls = module.ComparisonRunner.run_one, []
 
     def dies_in_the_third(self, label, seed):
         calls.append((label, seed))
@@ -85,7 +86,7 @@ def test_what_is_done_is_saved_before_the_next_is_begun(compare, monkeypatch):
             raise KeyboardInterrupt
         return real(self, label, seed)
 
-    monkeypatch.setattr(module.Contest, "__call__", dies_in_the_third)
+    monkeypatch.setattr(module.ComparisonRunner, "run_one", dies_in_the_third)
     assert compare(*FEW)[0] == 130
     _, told, _ = compare(*FEW)
     assert "2 of 6 searches were done before" in told.out
@@ -191,11 +192,11 @@ def test_a_damaged_database_is_one_line(compare, tmp_path):
 
 
 def test_the_curve_is_the_incumbents():
-    run = {
-        "reward": [None, 0.2, 0.1, 0.5],
-        "seconds": [1.0, 2.0, 3.0, 4.0],
-        "changes": [[1, {"test": 0.7}], [3, {"test": 0.6}]],
-    }
+    run = ComparisonRun(
+        rewards=[None, 0.2, 0.1, 0.5],
+        seconds=[1.0, 2.0, 3.0, 4.0],
+        changes=[(1, {"test": 0.7}), (3, {"test": 0.6})],
+    )
     grid = np.array([1.0, 3.0, 9.0, 10.0])
     np.testing.assert_array_equal(
         comparison._curve(run, "best_reward", "seconds", grid), [np.nan, 0.2, 0.2, 0.5]
@@ -205,9 +206,30 @@ def test_the_curve_is_the_incumbents():
     )
 
 
+def test_a_run_is_stored_under_the_keys_of_its_database():
+    """Databases of earlier comparisons have these keys, and continue."""
+    stored = {
+        "reward": [None, 0.5],
+        "seconds": [1.0, 2.0],
+        "failed": 1,
+        "stopped": None,
+        "wall": 0.25,
+        "best": [1, 0],
+        "best_reward": 0.5,
+        "changes": [[1, {"test": 0.7}]],
+        "final": {"test": 0.7},
+    }
+    run = ComparisonRun.from_json(stored)
+    assert run.to_json() == stored and list(run.to_json()) == list(stored)
+    assert ComparisonRun.from_json(run.to_json()) == run
+    assert (run.best, run.failed, run.trial_ends.tolist()) == ((1, 0), 1, [1.0, 3.0])
+    nothing = ComparisonRun.of([], None, "all failed", 0.0)
+    assert ComparisonRun.from_json(nothing.to_json()).best is None
+
+
 def test_a_search_whose_first_trial_is_beyond_the_limit_has_no_curve():
-    late = {"reward": [0.5], "seconds": [16.0], "changes": [], "final": {}}
-    soon = {"reward": [0.1, 0.3], "seconds": [2.0, 2.0], "changes": [], "final": {}}
+    late = ComparisonRun(rewards=[0.5], seconds=[16.0])
+    soon = ComparisonRun(rewards=[0.1, 0.3], seconds=[2.0, 2.0])
     figure = comparison.anytime({"late": [late], "soon": [soon]}, {}, "seconds", 8)
     (axes,) = figure.axes
     values = {line.get_label(): np.asarray(line.get_ydata(), float) for line in axes.lines}

@@ -13,7 +13,7 @@ from nas.core.language_skeleton import LanguageSkeleton
 from nas.data.text import TextData
 from nas.language.recipe import LanguageRecipe
 from nas.language.retrain import retrain_language
-from nas.report import rows as findings
+from nas.report.words import test_result as result_text
 from nas.run.config import make
 from nas.run.summary import read_summary
 from nas.search_spaces.papers.highway_cells.space import RecurrentNodes
@@ -64,7 +64,7 @@ def test_a_killed_retraining_ends_as_one_that_was_not_and_done_seeds_stand(tmp_p
     assert found["valid_perplexities"] == whole["valid_perplexities"]
     bits = math.log2(found["test_perplexity"])
     assert whole["test_bits_per_character"] == pytest.approx(bits)
-    assert findings.test_result(whole) == f"test bits per character {bits:.4f} (n = 1)"
+    assert result_text(whole) == f"test bits per character {bits:.4f} (n = 1)"
     assert "test_bits_per_character" not in found
     assert retrained(text(), tmp_path, [0], lambda *what: heard.append(what)) == found
     assert len(heard) == 1

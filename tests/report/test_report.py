@@ -15,10 +15,10 @@ from nas.commands.report import main
 from nas.core.space import Decision, Graph, Space
 from nas.core.trial import CRASHED, INVALID, NAN, TIMEOUT, ConfigError, Proposal, Trial
 from nas.engine.store import Store
-from nas.report import html as page
-from nas.report import rows as findings
+from nas.report import choices, drawing, plots, rows, style, words
+from nas.report import html as html_page
 from nas.report.layout import layout
-from nas.report.report import choices, drawing, plots, write_report
+from nas.report.report import write_report
 
 PICTURES = ("rewards.png", "choices.png", "architecture.png")
 BAD = "<script>alert('&')</script>"
@@ -129,7 +129,7 @@ def test_a_whole_run_has_every_section_and_picture(whole):
     best = max((t for t in trials(60) if t.reward is not None), key=lambda t: t.reward)
     assert f"{best.reward:.4f}" in html and f"in trial {best.id}" in html
     assert "0.9700" in html and "± 0.0100" in html and "n = 3 trainings" in html
-    assert "random search, 5 to 95 %" in html
+    assert "random search, 5-95 %" in html
     assert "nas search space=chain controller=random dataset=digits seed=7 max_trials=60" in html
 
 
@@ -150,14 +150,14 @@ def test_ids_of_pictures_differ(whole):
 def test_the_page_says_which_number_is_whose(tmp_path):
     run = folder(tmp_path, trials(5), trials=5)
     write_report(run, space=Chain())
-    assert "is not the number a paper reports" in text(run)
-    assert "The test split has not been touched" in text(run)
+    assert "is not the number that a paper reports" in text(run)
+    assert "The test split has not been used" in text(run)
     folder_of_retraining = run / "retrain" / "later"
     folder_of_retraining.mkdir(parents=True)
     summary = {"arch": list(trials(5)[2].arch), "retrained": retrained(seeds=(4, 5))}
     (folder_of_retraining / "summary.json").write_text(json.dumps(summary))
     write_report(run, space=Chain())
-    assert "read once per training, at its end (2 in all)" in text(run)
+    assert "used once per training, at its end (2 in all)" in text(run)
     assert "test accuracy 0.9650 ± 0.0071 (n = 2): trial 2, in retrain/later" in text(run)
 
 
@@ -177,7 +177,7 @@ def test_a_run_may_have_come_to_anything(tmp_path, finished):
     run = folder(tmp_path, finished)
     write_report(run, space=Chain(), random_run=run)
     html = text(run)
-    assert "The search has not come to its end" in html
+    assert "The search is not finished" in html
     assert (run / "rewards.png").is_file()
     assert ("Best architecture" in html) == any(t.reward is not None for t in finished)
 
@@ -228,7 +228,7 @@ def test_a_wrong_folder_is_told(tmp_path):
 def test_no_tensorflow_and_no_matplotlib_before_they_are_needed():
     code = (
         "import sys, nas.report.report; assert 'matplotlib' not in sys.modules;"
-        "nas.report.plots.save_png(nas.report.plots.rewards([]), '/dev/null');"
+        "nas.report.style.save_png(nas.report.plots.rewards([]), '/dev/null');"
         "assert not {'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
@@ -298,7 +298,7 @@ def test_many_values_are_drawn_as_others():
     values, shares = choices._with_others(groups[0])
     assert values[:4] == list("abcd") and values[-1] == "7 others"
     assert shares.sum(1) == pytest.approx(1.0)
-    choices.choices(groups, 20)
+    choices.plot_choices(groups, 20)
 
 
 def test_decisions_of_the_best_by_part():
@@ -308,7 +308,7 @@ def test_decisions_of_the_best_by_part():
         | {"layer0/kernel": 1, "layer1/kernel": 3, "layer2/kernel": 5}
         | {"layer1/skip0": False, "layer2/skip0": True, "layer2/skip1": True}
     )
-    assert findings.decisions(space, arch) == [
+    assert rows.decisions(space, arch) == [
         ["part", "op", "kernel", "skip"],
         ["layer0", "conv", "1", ""],
         ["layer1", "conv", "3", "none"],
@@ -318,8 +318,8 @@ def test_decisions_of_the_best_by_part():
 
 def test_reasons_that_differ_in_numbers_alone_are_one_row():
     failed = [Trial(i, Proposal(()), None, {}, 0, NAN, f"epoch {i} broke") for i in range(10)]
-    rows = findings.failures([*failed, Trial(10, Proposal(()), None, {}, 0, CRASHED)])
-    assert rows == [
+    failures = rows.failures([*failed, Trial(10, Proposal(()), None, {}, 0, CRASHED)])
+    assert failures == [
         ["nan", "10", "epoch 0 broke", "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"],
         ["crashed", "1", "no reason given", "10"],
     ]
@@ -328,12 +328,12 @@ def test_reasons_that_differ_in_numbers_alone_are_one_row():
 def test_one_row_per_network_its_best_trial():
     space = Chain(1)
     made = [Trial(i, Proposal((i % 2, 0)), reward) for i, reward in enumerate([0.1, 0.3, 0.2, 0.3])]
-    _, rows, _ = findings.top(made, space)
-    assert [row[:2] for row in rows] == [["1", "0.3000"], ["2", "0.2000"]]
+    _, body, _ = rows.top(made, space)
+    assert [row[:2] for row in body] == [["1", "0.3000"], ["2", "0.2000"]]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "expected"),
     [
         (9.54, "9.5 s"),
         (725, "12 min 5 s"),
@@ -342,21 +342,21 @@ def test_one_row_per_network_its_best_trial():
         (187_200, "2 d 4 h"),
     ],
 )
-def test_durations(seconds, words):
-    assert findings.duration(seconds) == words
+def test_durations(seconds, expected):
+    assert words.duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "expected"),
     [(0, "0"), (999, "999"), (1234, "1.23 k"), (999_999, "1 M"), (5e9, "5 G"), (None, "–")],
 )
-def test_amounts(value, words):
-    assert findings.amount(value) == words
+def test_amounts(value, expected):
+    assert words.amount(value) == expected
 
 
 def test_text_is_escaped_and_html_is_not():
-    assert page.element("b", "<&>") == "<b>&lt;&amp;&gt;</b>"
-    assert page.element("b", page.element("i", "<")) == "<b><i>&lt;</i></b>"
+    assert html_page.element("b", "<&>") == "<b>&lt;&amp;&gt;</b>"
+    assert html_page.element("b", html_page.element("i", "<")) == "<b><i>&lt;</i></b>"
 
 
 # Its drawings
@@ -415,4 +415,4 @@ def test_odd_graphs_are_drawn(tmp_path):
         Graph((("a", "", "op"),), ()),
         Graph((("a", "$x^2$ _", "op"), ("b", "two\nlines and a very long label indeed", "op")), ()),
     ):
-        plots.save_png(drawing.architecture(odd), tmp_path / "odd.png")
+        style.save_png(drawing.architecture(odd), tmp_path / "odd.png")

@@ -172,7 +172,7 @@ def test_a_damaged_file_is_one_clear_line(small, tmp_path):
         arrays = dict(file)
     arrays["test_hits"][0] += 1
     np.savez(path, **arrays)
-    with pytest.raises(ConfigError, match="its checksum is another"):
+    with pytest.raises(ConfigError, match="its checksum is wrong"):
         read_table(path)
     arrays["about"] = np.array(json.dumps({"version": 2}))
     del arrays["checksum"]
