@@ -186,3 +186,11 @@ def test_every_capability_is_listed():
     for name, value in vars(capabilities).items():
         if getattr(value, "_is_protocol", False) and value.__module__ == capabilities.__name__:
             assert f"| `{name}` |" in shown, name
+
+
+def test_every_section_of_the_results_begins_with_its_finding():
+    text = (ROOT / "benchmarks/results/RESULTS.md").read_text()
+    for section in text.split("\n## ")[1:]:
+        head, _, body = section.partition("\n\n")
+        assert body.startswith("**"), head
+        assert "\n\nSetup: " in body and "\n|" in body, head
