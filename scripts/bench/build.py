@@ -29,7 +29,7 @@ import hydra
 import keras
 import numpy as np
 import tensorflow as tf
-from epoch import made_up
+from epoch import random_images
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     shape = (args.size, args.size, 3)
-    data, recipe = made_up(shape, args.batch), Recipe(epochs=1, batch_size=args.batch)
+    data, recipe = random_images(shape, args.batch), Recipe(epochs=1, batch_size=args.batch)
     # Few channels: building and tracing do not depend on them, the time of a step does.
     skeleton = ImageSkeleton(
         image_shape=shape, classes=10, cells=args.cells, channels=4, width=0.25

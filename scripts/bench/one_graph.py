@@ -4,9 +4,9 @@
 
 The candidates are random NAS-Bench-201 cells with the defaults of `nas search`, trained by
 nas/evaluators/one_graph.py. Fifty are trained twice, for E and for 2 E epochs: 2 t(E) - t(2 E) is
-the time that does not depend on the number of steps. CPU seconds are counted, because a busy machine
-changes them less than the wall clock. Then CANDIDATES are trained for one epoch on few images while
-the script watches the memory of the process.
+the time that does not depend on the number of steps. The script counts CPU seconds, because a busy
+machine changes them less than wall time. Then it trains CANDIDATES for one epoch on few images and
+watches the memory of the process.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow

@@ -28,7 +28,7 @@ def image_steps(name: str):
     import hydra
     import numpy as np
     import tensorflow as tf
-    from epoch import made_up
+    from epoch import random_images
     from omegaconf import OmegaConf
 
     from nas.core.skeleton import ImageSkeleton
@@ -38,7 +38,7 @@ def image_steps(name: str):
 
     devices.prepare()
     space = hydra.utils.instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
-    data, recipe = made_up((32, 32, 3), STEPS * BATCH), Recipe(epochs=1, batch_size=BATCH)
+    data, recipe = random_images((32, 32, 3), STEPS * BATCH), Recipe(epochs=1, batch_size=BATCH)
     skeleton = ImageSkeleton(
         image_shape=data.image_shape, classes=10, cells=1, channels=8, width=0.25
     )

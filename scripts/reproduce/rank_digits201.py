@@ -42,9 +42,7 @@ def main() -> int:
     best = int(np.argmax(ours))
     reference = Table(dataset="cifar10").column("test_200")[at]
     rank = float((reference < reference[best]).mean())
-    print(
-        f"its best cell has {100 * reference[best]:.2f} on CIFAR-10, above {100 * rank:.1f} % of them"
-    )
+    print(f"its best cell has {100 * reference[best]:.2f} on CIFAR-10, above {100 * rank:.1f} %")
     return 0
 
 
