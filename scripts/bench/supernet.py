@@ -6,9 +6,9 @@
 Both sides do a whole training step (augmentation, loss, gradients, clipping, momentum, weight
 decay) on the same batch shape, --steps steps a call, in turns. The time of a side is that of its
 fastest call, because other users of the machine only ever add time: by wall time, and by the CPU
-time of all cores, which others disturb less. The supernet must not be traced again after its first step.
-The script prints each ratio, their geometric mean and largest, and the first call of both sides,
-which traces.
+time of all cores, which others disturb less. The supernet must not be traced again after its first
+step. The script prints each ratio, their geometric mean and largest, and the first call of both
+sides, which traces.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow

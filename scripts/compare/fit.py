@@ -16,8 +16,8 @@ Each run is a process with all cores of the machine, one after another. A run th
 after WALL times its minutes is killed. Rows are kept in OUT/results.jsonl, and a run that has a row
 is not repeated, so the same command continues where it was stopped. The script prints the test
 score of the model with the best validation score; the seconds at which each tool first had a model
-with given validation scores; and the seconds that nas.fit takes to the validation score at which the
-better peer ended, beside the peer's. Seconds are medians over the seeds, and "never" counts as
+with given validation scores; and the seconds that nas.fit takes to the validation score at which
+the better peer ended, beside the peer's. Seconds are medians over the seeds, and "never" counts as
 infinitely many.
 """
 
