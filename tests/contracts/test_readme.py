@@ -152,7 +152,8 @@ def test_the_readme_is_short():
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
 def test_every_link_and_picture_leads_to_a_file(page):
-    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r'src="([^"]+)"', text):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
 
