@@ -1,16 +1,18 @@
-"""Building, tracing and the first step of a child against a plain Keras model and its `fit`.
+"""Measures building, tracing and the first step of a network against plain Keras and its `fit`.
 
     python scripts/bench/build.py                        about ten minutes on 2 cores
     python scripts/bench/build.py --spaces darts zoph2017 --archs 5
 
-Of each image space, random architectures: a network of 12 cells (4 a stage) where the space has
-cells, of as many layers as the space says where not. Both sides make the same layers of the same
-sizes and train one batch of the same images, side by side in turn. The other is a functional model
-of Keras' own layers, compiled with its SGD, in two ways: as it is, and with TensorFlow's graph
-rewriting left out, which ours leaves out too (nas/training/devices.py) and Keras' users do not know of.
-Printed for each space: medians over the architectures of the seconds of ours and of `fit` at its
-fastest, and of the ratios of these and of ours to `fit` as it is. Ends with status 1 where the
-first of the ratios is above 0.5.
+The script draws random architectures of each image space. A space of cells gets a network of 12
+cells (4 a stage); any other space gets as many layers as it defines. Both sides build the same
+layers of the same sizes and train one batch of the same images, in turn. The other side is a
+functional model of Keras' own layers, compiled with Keras' SGD. It runs in two ways: as it is, and
+without TensorFlow's graph rewriting, which this project switches off too (nas/training/devices.py)
+and which Keras' users rarely know about.
+
+The script prints, for each space, the median seconds of both sides (`fit` in its faster way), the
+median of their ratios, and the median ratio to `fit` as it is. It exits with status 1 if the first
+ratio of any space is above 0.5.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow
@@ -21,14 +23,15 @@ import dataclasses
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import hydra
 import keras
 import numpy as np
 import tensorflow as tf
-from bench_epoch import made_up
+from epoch import random_images
+from hydra.utils import get_class
 from omegaconf import OmegaConf
-from train_every_space import CONF, image_spaces
 
 from nas.core.ops import BN_EPSILON, BN_MOMENTUM
 from nas.core.skeleton import ImageSkeleton
@@ -36,16 +39,24 @@ from nas.core.space import Space
 from nas.core.trial import Arch
 from nas.data.images import ImageData
 from nas.ops.keras import KerasOps
+from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from nas.training import loop as image
 from nas.training.recipe import Recipe
 
-BAR = 0.5
+BAR = 0.5  # largest ratio that is accepted
+CONF = Path(__file__).parents[2] / "conf" / "space"
 WAYS = ("ours", "fit", "fit, no rewriting")
 
 
+def image_spaces() -> list[str]:
+    """Names of the spaces in conf/space whose networks see images."""
+    targets = {path.stem: OmegaConf.load(path)["_target_"] for path in CONF.glob("*.yaml")}
+    return sorted(name for name in targets if issubclass(get_class(targets[name]), ImageSpace))
+
+
 class PlainOps(KerasOps):
-    """Stock layers alone: the normalization is Keras' too."""
+    """KerasOps with Keras' own batch normalization in place of the project's."""
 
     def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON):
         return self.layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=epsilon, name=name)(x)
@@ -54,8 +65,8 @@ class PlainOps(KerasOps):
 def seconds(
     way: str, space: Space, arch: Arch, skeleton: ImageSkeleton, data: ImageData, recipe: Recipe
 ) -> float:
-    """From nothing to the end of the first step."""
-    rewriting = {"disable_meta_optimizer": way != "fit"}  # ours says so itself
+    """Wall seconds from an empty Keras session to the end of the first step."""
+    rewriting = {"disable_meta_optimizer": way != "fit"}  # our loop sets it itself
     tf.config.optimizer.set_experimental_options(rewriting)
     keras.backend.clear_session()
     x = ((data.train_images / np.float32(255) - data.mean) / data.std).astype(np.float32)
@@ -86,12 +97,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     shape = (args.size, args.size, 3)
-    data, recipe = made_up(shape, args.batch), Recipe(epochs=1, batch_size=args.batch)
-    # Few channels: what is measured does not depend on them, what a step takes does.
+    data, recipe = random_images(shape, args.batch), Recipe(epochs=1, batch_size=args.batch)
+    # Few channels: building and tracing do not depend on them, the time of a step does.
     skeleton = ImageSkeleton(
         image_shape=shape, classes=10, cells=args.cells, channels=4, width=0.25
     )
-    for way in WAYS:  # warms TensorFlow up
+    for way in WAYS:  # the first calls initialise TensorFlow
         small = dataclasses.replace(skeleton, cells=1)
         seconds(way, NASBench201(), (3,) * 6, small, data, recipe)
     above = []

@@ -1,12 +1,14 @@
-"""The shared weights of ENAS' macro space in PyTorch, as scripts/bench/enas_pytorch.py runs them.
+"""Trains the shared weights of ENAS' macro space in PyTorch, for scripts/bench/enas_pytorch.py.
 
-A straightforward implementation of what the project computes (search_spaces/papers/enas_macro/space.py, the form
-"search"; nas/oneshot/image_weights.py): modules for all operations, of which a step calls the chosen ones;
-a tensor is halved where a later layer reads it; random crops and flips; SGD with Nesterov's
-momentum and weight decay of kernels; what a step has not chosen has no gradient and stays.
+It is a straightforward implementation of what the project computes (the form "search" in
+search_spaces/papers/enas_macro, and nas/oneshot/image_weights.py). There are modules for all
+operations, and a step calls the chosen ones. A tensor is halved where a later layer reads it.
+Images are cropped at random and flipped. SGD has Nesterov's momentum and weight decay of kernels.
+What a step has not chosen has no gradient and keeps its value.
 
-Needs PyTorch and NumPy, nothing of the project. Reads lines of architectures, [steps][choices], and
-answers each with the seconds that so many steps took: by the wall's clock, and of all cores.
+The script needs PyTorch and NumPy, and nothing of the project. It reads lines of architectures,
+[steps][choices], and answers each with the seconds of those steps: wall time, and CPU time of all
+cores.
 """
 
 import argparse

@@ -1,13 +1,14 @@
-"""Images a second of ENAS' macro weight steps against PyTorch's, side by side in one run.
+"""Measures images a second of ENAS' macro weight steps against PyTorch, side by side in one run.
 
     python scripts/bench/enas_pytorch.py --torch PYTHON [--turns 6] [--steps 3]
 
-PYTHON is that of an environment with PyTorch and NumPy (`pip install torch numpy`), which runs
-scripts/bench/enas_macro_pytorch.py: the same network, the same random architecture in each step, the same
-augmentation and optimiser. The paper's width: 12 layers, 36 filters, batches of 128 images [32, 32,
-3]. PyTorch has a process for each layout of its images in memory, and as many threads as there are
-cores. All take turns; each turn has new architectures, the same for all, and the first warms up.
-Prints images a second, by the wall's clock and by the seconds of all cores.
+PYTHON belongs to an environment with PyTorch and NumPy (`pip install torch numpy`). It runs
+scripts/bench/enas_macro_pytorch.py: the same network, the same random architecture in each step,
+the same augmentation and optimiser. The width is the paper's: 12 layers, 36 filters, batches of 128
+images [32, 32, 3]. PyTorch gets one process for each memory layout of its images, and as many
+threads as there are cores. All sides take turns. Each turn has other architectures, the same for
+all sides; the first turn warms up. The script prints images a second, by wall time and by the CPU
+time of all cores.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow

@@ -1,13 +1,13 @@
-"""One epoch of our loop against `keras.Model.fit`, side by side in one run.
+"""Measures one epoch of our training loop against `keras.Model.fit`, side by side in one run.
 
     python scripts/bench/epoch.py [--repeats 5] [--only small|cifar]
 
-Two children: a small one (8x8 images, 4 convolutions of 16 channels) and one for CIFAR-10's images
-(32x32, a NAS-Bench-201 network, random crops and flips). Both sides train the same layers with the
-same optimiser, batches and augmentation; `fit` has Keras' own batch normalisation. It is given
-arrays and a cached tf.data pipeline, each with several `steps_per_execution`; the fastest of them
-is what ours is compared with. First epochs include tracing, on fresh networks. Medians
-over the repeats, of alternating runs.
+There are two networks: a small one (8x8 images, 4 convolutions of 16 channels) and one for CIFAR-10
+(32x32 images, a NAS-Bench-201 network, random crops and flips). Both sides train the same layers
+with the same optimiser, batches and augmentation; `fit` uses Keras' own batch normalisation. `fit`
+is tried with arrays and with a cached tf.data pipeline, each with several `steps_per_execution`;
+ours is compared with the fastest of them. First epochs include tracing, on networks that have just
+been built. The script prints medians over the repeats, which alternate between the sides.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow
@@ -32,7 +32,7 @@ from nas.training.recipe import Recipe
 EPOCHS = 4  # of one training: the first, and the median of the others
 
 
-def small_child() -> keras.Model:
+def small_network() -> keras.Model:
     inputs = keras.Input((8, 8, 1))
     x = inputs
     for _ in range(4):
@@ -42,16 +42,16 @@ def small_child() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(10)(x))
 
 
-def cifar_child() -> keras.Model:
+def cifar_network() -> keras.Model:
     space = NASBench201()
     skeleton = ImageSkeleton(cells=1, channels=16, image_shape=(32, 32, 3), classes=10)
     return space.build(space.parse("3,3,1,2,3,1"), skeleton)
 
 
-CHILDREN: dict[str, tuple[Callable, tuple, int, Recipe]] = {
-    "small": (small_child, (8, 8, 1), 1152, Recipe(epochs=EPOCHS, batch_size=64)),
+NETWORKS: dict[str, tuple[Callable, tuple, int, Recipe]] = {
+    "small": (small_network, (8, 8, 1), 1152, Recipe(epochs=EPOCHS, batch_size=64)),
     "cifar": (
-        cifar_child,
+        cifar_network,
         (32, 32, 3),
         1280,
         Recipe(epochs=EPOCHS, batch_size=128, pad_crop=4, flip=True),
@@ -59,13 +59,13 @@ CHILDREN: dict[str, tuple[Callable, tuple, int, Recipe]] = {
 }
 
 
-def made_up(shape: tuple, count: int) -> ImageData:
+def random_images(shape: tuple, count: int) -> ImageData:
     """Speed does not depend on what the images show."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, [count, *shape], dtype=np.uint8)
     labels = rng.integers(0, 10, count).astype(np.int32)
     return ImageData(
-        name="made up",
+        name="random",
         train_images=images,
         train_labels=labels,
         valid_images=images[:8],
@@ -75,7 +75,7 @@ def made_up(shape: tuple, count: int) -> ImageData:
         mean=np.full(shape[-1], 0.5, np.float32),
         std=np.full(shape[-1], 0.3, np.float32),
         class_names=tuple("0123456789"),
-        split="made up",
+        split="random",
     )
 
 
@@ -87,7 +87,7 @@ def ours(make: Callable, data: ImageData, recipe: Recipe) -> np.ndarray:
 
 def theirs(make: Callable, data: ImageData, recipe: Recipe, steps: int, piped: bool) -> np.ndarray:
     """Seconds of each epoch of `fit`."""
-    # Keras' users have Keras' own batch normalisation: the same layers, plain.
+    # The same layers with Keras' own batch normalisation, which Keras' users have.
     model = keras.models.clone_model(make(), clone_function=_plain)
     model.compile(
         optimizer=keras.optimizers.SGD(recipe.learning_rate, momentum=0.9, nesterov=True),
@@ -135,8 +135,8 @@ def _pipeline(data: ImageData, recipe: Recipe) -> tf.data.Dataset:
 
 
 def compare(name: str, repeats: int) -> None:
-    make, shape, count, recipe = CHILDREN[name]
-    data, steps = made_up(shape, count), count // recipe.batch_size
+    make, shape, count, recipe = NETWORKS[name]
+    data, steps = random_images(shape, count), count // recipe.batch_size
     ways: dict[str, Callable[[], np.ndarray]] = {"ours": lambda: ours(make, data, recipe)}
     for per in (1, steps // 2, steps):
         for piped in (False, True) if not recipe.flip else (True,):
@@ -161,9 +161,9 @@ def compare(name: str, repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=CHILDREN)
+    parser.add_argument("--only", choices=NETWORKS)
     args = parser.parse_args()
-    for name in [args.only] if args.only else CHILDREN:
+    for name in [args.only] if args.only else NETWORKS:
         compare(name, args.repeats)
 
 

@@ -1,13 +1,13 @@
-"""Tokens a second of Zaremba et al.'s LSTMs: this loop, Keras' own and PyTorch's, side by side.
+"""Measures tokens a second of Zaremba et al.'s LSTMs: our loop, Keras' `fit` and PyTorch.
 
     python scripts/bench/language.py [--torch PYTHON] [--size small] [--sequences 100] [--rounds 5]
 
-All train the same sizes on the same tokens with SGD and clipped gradients, states carried: ours;
-keras.layers.LSTM(stateful=True) in keras.Model.fit; and PyTorch's nn.LSTM in a plain loop, where
-PYTHON is that of an environment with `pip install torch`. The rounds take turns, so that what else
-the machine does falls on all; printed are the best round, the median and the share of the float32
-product peak, measured between the rounds. CPU time is nearly the same on a busy machine as on an
-idle one.
+All sides train the same sizes on the same tokens with SGD and clipped gradients, and carry the
+recurrent state: our loop, keras.layers.LSTM(stateful=True) in keras.Model.fit, and PyTorch's
+nn.LSTM in a plain loop. PYTHON belongs to an environment with `pip install torch`. The rounds take
+turns, so that other work on the machine slows all sides alike. The script prints the best round,
+the median, and the share of the peak of float32 products, which is measured between the rounds. CPU
+time is nearly the same on a busy machine as on an idle one.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow

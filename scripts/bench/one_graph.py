@@ -1,20 +1,21 @@
-"""What a candidate costs beyond its steps where one graph trains all (nas/evaluators/one_graph.py), on digits.
+"""Measures what a candidate costs beyond its training steps if one graph trains all, on digits.
 
     python scripts/bench/one_graph.py [CANDIDATES]
 
-Random cells of NAS-Bench-201 with the defaults of `nas search`. Fifty are trained twice, for E and
-for 2 E epochs: what the two have in common, 2 t(E) - t(2 E), is not steps. Seconds of the processor
-are counted, which a busy machine changes less than it does the clock's. Then CANDIDATES are trained
-for one epoch of few images, and the memory of the process is watched.
+The candidates are random NAS-Bench-201 cells with the defaults of `nas search`, trained by
+nas/evaluators/one_graph.py. Fifty are trained twice, for E and for 2 E epochs: 2 t(E) - t(2 E) is
+the time that does not depend on the number of steps. The script counts CPU seconds, because a busy
+machine changes them less than wall time. Then it trains CANDIDATES for one epoch on few images and
+watches the memory of the process.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow
 
 # isort: split
+import argparse
 import functools
 import gc
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -29,11 +30,11 @@ from nas.training.recipe import Recipe
 
 EPOCHS, TIMED = 2, 50
 FEW = 128  # images
-WARM = 30  # candidates whose memory is that of the first calls
+WARM = 30  # candidates before memory is measured: first calls allocate
 
 
 def megabytes() -> float:
-    """That this process holds."""
+    """Resident memory of this process, MB."""
     fields = Path("/proc/self/statm").read_text().split()
     return int(fields[1]) * 4096 / 2**20
 
@@ -49,11 +50,11 @@ def evaluator(space: NASBench201, epochs: int, train_size: int | None) -> TrainW
 
 
 def beyond_the_steps(space: NASBench201, rng: np.random.Generator) -> float:
-    """Processor seconds of a candidate, median."""
+    """Median CPU seconds of a candidate that are not training steps."""
     evaluate = evaluator(space, EPOCHS, None)
     start = time.perf_counter()
     evaluate(0, Proposal(space.sample(rng)))
-    print(f"first candidate, with the trace: {time.perf_counter() - start:.1f} s of the clock")
+    print(f"first candidate, with the trace: {time.perf_counter() - start:.1f} s")
     beyond = []
     for i in range(TIMED):
         arch, seconds = space.sample(rng), []
@@ -65,10 +66,13 @@ def beyond_the_steps(space: NASBench201, rng: np.random.Generator) -> float:
     return statistics.median(beyond)
 
 
-def main(candidates: int) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("candidates", nargs="?", type=int, default=300, metavar="CANDIDATES")
+    candidates = parser.parse_args().candidates
     space, rng = NASBench201(), np.random.default_rng(0)
-    found = beyond_the_steps(space, rng)
-    print(f"beyond the steps: {found * 1000:.0f} ms a candidate (median of {TIMED})", flush=True)
+    seconds = beyond_the_steps(space, rng)
+    print(f"beyond the steps: {seconds * 1000:.0f} ms a candidate (median of {TIMED})", flush=True)
     evaluate, memory = evaluator(space, 1, FEW), []
     for i in range(candidates):
         evaluate(i, Proposal(space.sample(rng)))
@@ -81,4 +85,4 @@ def main(candidates: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300)
+    main()

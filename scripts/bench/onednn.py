@@ -1,12 +1,12 @@
-"""Training with oneDNN's kernels for the CPU and with TensorFlow's own, side by side in one run.
+"""Measures training with oneDNN's CPU kernels against TensorFlow's own, side by side in one run.
 
     python scripts/bench/onednn.py [--rounds 3] [--only nasnet lstm ...]
 
-Two processes take turns, one with TF_ENABLE_ONEDNN_OPTS=1, which nas sets, the other with 0, which
-is what TensorFlow does of itself on a CPU without AVX-512 VNNI or better. Each trains one random
-architecture of some image spaces (32x32, batches of 64, one cell a stage, 8 channels) and Zaremba
-et al.'s small LSTM, with one thread. Printed are processor seconds of some steps, medians, and
-their ratio.
+Two processes take turns. One sets TF_ENABLE_ONEDNN_OPTS=1, as nas does; the other sets 0, which is
+TensorFlow's default on a CPU without AVX-512 VNNI or better. Each trains one random architecture of
+several image spaces (32x32 images, batches of 64, one cell a stage, 8 channels) and Zaremba et
+al.'s small LSTM, with one thread. The script prints the median CPU seconds of a few steps on both
+sides, and their ratio.
 """
 
 import argparse
@@ -15,7 +15,9 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+CONF = Path(__file__).parents[2] / "conf" / "space"
 NAMES = ("zoph2017", "nasbench201", "enas_macro", "darts", "nasnet", "amoebanet", "lstm")
 STEPS, BATCH = 5, 64
 WAYS = ("1", "0")
@@ -26,9 +28,8 @@ def image_steps(name: str):
     import hydra
     import numpy as np
     import tensorflow as tf
-    from bench_epoch import made_up
+    from epoch import random_images
     from omegaconf import OmegaConf
-    from train_every_space import CONF
 
     from nas.core.skeleton import ImageSkeleton
     from nas.training import devices
@@ -37,7 +38,7 @@ def image_steps(name: str):
 
     devices.prepare()
     space = hydra.utils.instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
-    data, recipe = made_up((32, 32, 3), STEPS * BATCH), Recipe(epochs=1, batch_size=BATCH)
+    data, recipe = random_images((32, 32, 3), STEPS * BATCH), Recipe(epochs=1, batch_size=BATCH)
     skeleton = ImageSkeleton(
         image_shape=data.image_shape, classes=10, cells=1, channels=8, width=0.25
     )
@@ -51,7 +52,7 @@ def image_steps(name: str):
 def language_steps():
     """A function that trains the small LSTM on 20 batches of 20 steps."""
     import numpy as np
-    from bench_language import SIZES, WORDS, ours
+    from language import SIZES, WORDS, ours
 
     units, steps = SIZES["small"]
     tokens = np.random.default_rng(0).integers(0, WORDS, 20 * (20 * steps + 1)).astype(np.int32)

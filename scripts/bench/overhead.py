@@ -1,10 +1,10 @@
-"""What the engine adds to a trial: controller and store, and a real tiny candidate.
+"""Measures what the engine adds to a trial: controller and store, and a real but tiny candidate.
 
     python scripts/bench/overhead.py [--table-trials 10000] [--candidates 100] [--cpu]
 
-Prints milliseconds a trial of regularized evolution with an evaluator as fast as a table, at the
-start and at the end of a long search, with and without the durable store, side by side in one run;
-then the seconds a real candidate on the digits costs beyond its training steps.
+The script prints milliseconds a trial of regularized evolution with an evaluator as fast as a
+table, at the start and at the end of a long search with the durable store. Then it prints the
+seconds that a real candidate on the digits costs beyond its training steps.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow

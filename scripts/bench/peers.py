@@ -1,12 +1,13 @@
-"""Regularized evolution on a table: our trials a second against PyGlove's and NNI's, in one run.
+"""Measures regularized evolution on a table: trials a second of nas, PyGlove and NNI, in one run.
 
     python scripts/bench/peers.py --pyglove PYTHON --nni PYTHON [--trials 1000]
 
-Each PYTHON is that of an environment of its own, as their users install them (`pip install
-pyglove`; `pip install nni torch pytorch_lightning`). All have the same table of 15,625 made-up
-rewards (6 decisions of 5 choices), population 100 and samples of 10. Theirs keep trials in memory;
-ours runs so too, and with the store that survives kill -9. NNI has its sequential engine, without
-its training service, and a network that is no more than its choices.
+Each PYTHON belongs to its own environment, installed as users of that package do (`pip install
+pyglove`; `pip install nni torch pytorch_lightning`). All sides search the same table of 15,625
+random rewards (6 decisions of 5 choices), with population 100 and samples of 10. PyGlove and NNI
+keep trials in memory; nas runs in memory too, and once more with the store that survives kill -9.
+NNI runs its sequential engine without its training service, and a network that has nothing but its
+choices.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""A step of the recurrent supernet for random cells against the same cells built statically.
+"""Measures a step of the recurrent supernet against the same random cells built statically.
 
     python scripts/bench/recurrent_supernet.py                 enas_lm's search: 128 x 35, 200 units
     python scripts/bench/recurrent_supernet.py --space enas_rnn --words 80
     python scripts/bench/recurrent_supernet.py --clock cpu     on a machine that others use as well
 
-Both do a whole training step (dropouts, softmax, regularisation, clipping, weight decay) of one
-text, as many steps a call as --steps, side by side in turn, the order turned each time; the time
-of each is its fastest call's, as other users of the machine only ever add. The supernet must not be
-traced again after its first step. Prints each ratio, their geometric mean and largest, and both
-first calls, which trace.
+Both sides do a whole training step (dropouts, softmax, regularisation, clipping, weight decay) on
+one text, --steps steps a call, in turns whose order alternates. The time of a side is that of its
+fastest call, because other users of the machine only ever add time. The supernet must not be traced
+again after its first step. The script prints each ratio, their geometric mean and largest, and the
+first call of both sides, which traces.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow
@@ -75,10 +75,10 @@ def main() -> None:
         model = build(lambda arch=arch: space.build(arch, skeleton), 0)
         training = Training(model, data.train, recipe, 0)
         zeros, noise = model.zero_states(args.batch), tf.constant([1, 2])
-        given = [tf.constant(a, tf.int32) for a in (starts, lengths)] + [tf.constant(rates)]
+        inputs = [tf.constant(a, tf.int32) for a in (starts, lengths)] + [tf.constant(rates)]
 
-        def static(training=training, zeros=zeros, given=given, noise=noise):
-            return float(training._traced(zeros, *given, tf.constant(0), noise)[1])
+        def static(training=training, zeros=zeros, inputs=inputs, noise=noise):
+            return float(training._traced(zeros, *inputs, tf.constant(0), noise)[1])
 
         begun = clocked(time.perf_counter, static)
         ways = {"static": static, "supernet": lambda arch=arch: train(arch)}

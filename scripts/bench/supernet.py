@@ -1,13 +1,14 @@
-"""A step of a supernet for random architectures against the same architectures built statically.
+"""Measures a step of a supernet against the same random architectures built statically.
 
     python scripts/bench/supernet.py                      about ten minutes on 2 cores
     python scripts/bench/supernet.py --space enas_macro --channels 36 --batch 128 --archs 5
 
-Both do a whole training step (augmentation, loss, gradients, clipping, momentum, weight decay) on
-the same batch shape, as many steps a call as --steps, side by side in turn; the time of each is its
-fastest call's, as other users of the machine only ever add, by the wall's clock and in seconds of
-all cores, which others disturb less. The supernet must not be traced again after its first step.
-Prints each ratio, their geometric mean and largest, and both first calls, which trace.
+Both sides do a whole training step (augmentation, loss, gradients, clipping, momentum, weight
+decay) on the same batch shape, --steps steps a call, in turns. The time of a side is that of its
+fastest call, because other users of the machine only ever add time: by wall time, and by the CPU
+time of all cores, which others disturb less. The supernet must not be traced again after its first
+step. The script prints each ratio, their geometric mean and largest, and the first call of both
+sides, which traces.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow

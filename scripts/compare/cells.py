@@ -1,13 +1,15 @@
-"""Published recurrent cells at equal numbers of parameters and the same recipe: a table.
+"""Compares published recurrent cells at equal numbers of parameters, trained by one recipe.
 
     PTB_DIR=FOLDER python scripts/compare/cells.py --epochs 3 --out runs/cells
-    python scripts/compare/cells.py --dataset grammar --epochs 1 --units 20     to try it
+    python scripts/compare/cells.py --dataset grammar --epochs 1 --units 24 --cells lstm nascell
+                                                                    seconds: does it run
 
 Zaremba et al.'s small LSTM (2014: two layers of 200 units, 4,651,600 parameters) sets the size; the
-others have as many units as bring them within 1 % of it. All are trained as that LSTM was, by SGD
-with gradients clipped to 5 and no dropout; of fewer than its 13 epochs the same share, 4 of 13, has
-the full rate, which is halved at each later one. A cell that is done is not trained again, a
-training that was killed goes on. Validation chooses nothing; test is read once a cell.
+others have as many units as bring them within 1 % of it. All are trained like that LSTM, by SGD
+with gradients clipped to 5 and no dropout. Of its 13 epochs, the first 4 have the full rate, which
+is halved at each later one; a shorter training has the same share of full epochs. A cell that is
+done is not trained again, and a training that was killed continues. Validation chooses nothing; the
+test text is read once a cell.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow
@@ -55,9 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     rows = []
     for name in args.cells:
         units = sizes[name].nearest(target)
-        found = sizes[name](units)
-        if abs(found / target - 1) > TOLERANCE:
-            raise SystemExit(f"{name} has {found:,} parameters at best, {target:,} were asked for")
+        parameters = sizes[name](units)
+        if abs(parameters / target - 1) > TOLERANCE:
+            raise SystemExit(f"{name} must have about {target:,} parameters, got {parameters:,}")
         rows.append((name, units, train(name, units, data, skeleton, recipe, args)))
     show(rows)
     return 0
@@ -68,8 +70,8 @@ class Parameters:
 
     def __init__(self, name: str, skeleton, vocabulary: int):
         maker = make(_conf("cell", name), "cell")
-        made = (skeleton(n, vocabulary=vocabulary) for n in (1, 2, 3))
-        self.at = [_model(maker, each).count_params() for each in made]
+        skeletons = (skeleton(n, vocabulary=vocabulary) for n in (1, 2, 3))
+        self.at = [_model(maker, each).count_params() for each in skeletons]
 
     def __call__(self, units: int) -> int:
         first, second, third = self.at
@@ -91,7 +93,7 @@ def shortened(recipe: LanguageRecipe, epochs: int) -> LanguageRecipe:
 
 
 def train(name: str, units: int, data, skeleton, recipe: LanguageRecipe, args) -> dict:
-    """What nas.language.retrain gives, from one seed; a folder of its own for each size."""
+    """The result of nas.language.retrain from one seed; each size has a folder."""
     from nas.language.retrain import retrain_language
 
     whole = args.train_size or "all"
@@ -103,7 +105,7 @@ def train(name: str, units: int, data, skeleton, recipe: LanguageRecipe, args) -
         print(json.dumps({"cell": name, "units": units, "epoch": epoch + 1} | values), flush=True)
 
     return retrain_language(
-        lambda made: _model(maker, made),
+        lambda sized: _model(maker, sized),
         data,
         lambda **vocabulary: skeleton(units, **vocabulary),
         recipe,
@@ -117,10 +119,11 @@ def show(rows) -> None:
     print(
         f"\n{'cell':10} {'units':>5} {'parameters':>10} {'valid. ppl':>10} {'test ppl':>9} {'s':>6}"
     )
-    for name, units, found in rows:
+    for name, units, result in rows:
         print(
-            f"{name:10} {units:5} {found['parameters']:10,} {found['valid_perplexities'][0]:10.2f} "
-            f"{found['test_perplexity']:9.2f} {found['seconds']:6.0f}"
+            f"{name:10} {units:5} {result['parameters']:10,} "
+            f"{result['valid_perplexities'][0]:10.2f} "
+            f"{result['test_perplexity']:9.2f} {result['seconds']:6.0f}"
         )
 
 

@@ -1,14 +1,15 @@
-"""Random search, regularized evolution and PPO on NASNet's cells: real CIFAR-10, a CPU's budget.
+"""Compares random search, regularized evolution and PPO on NASNet's cells and real CIFAR-10.
 
-    python scripts/compare/controllers_on_cifar10.py                about twenty minutes of one core
-    python scripts/compare/controllers_on_cifar10.py --dataset digits --trials 4 --epochs 1     a few minutes
+    python scripts/compare/controllers_on_cifar10.py       about twenty minutes of one core
+    python scripts/compare/controllers_on_cifar10.py --dataset digits --trials 4 --epochs 1
+                                                           a few minutes: does it run
 
-Each controller searches once from each seed with the same number of children; the best child of
-each search is trained anew on train + validation and tested once. All of it is `nas search`, one
-process after another with one TensorFlow thread. Printed: mean and standard deviation over the
-seeds of the best validation accuracy and of the test accuracy after retraining. Cells of 3 nodes
-(the paper: 5), evolution's population and PPO's batch are cut to the budget: with the papers' a
-search this short would be random sampling.
+The budget is a CPU's. Each controller searches once from each seed with the same number of
+candidates; the best of each search is retrained from scratch on train + validation and tested once.
+All of it is `nas search`, one process after another with one TensorFlow thread. The script prints
+mean and standard deviation over the seeds, of the best validation accuracy and of the test accuracy
+after retraining. Cells of 3 nodes (the paper: 5), evolution's population and PPO's batch are cut to
+the budget: with the papers' values, a search this short would be random sampling.
 
 Needs CIFAR-10 (`nas data prepare cifar10`). The same command again does only what is missing.
 """
@@ -55,7 +56,7 @@ def folder(controller: str, seed: int, args: argparse.Namespace) -> Path:
     return args.out / f"{controller}_{seed}"
 
 
-def told(values: list[float]) -> str:
+def mean_sd(values: list[float]) -> str:
     spread = f" +- {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{100 * statistics.fmean(values):.2f}{spread} (n = {len(values)})"
 
@@ -66,22 +67,22 @@ def show(args: argparse.Namespace) -> None:
         runs = [json.loads(place.read_text()) for place in places if place.exists()]
         runs = [run for run in runs if run["retrained"]]
         if runs:
-            valid = told([run["best"]["metrics"]["valid_accuracy"] for run in runs])
-            test = told([run["retrained"]["test_accuracy"] for run in runs])
+            valid = mean_sd([run["best"]["metrics"]["valid_accuracy"] for run in runs])
+            test = mean_sd([run["retrained"]["test_accuracy"] for run in runs])
             parameters = statistics.fmean(run["retrained"]["parameters"] for run in runs)
-            children = sum(run["trials"] for run in runs)
+            candidates = sum(run["trials"] for run in runs)
             failed = sum(run["failed"] for run in runs)
             print(
                 f"{controller:22} validation {valid:26} test {test:26} "
-                f"parameters {parameters:,.0f}, {children} children, {failed} failed"
+                f"parameters {parameters:,.0f}, {candidates} candidates, {failed} failed"
             )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", choices=("cifar10", "digits"), default="cifar10")
-    parser.add_argument("--trials", type=int, default=12, help="children of each search")
-    parser.add_argument("--epochs", type=int, default=1, help="of each child")
+    parser.add_argument("--trials", type=int, default=12, help="candidates of each search")
+    parser.add_argument("--epochs", type=int, default=1, help="of each candidate")
     parser.add_argument("--retrain-epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3, help="so many, from 0")
     parser.add_argument("--out", type=Path, default=Path("runs/compare_on_cifar10"))

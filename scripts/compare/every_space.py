@@ -1,16 +1,16 @@
-"""Random architectures of every image space, trained on real CIFAR-10 by the search command.
+"""Trains random architectures of every image space on real CIFAR-10 with the search command.
 
     python scripts/compare/every_space.py                five of each, about 15 minutes of one core
     python scripts/compare/every_space.py --spaces nasnet darts
     python scripts/compare/every_space.py --dataset digits    seconds a space: does it run
 
-Each space is one `nas search` with the random controller, in a process of its own that trains its
-children one after another with one TensorFlow thread. Printed for each space: children that failed,
-the seconds of one (building, tracing, training and validating it), parameters, the best
-accuracy, and the most memory that the process took, which TensorFlow and the data have a part in.
+Each space is one `nas search` with the random controller, in its own process, which trains the
+candidates one after another with one TensorFlow thread. The script prints for each space how many
+candidates failed, the seconds of a candidate (building, tracing, training and validation), its
+parameters, the best accuracy, and the peak memory of the process, TensorFlow and data included.
 
-Needs CIFAR-10 (`nas data prepare cifar10`). The same command again does only what is missing.
-Ends with status 1 where a child failed.
+Needs CIFAR-10 (`nas data prepare cifar10`). The same command again does only what is missing. The
+exit status is 1 if a candidate failed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from nas.engine.store import Store
-from nas.search_spaces.recurrent.space import RecurrentSpace
+from nas.search_spaces.image_space import ImageSpace
 
 CONF = Path(__file__).parents[2] / "conf" / "space"
 ONE_THREAD = dict.fromkeys(
@@ -35,9 +35,8 @@ ONE_THREAD = dict.fromkeys(
 
 def image_spaces() -> list[str]:
     """Names of the spaces in conf/space whose networks see images."""
-    names = sorted(path.stem for path in CONF.glob("*.yaml"))
-    targets = {name: OmegaConf.load(CONF / f"{name}.yaml")["_target_"] for name in names}
-    return [name for name in names if not issubclass(get_class(targets[name]), RecurrentSpace)]
+    targets = {path.stem: OmegaConf.load(path)["_target_"] for path in CONF.glob("*.yaml")}
+    return sorted(name for name in targets if issubclass(get_class(targets[name]), ImageSpace))
 
 
 def command(space: str, args: argparse.Namespace) -> list[str]:
@@ -60,7 +59,7 @@ def command(space: str, args: argparse.Namespace) -> list[str]:
 
 
 def train(space: str, args: argparse.Namespace) -> None:
-    """Searches, and keeps the process' peak of memory beside the run."""
+    """Runs the search of one space and keeps its peak memory and CPU seconds beside the run."""
     place = args.out / f"{space}.json"
     if place.exists():
         return
@@ -73,16 +72,16 @@ def train(space: str, args: argparse.Namespace) -> None:
     if process.returncode:
         print(f"{space}: status {process.returncode}, see {output.name}", flush=True)
         return
-    found = {"megabytes": usage.ru_maxrss / 1024, "cpu": usage.ru_utime + usage.ru_stime}
-    place.write_text(json.dumps(found) + "\n")
+    usage_row = {"megabytes": usage.ru_maxrss / 1024, "cpu": usage.ru_utime + usage.ru_stime}
+    place.write_text(json.dumps(usage_row) + "\n")
 
 
 def row(space: str, args: argparse.Namespace) -> tuple[str, int]:
-    """A line of the table, and how many children failed or are missing."""
+    """A line of the table, and how many candidates failed or are missing."""
     place = args.out / f"{space}.json"
     if not place.exists():
         return f"{space:14} not finished", args.architectures
-    found = json.loads(place.read_text())
+    process = json.loads(place.read_text())
     with Store(args.out / space, read_only=True) as store:
         trials = store.trials()
     good = [trial for trial in trials if trial.reward is not None]
@@ -94,24 +93,29 @@ def row(space: str, args: argparse.Namespace) -> tuple[str, int]:
     top = 100 * max(trial.metrics["valid_accuracy"] for trial in good)
     return (
         f"{space:14} {len(trials):8} {failed:6} {statistics.median(seconds):8.1f} "
-        f"{max(seconds):8.1f} {found['cpu'] / len(trials):8.1f} {min(parameters):11,} "
-        f"{max(parameters):11,} {top:6.1f} {found['megabytes']:7,.0f}"
+        f"{max(seconds):8.1f} {process['cpu'] / len(trials):8.1f} {min(parameters):11,} "
+        f"{max(parameters):11,} {top:6.1f} {process['megabytes']:7,.0f}"
     ), failed
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--spaces", nargs="+", default=image_spaces(), metavar="SPACE")
-    parser.add_argument("--architectures", type=int, default=5, help="of each space")
+    parser.add_argument("--architectures", type=int, default=5, help="per space")
     parser.add_argument("--dataset", choices=("cifar10", "digits"), default="cifar10")
-    parser.add_argument("--train-size", type=int, default=1000, help="CIFAR-10: and to validate")
+    parser.add_argument(
+        "--train-size",
+        type=int,
+        default=1000,
+        help="images to train on, and as many to validate on (CIFAR-10)",
+    )
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/train_every_space"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     print(
-        f"{'space':14} {'children':>8} {'failed':>6} {'median s':>8} {'max s':>8} {'CPU s':>8} "
+        f"{'space':14} {'trained':>8} {'failed':>6} {'median s':>8} {'max s':>8} {'CPU s':>8} "
         f"{'parameters':>11} {'to':>11} {'best %':>6} {'peak MB':>7}",
         flush=True,
     )

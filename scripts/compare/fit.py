@@ -1,22 +1,24 @@
-"""`nas.fit` side by side with AutoKeras and KerasTuner: the same data, the same time.
+"""Compares `nas.fit` with AutoKeras and KerasTuner on the same data in the same time.
 
     python3.11 -m venv PEERS
     PEERS/bin/pip install autokeras==3.0.0 keras-tuner==1.4.8 tensorflow tensorboard 'keras<3.13'
-    python scripts/compare/fit.py --peers-python PEERS/bin/python --minutes 10 --seeds 3
+    python scripts/compare/fit.py --peers-python PEERS/bin/python --minutes 3 --seeds 3
 
 Data sets: digits (1,150 + 287 + 360 test images), cifar10 (its first 10,000 training images by
 hash, 5,000 validation and 10,000 test images), and two of scikit-learn's tables, breast_cancer
-(classes) and diabetes (numbers, standardised for all; the score is R^2). A table is split anew for
-each seed, a quarter for the test, a fifth of the rest for validation; the images' splits are fixed.
-Every tool trains and validates on the same examples. How each is run, and what a limit does to it,
-is said in `fit_run.py`. Of the tables a linear model is there for scale; it is no peer.
+(classes) and diabetes (numbers, standardised for all tools; the score is R^2). Each seed splits a
+table differently, a quarter for the test and a fifth of the rest for validation; the images' splits
+are fixed. Every tool trains and validates on the same examples. scripts/compare/fit_run.py says how
+each tool is run and what the time limit does to it. On the tables a linear model gives the scale;
+it is not a peer.
 
-Each run is a process with all cores of the machine, one after another; one that has not ended after
-WALL times its minutes is killed. Rows are kept in OUT/results.jsonl, and what has one is not run
-again, so the same command goes on where it was stopped. Printed: the test score of the model with
-the best validation score; the seconds at which each tool first had a model with given validation
-scores; and the seconds that nas.fit takes to the validation score at which the better peer ended,
-beside the peer's. Seconds are medians over the seeds, and "never" counts as infinitely many.
+Each run is a process with all cores of the machine, one after another. A run that has not ended
+after WALL times its minutes is killed. Rows are kept in OUT/results.jsonl, and a run that has a row
+is not repeated, so the same command continues where it was stopped. The script prints the test
+score of the model with the best validation score; the seconds at which each tool first had a model
+with given validation scores; and the seconds that nas.fit takes to the validation score at which
+the better peer ended, beside the peer's. Seconds are medians over the seeds, and "never" counts as
+infinitely many.
 """
 
 import argparse
@@ -103,9 +105,9 @@ def run(tool: str, dataset: str, seed: int, args: argparse.Namespace) -> dict:
         except subprocess.CalledProcessError as failed:
             lines = log.read_text().strip().splitlines()
             error = lines[-1][:300] if lines else f"exit {failed.returncode}"
-    found = {"error": error} if error else json.loads(to.read_text())
+    row = {"error": error} if error else json.loads(to.read_text())
     key = {"tool": tool, "dataset": dataset, "seed": seed, "minutes": args.minutes}
-    return key | found
+    return key | row
 
 
 def first(curve: list[list[float]], goal: float) -> float:
@@ -115,18 +117,18 @@ def first(curve: list[list[float]], goal: float) -> float:
 
 def goals(rows: list[dict]) -> list[tuple[str, float, float]]:
     """Of each seed: the better peer, its seconds to its last score, and those of nas.fit to it."""
-    found = []
+    pairs = []
     for seed in sorted({row["seed"] for row in rows}):
         curves = {row["tool"]: row["curve"] for row in rows if row["seed"] == seed}
         if "nas" in curves and any(peer in curves for peer in PEERS):
             ends = {p: (curves[p][-1][1], -curves[p][-1][0]) for p in PEERS if p in curves}
             peer = max(ends, key=lambda p: ends[p])  # of equals the faster
             goal, seconds = ends[peer][0], -ends[peer][1]
-            found.append((peer, seconds, first(curves["nas"], goal - 1e-6)))
-    return found
+            pairs.append((peer, seconds, first(curves["nas"], goal - 1e-6)))
+    return pairs
 
 
-def told(seconds: float) -> str:
+def text(seconds: float) -> str:
     return f"{seconds:.1f} s" if math.isfinite(seconds) else "never"
 
 
@@ -147,7 +149,7 @@ def show(rows: list[dict]) -> None:
                 spread = f" +- {statistics.stdev(tests):.4f}" if len(tests) > 1 else ""
                 valid = statistics.fmean(row["valid"] for row in mine)
                 passed = ", ".join(
-                    f"{goal:g}: {told(statistics.median(first(r['curve'], goal) for r in mine))}"
+                    f"{goal:g}: {text(statistics.median(first(r['curve'], goal) for r in mine))}"
                     for goal in GOALS[dataset]
                 )
                 trials = statistics.fmean(row["trials"] for row in mine)
@@ -164,7 +166,7 @@ def show(rows: list[dict]) -> None:
             theirs = statistics.median(seconds for _, seconds, _ in reached)
             ours = statistics.median(seconds for _, _, seconds in reached)
             names = ", ".join(peer for peer, _, _ in reached)
-            print(f"  to the better peer's end ({names}): nas {told(ours)}, peer {told(theirs)}")
+            print(f"  to the better peer's end ({names}): nas {text(ours)}, peer {text(theirs)}")
             bars.append((dataset, means["nas"] - max(peers), ours / max(theirs, 1e-9)))
     print("\nat or above the better peer; at most half its seconds to where it ended")
     for dataset, ahead, ratio in bars:

@@ -1,30 +1,32 @@
-"""One tool on one data set from one seed, in a process of its own, for `compare_fit.py`.
+"""Runs one tool on one data set from one seed, in its own process, for scripts/compare/fit.py.
 
     python scripts/compare/fit_run.py TOOL DATA.npz --seconds 600 --seed 0 --to ROW.json
 
 TOOL: nas or linear in our environment; autokeras or keras_tuner in the peers'. DATA.npz: x_, y_ of
 train, valid and test; y: class numbers from 0 (int32), or numbers (float32, standardised).
 
-All three search on the same training part, and the model with the best validation score (accuracy,
-or R^2 of numbers) that any of their epochs ended with is kept, and tested once, after the time; of
-vectors nas.fit's own, the mean of its five best, while its curve is that of the single networks.
-The clock starts when data and libraries are loaded. Peers run as their documentation has it:
+All three search on the same training part. The model with the best validation score (accuracy, or
+R^2 of numbers) at the end of any epoch is kept, and tested once after the time is over. For
+vectors, nas.fit's model is its own, the mean of its five best networks, while its curve is that of
+single networks. The clock starts when data and libraries are loaded. Peers run as their
+documentation shows:
 
   autokeras: ImageClassifier, StructuredDataClassifier or StructuredDataRegressor with its defaults:
       at most 1,000 epochs a trial, patience 10; max_trials so large that the time ends it.
-  keras_tuner: Hyperband over a hypermodel, which its users write: for images the blocks of its
+  keras_tuner: Hyperband over a hypermodel, which its users write. For images: the blocks of its
       CIFAR-10 example (two convolutions with normalization, then a pooling; global pooling, dense,
       dropout), with fewer filters and blocks, as two cores train them, and augmentation as a
-      choice; for tables the dense layers of its guide behind a Normalization. At most 30 epochs a
+      choice. For tables: the dense layers of its guide behind a Normalization. At most 30 epochs a
       trial, patience 5, Hyperband again and again. Its shipped HyperResNet and HyperXception are
       too large for 2 cores and for 8x8 images.
 
-  linear, of tables: no search, but what they are worth without one: scikit-learn's ridge or
-      logistic regression, its penalty chosen by cross-validation in the training part.
+  linear (tables only): no search; scikit-learn's ridge or logistic regression, with its penalty
+      chosen by cross-validation in the training part, shows what a table needs without one.
 
-What the time does to a peer: its training stops after the batch in which it is over, is validated
-and so may still be its best; where that takes more than GRACE of the time, it is not waited for. A
-trial that the time cuts short counts with what its epochs have reached.
+What the time limit does to a peer: its training stops after the batch in which the time is over,
+and is then validated, so that it may still be the peer's best. If that takes more than GRACE of the
+time, it is not waited for. A trial that the time cuts short counts with what its epochs have
+reached.
 """
 
 import argparse
@@ -59,10 +61,10 @@ def run_nas(data: dict, seconds: float, seed: int) -> dict:
     x, y = data["x_train"], data["y_train"]
     task = "regression" if y.dtype.kind == "f" else "classification"
     validation = (data["x_valid"], data["y_valid"])
-    found = nas.fit(x, y, minutes=seconds / 60, task=task, validation=validation, seed=seed)
+    fitted = nas.fit(x, y, minutes=seconds / 60, task=task, validation=validation, seed=seed)
     looks = [
         look
-        for trial in found.trials
+        for trial in fitted.trials
         if trial.reward is not None
         for look in zip(
             trial.metrics["history"]["seconds"],
@@ -75,12 +77,12 @@ def run_nas(data: dict, seconds: float, seed: int) -> dict:
         if not curve or value > curve[-1][1]:
             curve.append((at, value))
     return {
-        "seconds": found.seconds,
+        "seconds": fitted.seconds,
         "curve": curve,
-        "kept": found.valid_accuracy,
-        "trials": len(found.trials),
+        "kept": fitted.valid_accuracy,
+        "trials": len(fitted.trials),
         "ended": "time",
-        **scores(found.predict, data),
+        **scores(fitted.predict, data),
     }
 
 
@@ -114,10 +116,10 @@ def run_autokeras(data: dict, seconds: float, seed: int) -> dict:
         pipeline = load_pipeline(sorted(map(str, Path(folder).rglob("pipeline")))[0])
     model = watch.best_model()
 
-    def predict(given):
-        adapted = pipeline.transform_x(auto._adapt(given, auto.inputs))
-        told = pipeline.postprocess(model.predict(adapted, verbose=0))
-        return np.asarray(told).reshape(-1).astype(y.dtype)
+    def predict(inputs):
+        adapted = pipeline.transform_x(auto._adapt(inputs, auto.inputs))
+        outputs = pipeline.postprocess(model.predict(adapted, verbose=0))
+        return np.asarray(outputs).reshape(-1).astype(y.dtype)
 
     return watch.row() | {"ended": ended, **scores(predict, data)}
 
@@ -147,9 +149,9 @@ def run_keras_tuner(data: dict, seconds: float, seed: int) -> dict:
         )
     model = watch.best_model()
 
-    def predict(given):
-        told = model.predict(given, verbose=0)
-        return told[:, 0] if numbers else told.argmax(1)
+    def predict(inputs):
+        outputs = model.predict(inputs, verbose=0)
+        return outputs[:, 0] if numbers else outputs.argmax(1)
 
     return watch.row() | {"ended": ended, **scores(predict, data)}
 
@@ -165,10 +167,10 @@ def run_linear(data: dict, seconds: float, seed: int) -> dict:
     )
     whole = pipeline.make_pipeline(preprocessing.StandardScaler(), model)
     whole.fit(data["x_train"], data["y_train"])
-    took, found = time.monotonic() - start, scores(whole.predict, data)
-    curve = [(took, found["valid"])]
-    end = {"seconds": took, "curve": curve, "kept": found["valid"], "trials": 1}
-    return end | {"ended": "the tool", **found}
+    took, score = time.monotonic() - start, scores(whole.predict, data)
+    curve = [(took, score["valid"])]
+    end = {"seconds": took, "curve": curve, "kept": score["valid"], "trials": 1}
+    return end | {"ended": "the tool", **score}
 
 
 def make_hypermodel(x: np.ndarray, y: np.ndarray):
@@ -297,10 +299,10 @@ def scores(predict, data: dict) -> dict[str, float]:
     """Of the kept model, by its predictions: valid, the one it was kept for, and test."""
 
     def score(part: str) -> float:
-        y, told = data[f"y_{part}"], predict(data[f"x_{part}"])
+        y, predicted = data[f"y_{part}"], predict(data[f"x_{part}"])
         if y.dtype.kind == "f":
-            return float(1 - np.mean((told - y) ** 2) / np.var(y))
-        return float(np.mean(told == y))
+            return float(1 - np.mean((predicted - y) ** 2) / np.var(y))
+        return float(np.mean(predicted == y))
 
     return {"valid": score("valid"), "test": score("test")}
 

@@ -1,14 +1,14 @@
 """Records what searches do, so that two versions of the code can be compared bit for bit.
 
-    python scripts/compare/record_searches.py record OUT.json            a quarter of an hour of one core
-    python scripts/compare/record_searches.py record OLD.json --checkout FOLDER   another version's code
+    python scripts/compare/record_searches.py record OUT.json      a quarter of an hour of one core
+    python scripts/compare/record_searches.py record OLD.json --checkout FOLDER   another version
     python scripts/compare/record_searches.py diff OLD.json NEW.json
 
 Recorded are the trials (architecture, reward, status) of every experiment at scale=smoke, of every
 controller on the embedded table digits-201 (30 trials, seeds 0 and 1) and of `nas search seed=0`,
-with the test accuracy or perplexity of what was retrained, and the scores of shared weights. Every
-search is a process of its own with one TensorFlow thread, in which trainings repeat exactly; so two
-recordings from one machine differ only where the code does. `diff` exits with status 1 if they do.
+with the test accuracy or perplexity after retraining, and the scores of shared weights. Every
+search is a process of its own with one TensorFlow thread, in which trainings repeat exactly. So two
+recordings from one machine differ only if the code does. `diff` exits with status 1 if they do.
 """
 
 import argparse

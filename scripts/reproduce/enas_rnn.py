@@ -1,15 +1,17 @@
-"""ENAS' recurrent search (Pham et al. 2018, arXiv:1802.03268, section 2.1) at a CPU's scale: the
-derived cell against random cells, all trained alone from scratch in the same way.
+"""ENAS' recurrent search (Pham et al. 2018, arXiv:1802.03268, section 2.1) at a CPU's scale.
 
     PTB_DIR=FOLDER python scripts/reproduce/enas_rnn.py   Penn Treebank, under an hour of two cores
     python scripts/reproduce/enas_rnn.py --tiny           the embedded grammar: does it run
 
-The search is `nas oneshot experiment=enas_rnn_ptb_released scale=cpu_language`: the authors' second
-code with ours in place of its sizes: 200,000 words, 128 units, 25 epochs, milder dropouts and, as
-there are fewer steps, a faster controller. Each cell is then trained by nas.language.loop.fit, validated
-after every epoch, and its best epoch tested once. The same command again does only what is missing.
+The derived cell is compared with random cells, all trained from scratch in the same way.
 
-Prints perplexities of every cell, the mean of the random ones and the derived cell's place.
+The search is `nas oneshot experiment=enas_rnn_ptb_released scale=cpu_language`: the authors' second
+code with our sizes: 200,000 words, 128 units, 25 epochs, milder dropouts and, as there are fewer
+steps, a faster controller. nas.language.loop.fit then trains each cell and validates it after every
+epoch; the best epoch is tested once. The same command again does only what is missing.
+
+The script prints the perplexities of every cell, the mean of the random ones and the derived cell's
+place.
 """
 
 import nas.onednn  # noqa: F401  it comes before TensorFlow
@@ -86,7 +88,7 @@ def train(name: str, arch: Arch, args, sizes: dict[str, int], folder: Path) -> d
     )  # fmt: skip
     began = time.perf_counter()
     model = language.build(lambda: space.build(arch, skeleton), args.seed)
-    found = {"arch": list(arch), "parameters": space.cost(arch, skeleton).parameters}
+    row = {"arch": list(arch), "parameters": space.cost(arch, skeleton).parameters}
     try:
         history = language.fit(
             model, data, recipe, seed=args.seed, test=True, checkpoint=folder / f"{name}.npz",
@@ -98,14 +100,14 @@ def train(name: str, arch: Arch, args, sizes: dict[str, int], folder: Path) -> d
     except EvaluationError as error:  # a cell that diverges is a result, the worst
         print(f"{name}: {error}", flush=True)
         history = {"valid_perplexity": [math.inf], "test_perplexity": [math.inf], "seconds": []}
-    found |= {
+    row |= {
         "valid_perplexity": min(history["valid_perplexity"]),
         "test_perplexity": history["test_perplexity"][-1],
         "seconds": sum(history["seconds"]),
     }
-    write_atomically(result, json.dumps(found, indent=1) + "\n")
+    write_atomically(result, json.dumps(row, indent=1) + "\n")
     keras.backend.clear_session()
-    return found
+    return row
 
 
 def text(args, words: int):
@@ -124,15 +126,15 @@ def recurrent_space():
         return make(compose("oneshot", overrides=["space=enas_rnn_released"]).space, "space")
 
 
-def show(found: dict[str, dict], summary: dict) -> None:
+def show(results: dict[str, dict], summary: dict) -> None:
     print(f"\n{'cell':>10} {'valid.':>8} {'test':>8} {'weights':>10} {'seconds':>8}  choices")
-    for name, cell in found.items():
+    for name, cell in results.items():
         print(
             f"{name:>10} {cell['valid_perplexity']:8.2f} {cell['test_perplexity']:8.2f} "
             f"{cell['parameters']:10,} {cell['seconds']:8.0f}  "
             f"{','.join(map(str, cell['arch']))}"
         )
-    derived, *others = (cell["test_perplexity"] for cell in found.values())
+    derived, *others = (cell["test_perplexity"] for cell in results.values())
     trained = [other for other in others if math.isfinite(other)]
     if len(trained) > 1:
         place = 1 + sum(other < derived for other in others)
@@ -162,13 +164,13 @@ def main() -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"instead of {value}")
     args = parser.parse_args()
     silence_tensorflow()
-    given = {name: getattr(args, name) for name in SIZES if getattr(args, name) is not None}
-    sizes = (TINY if args.tiny else SIZES) | given
+    chosen = {name: getattr(args, name) for name in SIZES if getattr(args, name) is not None}
+    sizes = (TINY if args.tiny else SIZES) | chosen
     cells = {"derived": search(args, sizes, args.out / "search")}
     rng, space = np.random.default_rng([args.seed, CELLS]), recurrent_space()
     cells |= {f"random{i}": space.sample(rng) for i in range(args.random)}
-    found = {name: train(name, arch, args, sizes, args.out) for name, arch in cells.items()}
-    show(found, read_summary(args.out / "search"))
+    results = {name: train(name, arch, args, sizes, args.out) for name, arch in cells.items()}
+    show(results, read_summary(args.out / "search"))
     return 0
 
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# EAS and large-scale evolution with and without inherited weights, at equal training time.
+# Compares EAS and large-scale evolution with and without inherited weights, at equal training time.
 #   scripts/reproduce/inheritance.sh FOLDER [SETTING=VALUE ...]
-# On 10,000 images of CIFAR-10; each of 12 searches may train for half an hour. The same command again
-# continues. Leaves FOLDER/inherit and FOLDER/scratch, each with its comparison.html.
+# The data are 10,000 images of CIFAR-10; each of 12 searches may train for half an hour. The same
+# command again continues. Writes FOLDER/inherit and FOLDER/scratch, each with its comparison.html.
 set -eu
 folder=$1
 shift

@@ -3,14 +3,14 @@
     python scripts/reproduce/metaqnn.py                  about half an hour of one core
     python scripts/reproduce/metaqnn.py --models 30 --seeds 1         a minute: does it run
 
-Q-learning with a tenth of the paper's schedule: 150 architectures at epsilon 1, then 10 or 15 at
-each of 0.9 to 0.1. Printed and plotted: the mean validation accuracy of the architectures
-of each epsilon, which the paper shows to rise. Its controller, its layers and its rules; ours are
-the data (8x8 digits in place of CIFAR-10), five layers at most instead of 18, a quarter of the
-filters, four epochs instead of 20 and batches of 32.
+Q-learning runs with a tenth of the paper's schedule: 150 architectures at epsilon 1, then 10 or 15
+at each of 0.9 to 0.1. The script prints and plots the mean validation accuracy of the architectures
+of each epsilon, which rises in the paper. The controller, the layers and the rules are the paper's.
+Ours are the data (8x8 digits in place of CIFAR-10), five layers at most instead of 18, a quarter of
+the filters, four epochs instead of 20 and batches of 32.
 
-All of it is `nas search`, in a process with one TensorFlow thread. The same command again
-does only what is missing. Writes metaqnn.png.
+All of it is `nas search`, in a process with one TensorFlow thread. The same command again does only
+what is missing. Writes metaqnn.png.
 """
 
 import argparse
@@ -56,15 +56,15 @@ def search(seed: int, models: int, run_dir: Path) -> list[Trial]:
 def epsilons(trials: list[Trial], models: int) -> list[float]:
     """What each architecture was chosen with: the schedule counts the unique ones before it."""
     space = MetaQNN(**SPACE)
-    schedule, known, found = QLearning(space, seed=0, models=models), set(), []
+    schedule, known, values = QLearning(space, seed=0, models=models), set(), []
     for trial in trials:
-        found.append(schedule.epsilon(len(known)))
+        values.append(schedule.epsilon(len(known)))
         known.add(space.key(trial.arch))
-    return found
+    return values
 
 
 def by_epsilon(searches: list[list[Trial]], models: int) -> dict[float, list[float]]:
-    """Accuracies of the children that were trained, of all searches, by epsilon, falling."""
+    """Accuracies of the trained candidates of all searches, by falling epsilon."""
     groups: dict[float, list[float]] = {}
     for trials in searches:
         for epsilon, trial in zip(epsilons(trials, models), trials, strict=True):

@@ -1,12 +1,12 @@
-"""Table 5 of NAS-Bench-201 (Dong & Yang 2020) on its own table: paper, ours, verdict, cell by cell.
+"""Table 5 of NAS-Bench-201 (Dong & Yang 2020) on its own table: paper, ours, verdict, row by row.
 
     python scripts/reproduce/nasbench201.py            500 seeds, about a minute and a half
     python scripts/reproduce/nasbench201.py --seeds 50
 
-12,000 simulated seconds of 12-epoch trainings, each search judged by the 200-epoch accuracies of
-the cell it ends with. Needs NASBENCH201_NPZ. REINFORCE runs three times, as its code has had
-different settings: learning rate 0.5 ending with the best cell seen, or with the policy's most
-probable one, and NATS-Bench's learning rate 0.01.
+The budget is 12,000 simulated seconds of 12-epoch trainings; each search is judged by the 200-epoch
+accuracies of the cell it ends with. Needs NASBENCH201_NPZ. REINFORCE runs three times, as its code
+has had different settings: learning rate 0.5 ending with the best cell seen, or with the policy's
+most probable one, and NATS-Bench's learning rate 0.01.
 """
 
 import argparse
@@ -53,14 +53,14 @@ def main() -> int:
     )
     if status:
         return status
-    found = json.loads((args.run_dir / "comparison.json").read_text())["controllers"]
+    results = json.loads((args.run_dir / "comparison.json").read_text())["controllers"]
     print(f"\n{'CIFAR-10, %':27}{'':7}{'paper':>15}{'ours':>15}  difference  within")
     for name, (valid, test, label, bar) in PAPER.items():
         for what, (mean, sd), column in (
             ("valid", valid, "valid_200"),
             ("test", test, "test_200"),
         ):
-            ours = found[label][column]
+            ours = results[label][column]
             difference = 100 * ours["mean"] - mean
             verdict = "yes" if abs(difference) <= bar else "no"
             print(

@@ -3,11 +3,12 @@
     python scripts/reproduce/net2net.py --seeds 3        minutes a seed on two cores
     python scripts/reproduce/net2net.py --dataset digits --epochs 2     seconds: does it run
 
-A teacher is trained. A student of twice its filters and one with a layer more in each stage start
-from what it knows, and once more from random weights. Printed and plotted: validation accuracy
-against the seconds that each student was trained, means over the seeds; the bands are standard
-deviations. Of the paper stand here the two operations and the question that its figures ask, how
-much sooner a student is good; network, data, numbers of epochs and learning rates are ours.
+A teacher is trained. Two students, one with twice its filters and one with a layer more in each
+stage, start from the teacher's weights, and once more from random weights. The script prints and
+plots validation accuracy against the seconds that each student was trained: means over the seeds,
+with bands of one standard deviation. The paper's are the two operations and the question of its
+figures, how much sooner a student is good. Network, data, numbers of epochs and learning rates are
+ours.
 
 Needs CIFAR-10 (`nas data prepare cifar10`). Writes net2net.png and net2net.json.
 """
@@ -118,12 +119,12 @@ def main() -> int:
     crop = {"pad_crop": 4, "flip": True} if args.dataset == "cifar10" else {}
     recipe = Recipe(learning_rate=0.05, weight_decay=5e-4, **crop)
     args.out.mkdir(parents=True, exist_ok=True)
-    found = []
+    results = []
     for seed in range(args.seeds):
-        found.append(run(Trainer(data, recipe, seed), args.epochs, args.student_rate))
-        (args.out / "net2net.json").write_text(json.dumps(found, indent=2) + "\n")
-    plot(found, args.out / "net2net.png")
-    show(found)
+        results.append(run(Trainer(data, recipe, seed), args.epochs, args.student_rate))
+        (args.out / "net2net.json").write_text(json.dumps(results, indent=2) + "\n")
+    plot(results, args.out / "net2net.png")
+    show(results)
     print(f"\n{args.out / 'net2net.png'}, {args.out / 'net2net.json'}")
     return 0
 
@@ -132,43 +133,43 @@ def run(train: Trainer, epochs: int, student_rate: float) -> dict:
     start = time.perf_counter()
     teacher = architecture()
     curve, weights = train(teacher, epochs)
-    found = {"curves": {"teacher": curve}, "step_zero": {}, "preserved": {}}
+    result = {"curves": {"teacher": curve}, "step_zero": {}, "preserved": {}}
     for name, arch in (
         ("wider", architecture(times=2)),
         ("deeper", architecture(deeper=True)),
     ):
         exact, preserved = train.student(teacher, weights, arch, 0.0)
-        found["step_zero"][name] = train.step_zero(arch, exact)
-        found["preserved"][name] = preserved
+        result["step_zero"][name] = train.step_zero(arch, exact)
+        result["preserved"][name] = preserved
         noisy, _ = train.student(teacher, weights, arch, NOISE)
-        found["curves"][name], _ = train(arch, epochs, noisy, student_rate)
-        found["curves"][f"{name}, random start"], _ = train(arch, epochs)
+        result["curves"][name], _ = train(arch, epochs, noisy, student_rate)
+        result["curves"][f"{name}, random start"], _ = train(arch, epochs)
         print(f"seed {train.seed}, {name}: {time.perf_counter() - start:.0f} s", flush=True)
-    found["seconds"] = time.perf_counter() - start
-    return found
+    result["seconds"] = time.perf_counter() - start
+    return result
 
 
-def show(found: list[dict]) -> None:
-    """found: of each seed. Seconds are means; those past the teacher are of the seeds that were."""
-    teachers = [one["curves"]["teacher"] for one in found]
-    print(f"\nteacher: validation accuracy {told([curve[-1][1] for curve in teachers])}")
-    for name in found[0]["step_zero"]:
-        kept = all(one["preserved"][name] for one in found)
+def show(results: list[dict]) -> None:
+    """results: one a seed. Prints means; the seconds past the teacher are of seeds that passed."""
+    teachers = [one["curves"]["teacher"] for one in results]
+    print(f"\nteacher: validation accuracy {mean_sd([curve[-1][1] for curve in teachers])}")
+    for name in results[0]["step_zero"]:
+        kept = all(one["preserved"][name] for one in results)
         same = max(
             abs(one["step_zero"][name] - curve[-1][1])
-            for one, curve in zip(found, teachers, strict=True)
+            for one, curve in zip(results, teachers, strict=True)
         )
         print(
-            f"{name}: step 0 without noise {told([one['step_zero'][name] for one in found])}, at "
-            f"most {same:.4f} from the teacher; function preserved: {kept}"
+            f"{name}: step 0 without noise {mean_sd([one['step_zero'][name] for one in results])}, "
+            f"at most {same:.4f} from the teacher; function preserved: {kept}"
         )
     print(
         f"\n{'':24}{'step 0':>18}{'epoch 1':>18}{'last':>18}{'seconds':>9}  past the teacher after"
     )
-    for name in found[0]["curves"]:
+    for name in results[0]["curves"]:
         if name == "teacher":
             continue
-        curves = np.array([one["curves"][name] for one in found])  # [seeds, epochs + 1, 2]
+        curves = np.array([one["curves"][name] for one in results])  # [seeds, epochs + 1, 2]
         past = [
             next((s for s, accuracy in curve[1:] if accuracy > teacher[-1][1]), None)
             for curve, teacher in zip(curves, teachers, strict=True)
@@ -176,20 +177,20 @@ def show(found: list[dict]) -> None:
         seconds = [s for s in past if s is not None]
         after = f"{np.mean(seconds):.0f} s" if seconds else "never"
         print(
-            f"{name:24}{told(curves[:, 0, 1]):>18}{told(curves[:, 1, 1]):>18}"
-            f"{told(curves[:, -1, 1]):>18}{curves[:, -1, 0].mean():9.0f}  {after}"
+            f"{name:24}{mean_sd(curves[:, 0, 1]):>18}{mean_sd(curves[:, 1, 1]):>18}"
+            f"{mean_sd(curves[:, -1, 1]):>18}{curves[:, -1, 0].mean():9.0f}  {after}"
             f" ({len(seconds)} of {len(past)})"
         )
-    print(f"\n{sum(one['seconds'] for one in found):.0f} s in all, {len(found)} seeds")
+    print(f"\n{sum(one['seconds'] for one in results):.0f} s in all, {len(results)} seeds")
 
 
-def told(values) -> str:
+def mean_sd(values) -> str:
     spread = f" +- {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
     return f"{np.mean(values):.4f}{spread}"
 
 
-def plot(found: list[dict], path: Path) -> None:
-    teacher = np.mean([one["curves"]["teacher"][-1][1] for one in found])
+def plot(results: list[dict], path: Path) -> None:
+    teacher = np.mean([one["curves"]["teacher"][-1][1] for one in results])
     with figure_style():
         figure = new_figure(9, 3.6)
         left = None
@@ -197,9 +198,9 @@ def plot(found: list[dict], path: Path) -> None:
             axes = figure.add_subplot(1, 2, place, sharey=left)
             left = left or axes
             for label, line in ((name, "-o"), (f"{name}, random start", "--s")):
-                curves = np.array([one["curves"][label] for one in found])
+                curves = np.array([one["curves"][label] for one in results])
                 seconds, mean = curves.mean(0).T
-                spread = curves[:, :, 1].std(0, ddof=1) if len(found) > 1 else np.zeros_like(mean)
+                spread = curves[:, :, 1].std(0, ddof=1) if len(results) > 1 else np.zeros_like(mean)
                 axes.plot(seconds, mean, line, label=label, markersize=4)
                 axes.fill_between(seconds, mean - spread, mean + spread, alpha=0.2)
             axes.axhline(teacher, color="grey", linestyle=":", label="teacher, trained")

@@ -1,13 +1,13 @@
-"""Published cells beside random ones of NASNet's space, retrained alike on the full CIFAR-10.
+"""Retrains published cells, and random ones of NASNet's space, alike on the full CIFAR-10.
 
     python scripts/reproduce/published_cells.py                       about 20 minutes of one core
     python scripts/reproduce/published_cells.py --networks nasnet_a random_0 --epochs 4
     python scripts/reproduce/published_cells.py --dataset digits --epochs 1        does it run
 
-NASNet-A, AmoebaNet-A, DARTS-V2, ENAS micro and three random cells of NASNet's space, each in one
-small skeleton (one normal cell a stage, 4 channels), trained by one recipe on train + validation
-and tested once: what `nas retrain` does. The papers train some 20 cells for hundreds of epochs;
-what a pass or two over the data say of such cells is little, and no more is claimed.
+NASNet-A, AmoebaNet-A, DARTS-V2, ENAS micro and three random cells of NASNet's space stand in one
+small skeleton (one normal cell a stage, 4 channels). One recipe trains them on train + validation
+and they are tested once, as `nas retrain` does. The papers train some 20 cells for hundreds of
+epochs; one or two passes over the data say little about such cells, and we claim no more.
 
 Needs CIFAR-10 (`nas data prepare cifar10`). A network that is finished is not trained again.
 """
@@ -122,11 +122,11 @@ def show(out: Path, networks) -> None:
         f"{'CPU s':>6} {'s':>6}"
     )
     for name in networks:
-        found = json.loads((out / f"{name}.json").read_text())
+        result = json.loads((out / f"{name}.json").read_text())
         print(
-            f"{name:12} {found['parameters']:10,} {found['flops'] / 1e6:7.1f} "
-            f"{100 * found['test_accuracy']:7.2f} {100 * found['train_accuracy']:8.2f} "
-            f"{found['cpu_seconds']:6.0f} {found['seconds']:6.0f}"
+            f"{name:12} {result['parameters']:10,} {result['flops'] / 1e6:7.1f} "
+            f"{100 * result['test_accuracy']:7.2f} {100 * result['train_accuracy']:8.2f} "
+            f"{result['cpu_seconds']:6.0f} {result['seconds']:6.0f}"
         )
 
 

@@ -1,12 +1,13 @@
-"""A controller that has learnt on other data sets of NAS-Bench-201 goes on with CIFAR-10.
+"""Transfers a controller from other data sets of NAS-Bench-201 to CIFAR-10.
 
-Against the same controller from random weights (Wong et al. 2018, arXiv:1803.02780):
+Its rival is the same controller from random weights (Wong et al. 2018, arXiv:1803.02780):
 
     NASBENCH201_NPZ=table.npz python scripts/reproduce/transfer.py --seeds 20
-    ... --others cifar100 imagenet16_120      where the table has both
+    ... --others cifar100 imagenet16_120      if the table has both
 
-Prints the best 12-epoch validation accuracy on CIFAR-10 after so many trials, mean and standard
-deviation over seeds, and for how many seeds the one that learnt before is ahead.
+The script prints the best 12-epoch validation accuracy on CIFAR-10 after given numbers of trials,
+mean and standard deviation over seeds, and the number of seeds at which the transferred controller
+is ahead.
 """
 
 import argparse
@@ -55,18 +56,18 @@ def main() -> None:
     for seed in range(options.seeds):
         learnt = Transfer(space, seed=seed, tasks=len(options.others))
         best_so_far(learnt, others, options.before)
-        for name, found in curves.items():
+        for name, curve in curves.items():
             controller = Transfer(space, seed=1000 + seed)
             if name == "transferred":
                 controller.take_over(learnt.state())
-            found.append(best_so_far(controller, cifar10, options.trials))
+            curve.append(best_so_far(controller, cifar10, options.trials))
     print(f"{'trials':>6}  " + "  ".join(f"{name:>16}" for name in curves) + "  seeds ahead")
     for count in (1, 5, 10, 20, 50, 100, 200):
         if count <= options.trials:
-            at = {name: np.array(found)[:, count - 1] for name, found in curves.items()}
-            told = [f"{v.mean():>9.2f} ± {v.std(ddof=1):4.2f}" for v in at.values()]
+            at = {name: np.array(curve)[:, count - 1] for name, curve in curves.items()}
+            columns = [f"{v.mean():>9.2f} ± {v.std(ddof=1):4.2f}" for v in at.values()]
             ahead = int((at["transferred"] > at["random weights"]).sum())
-            print(f"{count:>6}  " + "  ".join(told) + f"  {ahead} of {options.seeds}")
+            print(f"{count:>6}  " + "  ".join(columns) + f"  {ahead} of {options.seeds}")
     print(f"{time.perf_counter() - start:.0f} seconds")
 
 

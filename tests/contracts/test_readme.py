@@ -1,4 +1,4 @@
-"""What the README shows is what works: its examples are written out and run as it says."""
+"""What README.md and docs/ show works: examples run, commands compose, links lead to files."""
 
 import json
 import os
@@ -10,35 +10,65 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+from tests.helpers.cli import nas
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 pytestmark = pytest.mark.skipif(not README.exists(), reason="not in a clone: no README.md")
+LONGEST_README = 150  # lines
 
 
-def blocks():
-    return re.findall(r"^```\w*\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+def blocks(kind: str | None = None) -> list[tuple[Path, str]]:
+    """(page, text) of every fenced block; kind: python, yaml, or "" for a shell's."""
+    pattern = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [
+        (page, text)
+        for page in PAGES
+        for language, text in pattern.findall(page.read_text())
+        if kind in (None, language)
+    ]
 
 
-def test_the_examples_of_what_to_add_run_as_they_stand(tmp_path):
-    files = [found for text in blocks() if (found := re.match(r"(?:# @.*\n)?# (mine/\S+)\n", text))]
-    assert len(files) == 7
-    for found in files:
-        path = tmp_path / found[1]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(found.string)
-    (shown,) = (text for text in blocks() if "export PYTHONPATH=mine" in text)
-    environment = os.environ | {"PYTHONPATH": "mine"}
+# Examples of what to add.
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """A folder with every file that the pages name in its first line, as `# mine/FILE`."""
+    folder = tmp_path_factory.mktemp("user")
+    names = []
+    for _, text in blocks():
+        if match := re.match(r"(?:# @.*\n)?# (mine/\S+)\n", text):
+            path = folder / match[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            names.append(match[1])
+    assert len(names) == len(set(names)) == 11
+    return folder
+
+
+def run(folder: Path, *args: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *args], cwd=folder, env=os.environ | {"PYTHONPATH": f"mine:{ROOT}"},
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_examples_of_what_to_add_run_as_they_stand(mine):
+    (shown,) = (text for _, text in blocks("") if "export PYTHONPATH=mine" in text)
     for line in shown.splitlines()[1:]:
         word, *args = shlex.split(line)
         assert word == "nas"
-        done = subprocess.run(
-            [sys.executable, "-m", "nas", *args, *_serial(args)],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-    summary = json.loads((tmp_path / "runs/hill/summary.json").read_text())
+        run(mine, "-m", "nas", *args, *_serial(args))
+    summary = json.loads((mine / "runs/hill/summary.json").read_text())
     assert (summary["controller"], summary["space"], summary["trials"]) == ("hill", "chain", 4)
     assert summary["retrained"]["test_accuracy"] > 0.5
-    assert list(tmp_path.glob("runs/hill/retrain/*/best.keras"))
+    assert list(mine.glob("runs/hill/retrain/*/best.keras"))
+    summary = json.loads((mine / "runs/keras/summary.json").read_text())
+    assert (summary["trials"], summary["failed"]) == (2, 0)
 
 
 def _serial(args):
@@ -46,34 +76,122 @@ def _serial(args):
     return ["executor=serial"] if args[0] == "search" else []
 
 
-def commands():
-    for text in blocks():
-        for line in text.splitlines():
-            if line.startswith("nas ") and "mine/yaml" not in line:
-                yield line.split("#")[0].strip()
+@pytest.mark.parametrize("script", ["with_search", "ask_and_tell"])
+def test_the_scripts_run_as_they_stand(mine, script):
+    assert run(mine, f"mine/{script}.py")
 
 
-@pytest.mark.parametrize("line", sorted({c for c in commands() if "-m " not in c}))
-def test_every_command_shown_composes(line):
-    """Groups and settings it names exist; nothing is run."""
+def test_the_examples_import_nas_alone():
+    for _, text in blocks("python"):
+        imported = set(re.findall(r"^from (nas\.\S+) import", text, re.MULTILINE))
+        assert imported <= {"nas.controllers.regularized_evolution"}
+
+
+def test_the_other_python_examples_run(tmp_path):
+    """Those of README and docs/fit.md, on small arrays and with little time."""
+    data = (
+        "import numpy as np\n"
+        "x = np.random.default_rng(0).normal(size=(60, 3)).astype('float32')\n"
+        "y = (x[:, 0] > 0).astype(int)\n"
+    )
+    texts = [text for _, text in blocks("python") if not text.startswith("# mine/")]
+    assert len(texts) == 3
+    script = data + "\n".join(text.replace("minutes=10", "minutes=0.04") for text in texts)
+    (tmp_path / "examples.py").write_text(script)
+    run(tmp_path, "examples.py")
+
+
+# Commands.
+
+
+def commands() -> list[str]:
+    """Every line that calls nas, without its comment; parts of the reader's own left out."""
+    lines = [line for _, text in blocks("") for line in text.splitlines()]
+    calls = [re.sub(r"^([A-Z_]+=\S+ )+", "", line).split(" #")[0].strip() for line in lines]
+    return sorted({call for call in calls if call.startswith("nas ") and "mine/yaml" not in call})
+
+
+def hydra(line: str) -> bool:
+    from nas.commands.cli import COMMANDS, HYDRA
+
+    word = shlex.split(line)[1]
+    assert word in COMMANDS
+    return word in HYDRA
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if hydra(line)])
+def test_every_command_of_hydras_composes(line):
+    """The groups and settings that it names exist; nothing is run."""
     from hydra import compose, initialize_config_module
 
-    from nas.commands.cli import COMMANDS
-
     _, word, *args = shlex.split(line)
-    assert word in COMMANDS
-    if word in ("search", "compare", "retrain"):
-        given = [arg for arg in args if "=" in arg and not arg.startswith("-")]
-        with initialize_config_module("nas.conf", version_base="1.3"):
-            compose(word, overrides=given)
+    settings = [arg for arg in args if "=" in arg and not arg.startswith("-")]
+    if "-m" in args:  # the first run of the sweep; the launcher need not be installed
+        settings = [arg for arg in settings if not arg.startswith("hydra")]
+        settings = [arg.split(",")[0] for arg in settings]
+    with initialize_config_module("nas.conf", version_base="1.3"):
+        compose(word, overrides=settings)
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in commands() if not hydra(line) and "prepare" not in line]
+)
+def test_every_other_command_has_the_options_shown(line, tmp_path, monkeypatch):
+    """It answers, or refuses a file that is not there; an option that is none gets its usage."""
+    monkeypatch.chdir(tmp_path)
+    said = nas(*shlex.split(line)[1:])
+    assert "usage:" not in said.err and said.status in (0, 2)
+
+
+# Pages.
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= LONGEST_README
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_every_link_and_picture_leads_to_a_file(page):
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r'src="([^"]+)"', text):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_page_is_listed_in_the_readme():
+    for page in PAGES[1:]:
+        assert f"(docs/{page.name})" in README.read_text()
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_every_file_that_is_named_exists(page):
+    """Names in backquotes or commands that begin with a folder of the clone."""
+    folders = "nas|search_spaces|controllers|benchmarks|conf|scripts|tests|docs"
+    for name in re.findall(rf"\b((?:{folders})/[\w./-]+\w)", page.read_text()):
+        assert (ROOT / name).exists(), name
 
 
 def test_every_part_the_papers_table_names_exists():
-    conf = README.parent / "conf"
-    rows = [
-        line for line in README.read_text().splitlines() if line.startswith("| ") and "`" in line
-    ]
+    text = (ROOT / "docs/papers.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "`" in line]
     named = re.findall(r"`(\w+)=(\w+)`", "\n".join(rows))
-    assert named
+    assert len(named) > 40
     for group, name in named:
-        assert (conf / group / f"{name}.yaml").is_file(), f"{group}={name}"
+        assert (ROOT / "conf" / group / f"{name}.yaml").is_file(), f"{group}={name}"
+
+
+def test_every_capability_is_listed():
+    import nas.core.capabilities as capabilities
+
+    shown = (ROOT / "docs/extending.md").read_text()
+    for name, value in vars(capabilities).items():
+        if getattr(value, "_is_protocol", False) and value.__module__ == capabilities.__name__:
+            assert f"| `{name}` |" in shown, name
+
+
+def test_every_section_of_the_results_begins_with_its_finding():
+    text = (ROOT / "benchmarks/results/RESULTS.md").read_text()
+    for section in text.split("\n## ")[1:]:
+        head, _, body = section.partition("\n\n")
+        assert body.startswith("**"), head
+        assert "\n\nSetup: " in body and "\n|" in body, head

@@ -184,7 +184,7 @@ def test_the_character_models_size_is_near_the_papers():
 
 def test_cells_are_compared_at_equal_numbers_of_parameters():
     """Zaremba et al.'s small LSTM has 4,651,600."""
-    script = pytest.importorskip("scripts.compare_cells", reason="not in a clone: no scripts/")
+    script = pytest.importorskip("scripts.compare.cells", reason="not in a clone: no scripts/")
 
     def skeleton(units, **vocabulary):
         return LanguageSkeleton(units=units, embedding=units, **vocabulary)
