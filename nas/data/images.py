@@ -12,6 +12,7 @@ of a file, and a set with more images keeps nearly the same ones in validation.
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,15 @@ class ImageData:
                     f"training images are, got {list(images.shape[1:])}"
                 )
 
+    def part(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels of "train", "valid" or "test", or of several joined as "train+valid"."""
+        names = name.split("+")
+        images = [getattr(self, f"{part}_images") for part in names]
+        labels = [getattr(self, f"{part}_labels") for part in names]
+        if len(names) == 1:
+            return images[0], labels[0]
+        return np.concatenate(images), np.concatenate(labels)
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
@@ -76,6 +86,14 @@ class ImageData:
     @property
     def classes(self) -> int:
         return len(self.class_names)
+
+
+def normalize(pixels: Any, mean: Any, std: Any) -> Any:
+    """(pixels / 255 - mean) / std, of float32 arrays or tensors alike.
+
+    pixels: [..., channels] in [0, 255]; mean, std: [channels], as in `ImageData`.
+    """
+    return (pixels / 255.0 - mean) / std
 
 
 def split_by_hash(

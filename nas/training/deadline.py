@@ -47,13 +47,13 @@ def train_until(
 
     devices.prepare()
     began = time.monotonic()
-    validate = image.make_evaluate(model, data.valid_images, data.valid_labels, data, recipe)
+    validate = image.make_evaluate(model, data, recipe, "valid")
     history: dict[str, list[float]] = {}
     validate()  # traces
     look_seconds = _look(validate, history, began, math.nan)
     kept = take(model)
     batches = _Batches(data, recipe, seed)
-    train = image.make_epoch(model, data.train_images, data.train_labels, data, recipe, seed)
+    train = image.EpochLoop(model, data, recipe, seed).run
     train(batches.next(), np.zeros(batches.steps, np.float32), 0)  # traces; no weight moves
     start = looked = time.monotonic()
     end = min(end, start + seconds)

@@ -82,7 +82,7 @@ def main() -> None:
     for _ in range(args.archs):
         arch = space.sample(rng)
         model = image.build(space, arch, skeleton, recipe, seed=0)
-        epoch = image.make_epoch(model, data.train_images, data.train_labels, data, recipe, seed=0)
+        epoch = image.EpochLoop(model, data, recipe, seed=0).run
         start = clocked(lambda epoch=epoch: epoch(order.astype(np.int32), rates, 0)).wall
         ways = {
             "static": lambda epoch=epoch: epoch(order.astype(np.int32), rates, 0),

@@ -72,10 +72,7 @@ class Trainer:
         return curve, weights
 
     def accuracy(self, model) -> float:
-        data = self.data
-        return image.make_evaluate(
-            model, data.valid_images, data.valid_labels, data, self.recipe
-        )()[1]
+        return image.make_evaluate(model, self.data, self.recipe, "valid")()[1]
 
     def student(self, teacher, weights, arch, noise: float):
         """The weights a student starts with, and whether they preserve the teacher's function."""

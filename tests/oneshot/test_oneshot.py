@@ -1,5 +1,6 @@
 """Shared weights learn as the networks they are shared by; a run that was cut goes on as if not."""
 
+import dataclasses
 import functools
 
 import keras
@@ -112,10 +113,8 @@ def test_training_one_path_is_training_that_network(arch):
     order, rates = one_epoch()
     loss, _ = shared.train(order, rates, [arch] * len(order), 0)
     model = alone.supernet.static(arch)
-    train = image.make_epoch(
-        model, DATA.train_images, DATA.train_labels, DATA, RECIPE, seed=shared.seed
-    )
-    assert train(order.astype(np.int32), rates, 0)[0] == pytest.approx(loss, rel=1e-5)
+    train = image.EpochLoop(model, DATA, RECIPE, seed=shared.seed)
+    assert train.run(order.astype(np.int32), rates, 0)[0] == pytest.approx(loss, rel=1e-5)
     used = {v.path for v in model.variables}
     for mine, theirs in zip(shared.supernet.variables, alone.supernet.variables, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
@@ -142,9 +141,10 @@ def test_scores_are_those_of_the_networks():
     for arch, accuracy_found, loss_found in zip(archs, *found, strict=True):
         model = shared.supernet.static(arch)
         size = batches.size
-        evaluate = image.make_evaluate(
-            model, DATA.valid_images[:size], DATA.valid_labels[:size], DATA, RECIPE
+        scored = dataclasses.replace(
+            DATA, valid_images=DATA.valid_images[:size], valid_labels=DATA.valid_labels[:size]
         )
+        evaluate = image.make_evaluate(model, scored, RECIPE, "valid")
         np.testing.assert_allclose(evaluate(), (loss_found, accuracy_found), rtol=1e-5)
 
 

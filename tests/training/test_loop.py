@@ -60,18 +60,16 @@ def test_evaluation_counts_each_image_once_whatever_the_batch():
     )
     for batch in (3, 7, 1000):
         recipe = Recipe(eval_batch_size=batch)
-        found = image.make_evaluate(model, data.valid_images, data.valid_labels, data, recipe)()
+        found = image.make_evaluate(model, data, recipe, "valid")()
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_all_epochs_are_one_trace():
     data, recipe = small_images(), Recipe(epochs=3, batch_size=16)
-    epoch = image.make_epoch(
-        network(data, recipe), data.train_images, data.train_labels, data, recipe, seed=0
-    )
+    loop = image.EpochLoop(network(data, recipe), data, recipe, seed=0)
     for number in range(3):
-        epoch(np.arange(32, dtype=np.int32).reshape(2, 16), np.full(2, 0.01, np.float32), number)
-    assert epoch.graph.experimental_get_tracing_count() == 1
+        loop.run(np.arange(32, dtype=np.int32).reshape(2, 16), np.full(2, 0.01, np.float32), number)
+    assert loop.graph.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nas.core.trial import ConfigError
-from nas.training.loop import make_epoch
+from nas.training.loop import EpochLoop
 from nas.training.recipe import Recipe, learning_rates
 from tests.helpers.small_images import make, some
 
@@ -101,8 +101,7 @@ def trained(**settings):
     """Kernel and bias after the four steps, and what the epoch said."""
     model = linear()
     recipe = Recipe(epochs=1, batch_size=6, **settings)
-    epoch = make_epoch(model, DATA.train_images, DATA.train_labels, DATA, recipe, seed=0)
-    said = epoch(ORDER, RATES, 0)
+    said = EpochLoop(model, DATA, recipe, seed=0).run(ORDER, RATES, 0)
     return [v.numpy() for v in model.trainable_variables], said
 
 
