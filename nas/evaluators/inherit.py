@@ -14,6 +14,7 @@ import numpy as np
 
 from nas.core.capabilities import LearningRateSpace, TreeSpace
 from nas.core.trial import Arch, ConfigError, Proposal, trial_seed
+from nas.data.images import normalize
 from nas.evaluators.kept_weights import KeptWeights
 from nas.evaluators.scratch import TrainFromScratch, building, forget
 from nas.morphism.inheritance import inherit_weights
@@ -123,8 +124,8 @@ class InheritFromParent(TrainFromScratch):
         from nas.ops import inference as morphism_values
 
         data = self.dataset()
-        images = data.train_images[:MOMENT_IMAGES].astype(np.float32) / 255
-        images = (images - data.mean) / data.std
+        images = data.train_images[:MOMENT_IMAGES].astype(np.float32)
+        images = normalize(images, data.mean, data.std)
         settings: dict[str, Any] = {
             "noise": self.noise,
             "moments": lambda network, known, name: morphism_values.moments(

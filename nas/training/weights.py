@@ -1,4 +1,4 @@
-"""A trained network's weights by name: "layer/weight", out of it and into another."""
+"""Copies a network's weights by name ("layer/weight"): out of it, and into another network."""
 
 import math
 from typing import Protocol, runtime_checkable
@@ -10,7 +10,7 @@ from nas.ops.description import Weights
 
 @runtime_checkable
 class NamedWeights(Protocol):
-    """A network that knows its weights by name, as QuickNetwork does; Keras' models do not."""
+    """A network that exports and imports its own weights by name, as QuickNetwork does."""
 
     def assign(self, weights: Weights) -> int: ...
 
@@ -18,7 +18,7 @@ class NamedWeights(Protocol):
 
 
 def give(model, weights: Weights) -> int:
-    """Sets what has the same name and shape. Returns how many trainable values that were.
+    """Sets the weights that have the same name and shape. Returns how many trainable values it set.
 
     model: of nas.training.loop's `build` or `build_for_search`.
     """
@@ -35,7 +35,7 @@ def give(model, weights: Weights) -> int:
 
 
 def take(model) -> Weights:
-    """A model's weights by "layer/weight". Random states of dropout are left out.
+    """A model's weights by name, "layer/weight". The random states of dropout are left out.
 
     model: of nas.training.loop's `build` or `build_for_search`.
     """

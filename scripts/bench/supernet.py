@@ -24,7 +24,7 @@ import numpy as np
 
 from nas.core.skeleton import ImageSkeleton
 from nas.data.images import make_image_data
-from nas.oneshot.image_weights import SharedWeights
+from nas.oneshot.image_weights import ImageWeights
 from nas.search_spaces.papers.darts.space import DARTS
 from nas.search_spaces.papers.enas_macro.space import ENASMacro
 from nas.search_spaces.papers.enas_micro.space import ENASMicro
@@ -70,7 +70,7 @@ def main() -> None:
         form="search",
     )  # fmt: skip
     devices.prepare()
-    shared = SharedWeights(space, skeleton, data, recipe, seed=0, batch_statistics=True)
+    shared = ImageWeights(space, skeleton, data, recipe, seed=0, batch_statistics=True)
     order = np.resize(np.arange(len(data.train_images)), [args.steps, args.batch])
     rates = np.full(args.steps, 0.01, np.float32)
     first = clocked(lambda: shared.train(order, rates, [space.sample(rng)] * args.steps, 0)).wall

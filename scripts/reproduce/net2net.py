@@ -25,6 +25,7 @@ import numpy as np
 
 from nas.benchmarks.images import digits, tfds_images
 from nas.core.skeleton import ImageSkeleton
+from nas.data.images import normalize
 from nas.evaluators.scratch import forget
 from nas.morphism.inheritance import inherit_weights
 from nas.ops import inference as morphism_values
@@ -76,8 +77,8 @@ class Trainer:
 
     def student(self, teacher, weights, arch, noise: float):
         """The weights a student starts with, and whether they preserve the teacher's function."""
-        images = self.data.train_images[:512].astype(np.float32) / 255
-        images = (images - self.data.mean) / self.data.std
+        images = self.data.train_images[:512].astype(np.float32)
+        images = normalize(images, self.data.mean, self.data.std)
         return inherit_weights(
             describe(SPACE, teacher, self.skeleton),
             weights,

@@ -13,13 +13,15 @@ from nas.controllers.reinforce_softmax import ReinforceSoftmax
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError
 from nas.engine.executors import SerialExecutor
+from nas.engine.proposers import Listed, ask
 from nas.engine.rewards import accuracy
 from nas.engine.search import best, search
 from nas.engine.store import Store
 from nas.oneshot import gates as oneshot_gates
 from nas.oneshot import loop as oneshot
 from nas.oneshot import paths as oneshot_paths
-from nas.oneshot.image_weights import SharedWeights, even_batches, order_of
+from nas.oneshot.choice_shares import shares
+from nas.oneshot.image_weights import ImageWeights, even_batches, order_of
 from nas.oneshot.optimizer import GroupedOptimizer
 from nas.training import loop as image
 from nas.training.recipe import Recipe
@@ -35,7 +37,7 @@ RECIPE = Recipe(
 
 
 def weights(recipe=RECIPE, skeleton=SKELETON, batch_statistics=True):
-    return SharedWeights(SPACE, skeleton, DATA, recipe, seed=3, batch_statistics=batch_statistics)
+    return ImageWeights(SPACE, skeleton, DATA, recipe, seed=3, batch_statistics=batch_statistics)
 
 
 @functools.cache
@@ -239,7 +241,7 @@ def test_the_supernet_learns(tmp_path):
     images[labels == 0, 2:4, 2:4] = 0
     data = make(images, labels, valid_size=40)
     recipe = Recipe(epochs=12, batch_size=16, learning_rate=0.1)
-    shared = SharedWeights(SPACE, SKELETON, data, recipe, seed=0, batch_statistics=True)
+    shared = ImageWeights(SPACE, SKELETON, data, recipe, seed=0, batch_statistics=True)
     with Store(tmp_path) as store:
         history = oneshot.train(shared, METHODS["evolution"](), store, tmp_path)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
@@ -342,7 +344,7 @@ def test_gates_move_towards_what_helps_and_closed_ones_stay():
 
 def test_shares_of_idle_choices_by_hand():
     archs = [(0, 0), (1, 0), (2, 1), (3, 2)]
-    found = oneshot_paths.shares(SPACE, archs)
+    found = shares(SPACE, archs)
     assert found["none_share"] == 1 / 4  # of the first decision alone, the second has no none
     assert found["skip_share"] == 3 / 8
     p = np.array([2, 1, 1]) / 4
@@ -381,9 +383,9 @@ def test_wrong_settings_of_gates(settings, said):
 
 def test_a_controller_that_waits_is_refused():
     with pytest.raises(
-        ConfigError, match="must propose 3 architectures at a time.* got 1 of Fixed"
+        ConfigError, match="must propose 3 architectures at a time.* got 1 of Listed"
     ):
-        oneshot_paths.ask(oneshot_gates.Fixed((0, 0)), 3)
+        ask(Listed([(0, 0)]), 3)
 
 
 def test_the_best_of_the_derivation_is_the_answer(tmp_path):

@@ -18,7 +18,7 @@ from nas.language.recipe import LanguageRecipe
 from nas.oneshot import gates as oneshot_gates
 from nas.oneshot import loop as oneshot
 from nas.oneshot import paths as oneshot_paths
-from nas.oneshot.text_weights import SharedLanguageWeights
+from nas.oneshot.text_weights import TextWeights
 from nas.search_spaces.papers.highway_cells.space import RecurrentNodes
 from tests.helpers.cli import refused
 
@@ -42,7 +42,7 @@ REWARD = inverse_perplexity
 
 
 def weights(space=SPACE, recipe=RECIPE, skeleton=SKELETON):
-    return SharedLanguageWeights(space, skeleton, DATA, recipe, seed=3)
+    return TextWeights(space, skeleton, DATA, recipe, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_training_one_path_is_training_that_cell(shared):
     arch, before = (0, 1, 1, 2), [v.numpy() for v in shared.variables]
     model = shared.supernet.static(arch)
     training = Training(model, DATA.train, RECIPE, 0)
-    order, rates = shared.order(0), shared.rates(0)
+    order, rates = shared.batch_order(0), shared.learning_rates(0)
     (loss,) = shared.train(order, rates, [arch] * len(order), 0)
     starts, steps = order.T.astype(np.int32)
     noise = np.array([0, 0], np.int32)
@@ -102,20 +102,20 @@ def test_scores_are_the_perplexities_of_the_cells(shared):
 
 def test_epochs_and_scores_are_one_trace_each(shared):
     for epoch, arch in enumerate([(0, 0, 1, 0), (0, 1, 0, 2)]):
-        order = shared.order(epoch)
-        shared.train(order, shared.rates(epoch), [arch] * len(order), epoch)
-        shared.scores([arch], shared.draw(np.random.default_rng(0), 1, 2 + epoch))
+        order = shared.batch_order(epoch)
+        shared.train(order, shared.learning_rates(epoch), [arch] * len(order), epoch)
+        shared.scores([arch], shared.sample_batches(np.random.default_rng(0), 1, 2 + epoch))
     assert shared.epoch_graph.experimental_get_tracing_count() == 1
     assert shared.scores_graph.experimental_get_tracing_count() == 1
 
 
 def test_steps_are_numbered_through_epochs_of_different_lengths(shared):
     """Random lengths: an epoch has as many steps as it needs, the rate goes with the length."""
-    lengths = [len(shared.order(epoch)) for epoch in range(3)]
-    assert [shared.first(epoch) for epoch in (3, 0, 1)] == [sum(lengths), 0, lengths[0]]
-    starts, steps = shared.order(0).T
+    lengths = [len(shared.batch_order(epoch)) for epoch in range(3)]
+    assert [shared.first_step(epoch) for epoch in (3, 0, 1)] == [sum(lengths), 0, lengths[0]]
+    starts, steps = shared.batch_order(0).T
     np.testing.assert_array_equal(starts[1:], np.cumsum(steps)[:-1])
-    np.testing.assert_allclose(shared.rates(0), steps / 5, rtol=1e-6)
+    np.testing.assert_allclose(shared.learning_rates(0), steps / 5, rtol=1e-6)
 
 
 def test_validation_sequences_begin_again_where_the_text_ends(shared):
@@ -184,7 +184,7 @@ def test_gates_learn_from_validation_tokens_and_weights_from_training_ones():
     method.start(shared)
     before, start = [v.numpy() for v in shared.variables], method.weights.numpy()
     for epoch in range(2):
-        values = method.epoch(epoch, shared.order(epoch), shared.rates(epoch))
+        values = method.epoch(epoch, shared.batch_order(epoch), shared.learning_rates(epoch))
     assert values["valid_perplexity"] == pytest.approx(np.exp(values["valid_loss"]))
     assert (method.weights.numpy() != start).all()
     assert all(np.any(a != b.numpy()) for a, b in zip(before, shared.variables, strict=True))
