@@ -16,7 +16,7 @@ the weights (`architecture_from_gates`).
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import tensorflow as tf
@@ -35,6 +35,16 @@ SOFTMAX, GUMBEL = "softmax", "gumbel"
 _NOISE = 1 << 21  # separates the seeds of Gumbel noise from those of augmentation
 
 
+class Temperature(TypedDict):
+    """Temperatures in the first and in the last epoch, both above 0."""
+
+    first: float
+    last: float
+
+
+TEMPERATURE: Temperature = {"first": 10.0, "last": 0.1}  # GDAS, section 4.2, and its code
+
+
 class Gates:
     """A one-shot method that learns the gates of a supernet (see interface.Method).
 
@@ -44,8 +54,7 @@ class Gates:
       learning_rate, beta_1, beta_2, weight_decay: of Adam on the choices' weights; weight decay is
         added to the gradient.
       init_scale: standard deviation of the choices' initial weights, which are normal draws.
-      first_temperature, last_temperature: of Gumbel-softmax in the first and the last epoch; linear
-        in between.
+      temperature: of Gumbel-softmax in the first and the last epoch, with linear steps in between.
 
     weights: [questions, width], before the softmax; `closed` marks the entries beyond a question's
     own number of choices.
@@ -63,17 +72,17 @@ class Gates:
         beta_2: float = 0.999,
         weight_decay: float = 0.001,
         init_scale: float = 0.001,
-        first_temperature: float = 10.0,
-        last_temperature: float = 0.1,
+        temperature: Temperature = TEMPERATURE,
     ):
         if kind not in (SOFTMAX, GUMBEL):
             raise ConfigError(f"method.kind must be {SOFTMAX} or {GUMBEL}, got {kind}")
         if order not in (1, 2) or (order, kind) == (2, GUMBEL):
             orders = "1 or 2" if kind == SOFTMAX else f"1 with method.kind={kind}"
             raise ConfigError(f"method.order must be {orders}, got {order}; set method.order=1")
-        for name, value in (("first", first_temperature), ("last", last_temperature)):
+        first, last = temperature["first"], temperature["last"]
+        for name, value in (("first", first), ("last", last)):
             if not value > 0:
-                raise ConfigError(f"method.{name}_temperature must be above 0, got {value}")
+                raise ConfigError(f"method.temperature.{name} must be above 0, got {value}")
         if not weight_decay >= 0:
             raise ConfigError(f"method.weight_decay must not be negative, got {weight_decay}")
         if space.is_conditional:
@@ -83,7 +92,7 @@ class Gates:
             )
         self.space, self.seed, self.kind, self.order = space, seed, kind, order
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.temperatures = first_temperature, last_temperature
+        self.temperatures = first, last
         self.adam = Recipe(  # PyTorch's epsilon
             optimizer="adam", learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2,
             epsilon=1e-8,

@@ -81,7 +81,12 @@ MOVED_TARGETS = {
 }
 
 # Target of today -> old setting -> where the setting is now, dotted ("units" -> "lstm.units").
-MOVED_SETTINGS: dict[str, dict[str, str]] = {}
+MOVED_SETTINGS: dict[str, dict[str, str]] = {
+    "nas.oneshot.gates.Gates": {
+        "first_temperature": "temperature.first",
+        "last_temperature": "temperature.last",
+    },
+}
 
 # Group -> old choice -> what the choice is called now.
 MOVED_CHOICES: dict[str, dict[str, str]] = {}

@@ -25,7 +25,7 @@ VALIDATION_SHARE = 0.1  # of the time; there is at most one validation an epoch
 
 
 def train_until(
-    model,
+    model: Any,
     data: ImageData,
     recipe: Recipe,
     end: float,

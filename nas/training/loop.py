@@ -80,7 +80,15 @@ def _out_of_memory_reported() -> Iterator[None]:
 
 
 def _fit(
-    model, data, recipe, seed, train_on, evaluate_on, max_seconds, patience, on_epoch
+    model: Any,
+    data: ImageData,
+    recipe: Recipe,
+    seed: int,
+    train_on: str,
+    evaluate_on: str | None,
+    max_seconds: float | None,
+    patience: int | None,
+    on_epoch: Callable[[int, dict[str, float]], None] | None,
 ) -> History:
     devices.prepare()
     loop = EpochLoop(model, data, recipe, seed, part=train_on)

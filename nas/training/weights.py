@@ -1,7 +1,7 @@
 """Copies a network's weights by name ("layer/weight"): out of it, and into another network."""
 
 import math
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class NamedWeights(Protocol):
     def values(self) -> Weights: ...
 
 
-def give(model, weights: Weights) -> int:
+def give(model: Any, weights: Weights) -> int:
     """Sets the weights that have the same name and shape. Returns how many trainable values it set.
 
     model: of nas.training.loop's `build` or `build_for_search`.
@@ -34,7 +34,7 @@ def give(model, weights: Weights) -> int:
     return count
 
 
-def take(model) -> Weights:
+def take(model: Any) -> Weights:
     """A model's weights by name, "layer/weight". The random states of dropout are left out.
 
     model: of nas.training.loop's `build` or `build_for_search`.

@@ -371,8 +371,8 @@ def test_wrong_settings_of_paths(settings, said):
         ({"kind": "hard"}, "method.kind must be softmax or gumbel, got hard"),
         ({"order": 3}, "method.order must be 1 or 2, got 3"),
         ({"order": 2, "kind": "gumbel"}, "method.order must be 1 with method.kind=gumbel, got 2"),
-        ({"first_temperature": 0}, "method.first_temperature must be above 0, got 0"),
-        ({"last_temperature": -1}, "method.last_temperature must be above 0, got -1"),
+        ({"temperature": {"first": 0, "last": 0.1}}, "method.temperature.first must be above 0"),
+        ({"temperature": {"first": 10, "last": -1}}, "method.temperature.last must be .*, got -1"),
         ({"weight_decay": -1}, "method.weight_decay must not be negative, got -1"),
     ],
 )

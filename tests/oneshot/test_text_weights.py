@@ -67,7 +67,7 @@ def as_at_first(shared, start):
 
 
 def test_training_one_path_is_training_that_cell(shared):
-    """An epoch of shared weights against nas.language.loop's, of the same sequences from one start."""
+    """An epoch of shared weights against nas.language.loop's, from equal weights and sequences."""
     arch, before = (0, 1, 1, 2), [v.numpy() for v in shared.variables]
     model = shared.supernet.static(arch)
     training = Training(model, DATA.train, RECIPE, 0)

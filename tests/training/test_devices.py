@@ -1,4 +1,4 @@
-"""Several devices, and XLA: other roads to the same numbers."""
+"""Training on several devices or with XLA gives the same numbers."""
 
 import json
 import os
