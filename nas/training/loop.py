@@ -99,8 +99,8 @@ def _fit(
     start = time.perf_counter()
     for epoch in range(recipe.epochs):
         epoch_start = time.perf_counter()
-        order = np.resize(rng.permutation(loop.count), loop.steps * recipe.batch_size)
-        order = order.reshape(loop.steps, recipe.batch_size)
+        positions = np.resize(rng.permutation(loop.count), loop.steps * recipe.batch_size)
+        order = positions.reshape(loop.steps, recipe.batch_size)
         loss, accuracy = loop.run(tf.constant(order, tf.int32), tf.constant(rates[epoch]), epoch)
         values = {
             "loss": loss, "accuracy": accuracy, "seconds": time.perf_counter() - epoch_start

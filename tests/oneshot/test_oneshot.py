@@ -1,4 +1,4 @@
-"""Shared weights learn as the networks they are shared by; a run that was cut goes on as if not."""
+"""Training shared weights equals training each network; an interrupted run continues exactly."""
 
 import dataclasses
 import functools
@@ -41,17 +41,17 @@ def weights(recipe=RECIPE, skeleton=SKELETON, batch_statistics=True):
 
 
 @functools.cache
-def made():
-    found = weights()
-    return found, snapshot(found)
+def initial():
+    shared = weights()
+    return shared, snapshot(shared)
 
 
 def fresh():
-    """Shared weights as they are made; their graphs are traced once for all tests."""
-    found, first = made()
-    for tensor, value in zip(found.tensors, first, strict=True):
+    """Shared weights with their initial values; their graphs are traced once for all tests."""
+    shared, first = initial()
+    for tensor, value in zip(shared.tensors, first, strict=True):
         tensor.assign(value)
-    return found
+    return shared
 
 
 @pytest.fixture
@@ -139,15 +139,15 @@ def test_scores_are_those_of_the_networks():
     shared = weights(batch_statistics=False)
     batches = even_batches(len(DATA.valid_images), 3)
     archs = [(2, 1), (1, 0)]
-    found = shared.scores(archs, np.stack([batches] * 2))
-    for arch, accuracy_found, loss_found in zip(archs, *found, strict=True):
+    scores = shared.scores(archs, np.stack([batches] * 2))
+    for arch, path_accuracy, path_loss in zip(archs, *scores, strict=True):
         model = shared.supernet.static(arch)
         size = batches.size
         scored = dataclasses.replace(
             DATA, valid_images=DATA.valid_images[:size], valid_labels=DATA.valid_labels[:size]
         )
         evaluate = image.make_evaluate(model, scored, RECIPE, "valid")
-        np.testing.assert_allclose(evaluate(), (loss_found, accuracy_found), rtol=1e-5)
+        np.testing.assert_allclose(evaluate(), (path_loss, path_accuracy), rtol=1e-5)
 
 
 def test_even_batches_leave_out_less_than_one_each():
@@ -211,8 +211,8 @@ def run(folder, method, *, cut_save=None, cut_epoch=None, cut_trial=None):
         )  # fmt: skip
         state = store.controller_state()
     values = [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in history]
-    found = [(t.id, t.arch, t.reward) for t in trials]
-    return values, found, str(state), [*snapshot(shared), *(t.numpy() for t in method.tensors)]
+    rows = [(t.id, t.arch, t.reward) for t in trials]
+    return values, rows, str(state), [*snapshot(shared), *(t.numpy() for t in method.tensors)]
 
 
 @pytest.mark.parametrize("method", ["evolution", "enas", "gdas", "darts2"])
@@ -344,11 +344,11 @@ def test_gates_move_towards_what_helps_and_closed_ones_stay():
 
 def test_shares_of_idle_choices_by_hand():
     archs = [(0, 0), (1, 0), (2, 1), (3, 2)]
-    found = shares(SPACE, archs)
-    assert found["none_share"] == 1 / 4  # of the first decision alone, the second has no none
-    assert found["skip_share"] == 3 / 8
+    by_name = shares(SPACE, archs)
+    assert by_name["none_share"] == 1 / 4  # of the first decision alone, the second has no none
+    assert by_name["skip_share"] == 3 / 8
     p = np.array([2, 1, 1]) / 4
-    assert found["choice_entropy"] == pytest.approx((1 - (p * np.log(p)).sum() / np.log(3)) / 2)
+    assert by_name["choice_entropy"] == pytest.approx((1 - (p * np.log(p)).sum() / np.log(3)) / 2)
 
 
 @pytest.mark.parametrize(

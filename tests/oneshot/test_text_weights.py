@@ -1,4 +1,4 @@
-"""Shared weights of recurrent cells learn as the cells alone; a cut run goes on as if not."""
+"""Training shared recurrent weights equals training each cell; interrupted runs continue."""
 
 import numpy as np
 import pytest
@@ -46,15 +46,15 @@ def weights(space=SPACE, recipe=RECIPE, skeleton=SKELETON):
 
 
 @pytest.fixture(scope="module")
-def made():
+def initial():
     """With what it starts from: its graphs are traced once for the whole file."""
     shared = weights()
     return shared, [v.numpy() for v in shared.variables]
 
 
 @pytest.fixture
-def shared(made):
-    return as_at_first(*made)
+def shared(initial):
+    return as_at_first(*initial)
 
 
 def as_at_first(shared, start):
@@ -80,8 +80,8 @@ def test_training_one_path_is_training_that_cell(shared):
     again = shared.supernet.static(arch)
     for mine, theirs in zip(again.trainable_variables, model.trainable_variables, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
-    for was, now, own in zip(before, shared.variables, shared.supernet.tables, strict=True):
-        moved = np.any(was != now.numpy(), axis=(1, 2)) if own else np.any(was != now.numpy())
+    for was, now, is_table in zip(before, shared.variables, shared.supernet.tables, strict=True):
+        moved = np.any(was != now.numpy(), axis=(1, 2)) if is_table else np.any(was != now.numpy())
         assert moved.sum() == 1  # of a table one row alone, decay and all
 
 
@@ -90,9 +90,9 @@ def test_scores_are_the_perplexities_of_the_cells(shared):
     batches = shared.valid_batches(57, "valid_images")
     assert batches.tolist() == [[0, 19, 38], [5, 24, 43], [10, 29, 48]]
     archs = [(0, 1, 1, 0), (0, 3, 0, 2)]
-    found, losses = shared.scores(archs, np.stack([batches] * 2))
+    perplexities, losses = shared.scores(archs, np.stack([batches] * 2))
     streams = DATA.valid[:57].reshape(3, 19)
-    for arch, perplexity, loss in zip(archs, found, losses, strict=True):
+    for arch, perplexity, loss in zip(archs, perplexities, losses, strict=True):
         model = shared.supernet.static(arch)
         outputs, _, _ = model.outputs_of(streams[:, :15], model.zero_states(3))
         each = model.losses(outputs, streams[:, 1:16].T.reshape(-1)).numpy()
@@ -160,12 +160,12 @@ def run(folder, shared, name, cut=None):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_cut_and_continued_equals_uninterrupted(name, made, tmp_path):
+def test_cut_and_continued_equals_uninterrupted(name, initial, tmp_path):
     """Up to the last digits: sums of gradients are not always added up in one order."""
-    whole = run(tmp_path / "whole", as_at_first(*made), name)
+    whole = run(tmp_path / "whole", as_at_first(*initial), name)
     with pytest.raises(Cut):
-        run(tmp_path / "cut", as_at_first(*made), name, cut=1)
-    again = run(tmp_path / "cut", as_at_first(*made), name)
+        run(tmp_path / "cut", as_at_first(*initial), name, cut=1)
+    again = run(tmp_path / "cut", as_at_first(*initial), name)
     assert [t.arch for t in again[1]] == [t.arch for t in whole[1]]
     assert [t.reward for t in again[1]] == pytest.approx([t.reward for t in whole[1]], rel=1e-4)
     for mine, theirs in zip(again[0], whole[0], strict=True):
@@ -218,7 +218,7 @@ def test_only_gradient_descent_moves_shared_weights_of_a_text():
 
 
 @pytest.mark.parametrize(
-    "given, said",
+    "words, said",
     [
         (["space=nasbench201", "dataset=grammar"], "nas oneshot needs images, got grammar"),
         (["space=darts_rnn", "recipe=search"], "nas oneshot needs a recipe of language models"),
@@ -230,15 +230,15 @@ def test_only_gradient_descent_moves_shared_weights_of_a_text():
     ],
     ids=["text", "recipe", "moments", "probe"],
 )
-def test_what_does_not_fit_a_text_is_told(given, said, tmp_path):
+def test_what_does_not_fit_a_text_is_told(words, said, tmp_path):
     small = ("dataset.train_size=2000", "dataset.valid_size=500", "dataset.test_size=500")
-    assert said in refused("oneshot", *given, *small, f"run_dir={tmp_path / 'run'}")
+    assert said in refused("oneshot", *words, *small, f"run_dir={tmp_path / 'run'}")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_recurrent_space_brings_a_text_along():
-    found = for_oneshot(["space=darts_rnn", "method=darts"])
+    arguments = for_oneshot(["space=darts_rnn", "method=darts"])
     assert {"dataset=grammar", "recipe=grammar", "skeleton=grammar", "reward=perplexity"} <= set(
-        found
+        arguments
     )
     assert for_oneshot(["space=darts"]) == ["space=darts"]
