@@ -142,10 +142,11 @@ def looking_ahead(shared: SharedWeights) -> LookingAhead:
 class Method(Protocol):
     """Trains shared weights and searches them. The loop (nas/oneshot/loop.py has the full one):
 
-    method.start(shared)
-    for epoch in range(shared.recipe.epochs):
-        values = method.epoch(epoch, shared.batch_order(epoch), shared.learning_rates(epoch))
-    trials = search(method.deriver(), score, reward, store, executor, max_trials=100)
+        method.start(shared)
+        for epoch in range(shared.recipe.epochs):
+            order, rates = shared.batch_order(epoch), shared.learning_rates(epoch)
+            values = method.epoch(epoch, order, rates)
+        trials = search(method.deriver(), score, reward, store, executor, max_trials=100)
 
     tensors: what a checkpoint has to hold besides the shared weights'; `state` is the rest.
     """
