@@ -70,15 +70,15 @@ def build(config: DictConfig) -> dict[str, Any]:
 
 def _shared_weights(config: DictConfig, parts, data):
     """Of the kind of the data set: images or a text."""
-    from nas.oneshot.image_weights import SharedWeights
-    from nas.oneshot.text_weights import SharedLanguageWeights
+    from nas.oneshot.image_weights import ImageWeights
+    from nas.oneshot.text_weights import TextWeights
 
     space, recipe, seed = parts["space"], parts["recipe"], parts["seed"]
     skeleton = make(config.skeleton, "skeleton")
     kinds.check(space, data, skeleton, recipe, "nas oneshot")
     if space.domain == "images":
         made = skeleton(image_shape=data.image_shape, classes=data.classes)
-        return SharedWeights(
+        return ImageWeights(
             space, made, data, recipe, seed=seed, batch_statistics=config.batch_statistics
         )
     if not config.batch_statistics:
@@ -91,7 +91,7 @@ def _shared_weights(config: DictConfig, parts, data):
             f"{config.probe['_target_']}"
         )
     made = skeleton(vocabulary=data.vocabulary)
-    return SharedLanguageWeights(space, made, data, recipe, seed=seed)
+    return TextWeights(space, made, data, recipe, seed=seed)
 
 
 def _info(run_dir: Path, settings, choices, before: list[Trial]):

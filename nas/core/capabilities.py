@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Chain, Space
 from nas.core.trial import Arch, ConfigError
 
@@ -20,6 +21,21 @@ class ChainSpace(Protocol):
     """Its networks are layers in a row with skips, which an edit distance can compare."""
 
     def as_chain(self, arch: Arch) -> Chain: ...
+
+
+@runtime_checkable
+class BuildableSpace(Protocol):
+    """Its architectures are image classifiers (search_spaces/image_space.py has the methods)."""
+
+    def build(self, arch: Arch, skeleton: ImageSkeleton) -> Any:
+        """A Keras model."""
+        ...
+
+    def build_for_search(
+        self, arch: Arch, skeleton: ImageSkeleton, *, seed: int, dtype: str = "float32"
+    ) -> Any:
+        """The same network, built and traced in a fraction of the time."""
+        ...
 
 
 @runtime_checkable
@@ -92,6 +108,16 @@ class ModuleSpace(Protocol):
     def key(self, arch: Arch) -> Any: ...
 
 
+# Networks
+
+
+@runtime_checkable
+class HasTrainingForm(Protocol):
+    """A model that is trained in another form: with dropped paths and an auxiliary head."""
+
+    in_training: Any  # nas.ops.training.InTraining
+
+
 # Controllers
 
 
@@ -141,6 +167,16 @@ class TableEvaluator(Protocol):
     def final(self, arch: Arch) -> dict[str, float]:
         """The results of the full training of `arch`, by column."""
         ...
+
+
+def buildable_space(space: Space) -> BuildableSpace:
+    """The space, if its architectures are image classifiers. Raises ConfigError otherwise."""
+    if not isinstance(space, BuildableSpace):
+        raise ConfigError(
+            "space must be one of image classifiers, got "
+            f"{type(space).__name__}; set space=nasbench201"
+        )
+    return space
 
 
 def supernet_space(space: Space) -> SupernetSpace:

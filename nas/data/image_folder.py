@@ -1,4 +1,4 @@
-"""Images as files: a folder for each class, or train/ and test/ with such folders in them."""
+"""Reads images from files: a folder per class, or train/ and test/ with such folders in them."""
 
 import concurrent.futures
 from pathlib import Path
@@ -13,10 +13,17 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 def read_classes(
     path: str | Path | None, *, image_size: int, channels: int, setting: str = "dataset.path"
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[np.ndarray, np.ndarray] | None]:
-    """Images [n, image_size, image_size, channels] uint8, labels [n], names of the classes, and the
-    images and labels of test/, None where there is none.
+    """Reads all images of the class folders, resized to a square.
 
-    setting: that names the folder, for what is wrong with it: raises ConfigError.
+    Args:
+      image_size: pixels of a side.
+      channels: 1 or 3.
+      setting: the setting that names the folder, for error messages.
+
+    Returns: images [n, image_size, image_size, channels] uint8, labels [n], the names of the
+      classes, and the images and labels of test/, or None if there is no test/.
+
+    Raises ConfigError for fewer than two classes, unknown classes in test/, or unreadable files.
     """
     train, test = _parts(path, setting)
     classes = _classes(train)
@@ -26,24 +33,24 @@ def read_classes(
             f"{setting} must have a folder for each of at least 2 classes, "
             f"got {list(class_names)} in {train}"
         )
-    given = None
+    test_part = None
     if test is not None:
         unknown = [folder.name for folder in _classes(test) if folder.name not in class_names]
         if unknown:
             raise ConfigError(f"{test} must have the classes of {train}, got also {unknown}")
-        given = _read(_classes(test), class_names, image_size, channels)
-    return *_read(classes, class_names, image_size, channels), class_names, given
+        test_part = _read(_classes(test), class_names, image_size, channels)
+    return *_read(classes, class_names, image_size, channels), class_names, test_part
 
 
 def count(path: str | Path | None) -> tuple[int, int]:
-    """Files for training and classes, with no file opened. Raises ConfigError."""
+    """How many training files and classes there are, without opening a file. Raises ConfigError."""
     train, _ = _parts(path, "dataset.path")
     classes = _classes(train)
     return sum(len(_files(folder)) for folder in classes), len(classes)
 
 
 def _parts(path: str | Path | None, setting: str) -> tuple[Path, Path | None]:
-    """The folder of training classes, and that of test classes where there is one."""
+    """The folder of the training classes, and that of the test classes or None."""
     root = None if path is None else Path(path).expanduser()
     if root is None or not root.is_dir():
         raise ConfigError(
@@ -65,7 +72,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _classes(root: Path) -> list[Path]:
-    """The class folders, by name. Raises ConfigError for one without images."""
+    """The class folders, sorted by name. Raises ConfigError for a folder without images."""
     for folder in _folders(root):
         if not _files(folder):
             raise ConfigError(
@@ -91,7 +98,7 @@ def _read(
         (file, class_names.index(folder.name)) for folder in folders for file in _files(folder)
     ]
     images = np.empty([len(files), image_size, image_size, channels], np.uint8)
-    with concurrent.futures.ThreadPoolExecutor() as threads:  # Pillow lets go of the lock
+    with concurrent.futures.ThreadPoolExecutor() as threads:  # Pillow releases the lock
         decoded = threads.map(lambda entry: _decode(entry[0], image_size, channels), files)
         for i, image in enumerate(decoded):
             images[i] = image
@@ -99,7 +106,7 @@ def _read(
 
 
 def _decode(file: Path, image_size: int, channels: int) -> np.ndarray:
-    """[image_size, image_size, channels] uint8, turned as the camera says."""
+    """[image_size, image_size, channels] uint8, upright according to the file's EXIF data."""
     from PIL import Image, ImageOps
 
     try:
@@ -107,7 +114,11 @@ def _decode(file: Path, image_size: int, channels: int) -> np.ndarray:
             if opened.mode[0] in "IF":  # Pillow would clip them at 255
                 raise ConfigError(f"images must have 8 bits a channel, got {opened.mode} in {file}")
             image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # a torn PNG: SyntaxError
+    except (
+        OSError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:  # SyntaxError: bad PNG
         raise ConfigError(f"{file} must be an image that can be read, got {error}") from error
     resized = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(resized).reshape(image_size, image_size, channels)

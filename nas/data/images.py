@@ -1,17 +1,18 @@
-"""Image data in memory: how a data set is held, checked and split into train, validation and test.
+"""Image data sets in memory: checked, and split into training, validation and test images.
 
 A data set is one file in `benchmarks/` with up to three functions that take the same keywords:
 
-    load(**settings) -> ImageData    reads it, never downloads; ConfigError where data are missing
+    load(**settings) -> ImageData    reads it, never downloads; ConfigError if data are missing
     look(**settings) -> Found        what `nas data` shows, without loading
-    prepare(**settings) -> None      downloads it; left out where nothing can be downloaded
+    prepare(**settings) -> None      downloads it; left out if nothing can be downloaded
 
-Splits go by the hash of an image's content, so that they depend neither on a seed nor on the order
-of a file, and a set with more images keeps nearly the same ones in validation.
+Splits go by the hash of an image's content. So they depend neither on a seed nor on the order of a
+file, and if images are added to a data set, its validation images stay nearly the same.
 """
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -25,20 +26,24 @@ class Found:
     """What `nas data` shows of one data set."""
 
     ready: bool
-    place: str  # where it is, or where it was looked for
-    contents: str = ""  # how many images, which size, how many classes
-    hint: str = ""  # where not ready: the command or setting that mends it
+    place: str  # where it is, or where it should be
+    contents: str = ""  # how many images, their size, how many classes
+    hint: str = ""  # if it is not ready: the command or setting that makes it so
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ImageData:
-    """A classification set, split; search sees train and valid, test is for retraining alone.
+    """A classification data set in three parts.
 
-    images: [n, height, width, channels] uint8. labels: [n] int32 in [0, classes). mean, std:
-    [channels] float32 of train_images / 255, std 1 for a channel that never changes. split: hex
-    digest of the validation images and labels, equal where the validation split is.
+    A search uses train and valid only; test is for the networks that are retrained at the end.
 
-    Raises ConfigError where an array breaks these rules.
+    Attributes:
+      images: [n, height, width, channels] uint8, of each part.
+      labels: [n] int32 in [0, classes), of each part.
+      mean, std: [channels] float32, of train_images / 255; std is 1 for a constant channel.
+      split: hex digest of the validation images and labels; equal splits have equal digests.
+
+    Raises ConfigError if an array breaks these rules.
     """
 
     name: str
@@ -67,6 +72,15 @@ class ImageData:
                     f"training images are, got {list(images.shape[1:])}"
                 )
 
+    def part(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels of "train", "valid" or "test", or of several: "train+valid"."""
+        names = name.split("+")
+        images = [getattr(self, f"{part}_images") for part in names]
+        labels = [getattr(self, f"{part}_labels") for part in names]
+        if len(names) == 1:
+            return images[0], labels[0]
+        return np.concatenate(images), np.concatenate(labels)
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
@@ -78,14 +92,28 @@ class ImageData:
         return len(self.class_names)
 
 
+def normalize(pixels: Any, mean: Any, std: Any) -> Any:
+    """(pixels / 255 - mean) / std, of float32 arrays or tensors alike.
+
+    pixels: [..., channels] in [0, 255]; mean, std: [channels], as in `ImageData`.
+    """
+    return (pixels / 255.0 - mean) / std
+
+
 def split_by_hash(
     images: np.ndarray, labels: np.ndarray, valid_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks images by the hash of their bytes; the `valid_size` lowest are validation.
+    """Sorts images by the hash of their bytes; the first `valid_size` are for validation.
 
-    images: [n, height, width, channels]; labels: [n]. Returns (train, valid), indices in the order
-    of rank: images taken by them are the same in the same order, however the file was ordered.
-    Equal images are neighbours in rank, so at most one group of them can straddle the two parts.
+    Equal images are neighbours in this order, so at most one group of them is divided between the
+    two parts.
+
+    Args:
+      images: [n, height, width, channels].
+      labels: [n].
+
+    Returns: (train, valid), positions in sorted order. Whatever the order of a file, they select
+      the same images in the same order.
     """
     order = np.lexsort((labels, _hashes(images)))  # by hash; equal images by label
     return order[valid_size:], order[:valid_size]
@@ -102,15 +130,17 @@ def make_image_data(
     test_size: int | float | None = None,
     train_size: int | None = None,
 ) -> ImageData:
-    """Splits a checked set by hash: first test, where none is given, then valid, the rest is train.
+    """Checks a data set and splits it by hash into test (unless given), validation and training.
 
     Args:
         images: [n, height, width, channels] uint8.
         labels: [n] integers.
         valid_size: a number of images (int), or a share of those that are not test (float).
-        test: images and labels of the set's own test split.
-        test_size: where `test` is None: a number of images (int) or a share of all (float).
+        test: images and labels of the data set's own test split.
+        test_size: if `test` is None: a number of images (int) or a share of all (float).
         train_size: keep only this many training images, the first by hash; None keeps all.
+
+    Raises ConfigError for arrays that break the rules of ImageData, or sizes that leave no image.
     """
     _check_part(f"data set {name}", images, labels, len(class_names))
     if test is None:
@@ -120,8 +150,8 @@ def make_image_data(
         images, labels = images[rest], labels[rest]
     else:
         _check_part(f"data set {name}, test part", *test, len(class_names))
-        every, _ = split_by_hash(*test, 0)
-        test = test[0][every], test[1][every]
+        by_hash, _ = split_by_hash(*test, 0)
+        test = test[0][by_hash], test[1][by_hash]
     count = _count(valid_size, len(labels), "valid_size")
     train_idx, valid_idx = split_by_hash(images, labels, count)
     if train_size is not None:
@@ -145,7 +175,7 @@ def make_image_data(
 
 
 def _check_part(where: str, images: np.ndarray, labels: np.ndarray, classes: int) -> None:
-    """Raises ConfigError, starting with `where`, unless the arrays are as ImageData's."""
+    """Raises ConfigError, its message starting with `where`, for arrays not as in ImageData."""
     if images.ndim != 4 or images.dtype != np.uint8 or 0 in images.shape:
         raise ConfigError(
             f"{where}: images must be uint8 [n, height, width, channels] and not empty, "
@@ -165,7 +195,7 @@ def _check_part(where: str, images: np.ndarray, labels: np.ndarray, classes: int
 
 
 def _count(size: int | float | None, total: int, setting: str) -> int:
-    """A number of images from a number (int) or a share (float), leaving at least one."""
+    """The number of images that `size` asks for; at least one other image must remain."""
     rule = f"dataset.{setting} must be a number of images (int) or a share in (0, 1) (float)"
     if size is None or isinstance(size, bool) or not isinstance(size, int | float):
         raise ConfigError(f"{rule}, got {size}")
@@ -190,7 +220,7 @@ def _hashes(images: np.ndarray) -> np.ndarray:
 
 
 def _digest(images: np.ndarray, labels: np.ndarray) -> str:
-    """16 hex digits that name these images with these labels, in this order."""
+    """16 hex digits that identify these images with these labels, in this order."""
     hashed = hashlib.blake2b(_hashes(images).astype("<u8").tobytes(), digest_size=8)
     hashed.update(labels.astype("<i4").tobytes())
     return hashed.hexdigest()
@@ -199,11 +229,11 @@ def _digest(images: np.ndarray, labels: np.ndarray) -> str:
 def _mean_and_std(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """[n, height, width, channels] uint8 -> mean and std of images / 255, each [channels] float32.
 
-    Sums are exact integers, so that the order of the images cannot change the last bit.
+    The sums are exact integers, so the order of the images does not change the last bit.
     """
     sums = np.zeros(images.shape[1:], np.uint64)
     squares = np.zeros(images.shape[1:], np.uint64)
-    for i in range(0, len(images), 1000):  # pieces that stay in the cache
+    for i in range(0, len(images), 1000):  # chunks that fit into the cache
         chunk = images[i : i + 1000]
         sums += chunk.sum(axis=0, dtype=np.uint64)
         squares += np.square(chunk, dtype=np.uint16).sum(axis=0, dtype=np.uint64)  # 255^2 < 2^16

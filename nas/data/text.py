@@ -1,7 +1,7 @@
-"""A text for language models, split, as every text module of benchmarks/ gives it.
+"""Texts for language models: token numbers in three parts, and the words that they stand for.
 
-The contract of a data set is that of nas/data/images.py: `load(**settings) -> TextData`, and where they
-make sense `look(**settings) -> Found` and `prepare(**settings)`.
+A data set is a module of benchmarks/ with `load(**settings) -> TextData` and, if they make sense,
+`look(**settings) -> Found` and `prepare(**settings)`, as nas/data/images.py says.
 """
 
 import dataclasses
@@ -15,23 +15,22 @@ from nas.data.images import PARTS
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TextData:
-    """One stream of tokens for each part; search sees train and valid, test is for the end alone.
+    """A text in three parts. A search uses train and valid only; test is for the end.
 
-    train, valid, test: [tokens] int32 in [0, vocabulary). words: of each token number. entropy:
-    nats a token of the parts' own tokens under the distribution that made them, by part, where it
-    is known: no model's mean loss over a long part is below it. The first token of a part is the
-    one that nothing precedes; it is given, never predicted.
+    A part's first token is never predicted: nothing precedes it.
 
-    Raises ConfigError where an array breaks these rules.
+    Raises ConfigError if an array breaks these rules.
     """
 
     name: str
-    train: np.ndarray
+    train: np.ndarray  # [tokens] int32 in [0, vocabulary), as the other parts
     valid: np.ndarray
     test: np.ndarray
-    words: tuple[str, ...]
+    words: tuple[str, ...]  # of each token number
+    # By part, if known: nats per token of its tokens under the distribution that generated them. No
+    # model's mean loss over a long part is lower.
     entropy: Mapping[str, float] | None = None
-    level: str = "word"  # or character: what a token is
+    level: str = "word"  # what a token is: word or character
 
     def __post_init__(self):
         if len(set(self.words)) != len(self.words) or not self.words:
@@ -56,22 +55,25 @@ class TextData:
 
 
 def by_frequency(tokens: list[str]) -> tuple[str, ...]:
-    """The different words, the most frequent first; equally frequent ones in the alphabet's order.
+    """The different words, most frequent first; equally frequent ones in alphabetical order.
 
-    As the TensorFlow tutorial numbers Penn Treebank's (tutorials/rnn/ptb/reader.py).
+    The TensorFlow tutorial numbers the words of Penn Treebank so (tutorials/rnn/ptb/reader.py).
+
+        >>> by_frequency(["the", "cat", "the", "bat"])
+        ('the', 'bat', 'cat')
     """
     words, counts = np.unique(tokens, return_counts=True)  # sorted
     return tuple(str(word) for word in words[np.argsort(-counts, kind="stable")])
 
 
 def numbered(tokens: list[str], words: tuple[str, ...]) -> np.ndarray:
-    """[tokens] int32. Raises KeyError for a token that is no word."""
+    """Each token's number, [tokens] int32. Raises KeyError for a token that is not in `words`."""
     number = {word: i for i, word in enumerate(words)}
     return np.array([number[token] for token in tokens], np.int32)
 
 
 def first_tokens(tokens: np.ndarray, count: int | None) -> np.ndarray:
-    """The first `count` tokens, all where it is None. Raises ConfigError for a wrong count."""
+    """The first `count` tokens, or all for None. Raises ConfigError for a wrong count."""
     if count is None:
         return tokens
     if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= len(tokens):

@@ -18,7 +18,7 @@ from nas.core.capabilities import LearningRateSpace, TreeSpace
 from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Cost, Space
 from nas.core.trial import Arch, ConfigError, Proposal, trial_seed
-from nas.data.images import ImageData
+from nas.data.images import ImageData, normalize
 from nas.evaluators.common import (
     NO_LIMITS,
     ImageEvaluator,
@@ -176,8 +176,8 @@ class InheritFromParent(ImageEvaluator):
         from nas.ops import inference
 
         data = self.dataset()
-        images = data.train_images[:MOMENT_IMAGES].astype(np.float32) / 255
-        images = (images - data.mean) / data.std
+        images = data.train_images[:MOMENT_IMAGES].astype(np.float32)
+        images = normalize(images, data.mean, data.std)
 
         def moments(network, known: Weights, name: str) -> Moments:
             return inference.moments(network, known, images, name)

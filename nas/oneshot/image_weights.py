@@ -1,7 +1,7 @@
-"""What one-shot methods do to shared weights, each a call of one graph: train paths, score them.
+"""Shared weights of image classifiers: trains paths of a supernet and scores architectures.
 
-The images lie on the device; an epoch of weight steps is one call, and so are the scores of many
-architectures. Neither is traced again for another architecture.
+The images stay on the device. An epoch of training steps is one call of one graph, and so are the
+scores of many architectures; neither is traced again for another architecture.
 """
 
 from collections.abc import Sequence
@@ -12,34 +12,45 @@ import numpy as np
 import tensorflow as tf
 
 from nas.core.capabilities import supernet_space
+from nas.core.skeleton import ImageSkeleton
+from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError
 from nas.data.images import ImageData
+from nas.oneshot.interface import epoch_graph
 from nas.oneshot.optimizer import GroupedOptimizer
 from nas.training import devices
 from nas.training.augment import augment
+from nas.training.device_data import DeviceData
 from nas.training.loop import uses_xla
-from nas.training.objective import cross_entropy
+from nas.training.objective import training_loss
 from nas.training.recipe import Recipe, learning_rates
 
 _ORDER = 0  # the random stream of an epoch's order
-_DROPOUT = 1 << 20  # sets the seeds of dropout apart from those of augmentation
+_DROPOUT = 1 << 20  # separates the seeds of dropout from those of augmentation
 
 
-class SharedWeights:
-    """A supernet, its optimiser and the images it learns from.
+class ImageWeights:
+    """A supernet, its optimiser and the images it is trained on: a SharedWeights of images.
 
     Args:
-      seed: of the first weights and of augmentation, dropout and dropped paths.
-      batch_statistics: scores normalise by each batch's own moments.
+      seed: of the initial weights, augmentation, dropout and dropped paths.
+      batch_statistics: scores normalise by each batch's own moments, not by the moving averages.
 
-    Raises ConfigError where the space has no supernet.
+    Raises ConfigError if the space has no supernet, or the recipe asks for several devices.
     """
 
     metric = "valid_accuracy"
     measures = 2  # of a step: loss and accuracy
 
     def __init__(
-        self, space, skeleton, data: ImageData, recipe: Recipe, *, seed: int, batch_statistics: bool
+        self,
+        space: Space,
+        skeleton: ImageSkeleton,
+        data: ImageData,
+        recipe: Recipe,
+        *,
+        seed: int,
+        batch_statistics: bool,
     ):
         if recipe.several_devices:
             raise ConfigError(
@@ -57,21 +68,14 @@ class SharedWeights:
             recipe, list(net.groups.values()), list(net.kernels.values())
         )
         self.steps = -(-len(data.train_images) // recipe.batch_size)  # of an epoch
-        self._parts = {
-            part: tuple(
-                tf.constant(getattr(data, f"{part}_{what}")) for what in ("images", "labels")
-            )
-            for part in ("train", "valid")
-        }
-        self._mean, self._std = tf.constant(data.mean), tf.constant(data.std)
-        decisions = len(space.decisions)
+        self._device_data = DeviceData(data, ("train", "valid"))
         self.jit_compile = uses_xla(recipe)
-        self.epoch_graph = make_epoch(self)
+        self.epoch_graph = epoch_graph(self)
         self.scores_graph = tf.function(
             self._scores,
             autograph=False,
             input_signature=[
-                tf.TensorSpec([None, decisions], tf.int32),
+                tf.TensorSpec([None, len(space.decisions)], tf.int32),
                 tf.TensorSpec([None, None, None], tf.int32),
             ],
         )
@@ -81,40 +85,38 @@ class SharedWeights:
         """What a checkpoint holds: weights, moving averages and the optimiser's slots."""
         return [*(v.value for v in self.supernet.variables), *self.optimizer.slots]
 
-    def named(self, measures: Sequence[Any], prefix: str = "") -> dict[str, float]:
+    def measures_by_name(self, measures: Sequence[Any], prefix: str = "") -> dict[str, float]:
         return {f"{prefix}loss": float(measures[0]), f"{prefix}accuracy": float(measures[1])}
 
-    def order(self, epoch: int) -> np.ndarray:
-        """The epoch's images in random order: [steps, batch] int. The last batch wraps round."""
+    def batch_order(self, epoch: int) -> np.ndarray:
+        """Positions of training images, in random order: [steps, batch] int (see `order_of`)."""
         return order_of(self.seed, epoch, len(self.data.train_images), self.recipe.batch_size)
 
-    def rates(self, epoch: int) -> np.ndarray:
-        """[steps] float32."""
+    def learning_rates(self, epoch: int) -> np.ndarray:
         return learning_rates(self.recipe, self.steps).reshape(-1, self.steps)[epoch]
 
-    def first(self, epoch: int) -> int:
-        """The number of the epoch's first step since the start of the training."""
+    def first_step(self, epoch: int) -> int:
         return epoch * self.steps
 
     def valid_order(self, epoch: int, seed: int, order: np.ndarray) -> np.ndarray:
-        """Validation images in random order, again and again, beside those of `order`."""
+        """Validation images in random order, repeated until each row of `order` has a batch."""
         images = len(self.data.valid_images)
-        found = order_of(seed, epoch, images, min(order.shape[1], images))
-        return np.resize(found, (len(order), found.shape[1]))
+        valid = order_of(seed, epoch, images, min(order.shape[1], images))
+        return np.resize(valid, (len(order), valid.shape[1]))
 
-    def carry(self) -> tuple:
-        """Nothing goes from one step to the next."""
+    def initial_state(self) -> tuple:
+        """Steps on images pass nothing on."""
         return ()
 
     def train(
         self, order: np.ndarray, rates: np.ndarray, archs: Sequence[Arch], epoch: int
     ) -> tuple[float, float]:
-        """A step for each row of `order`, on the path of its architecture.
+        """Trains one epoch, each step on its own architecture's path.
 
         Args:
           order: [steps, batch] int, positions of training images.
           rates: [steps] float32, learning rates.
-          archs: [steps], one each.
+          archs: one architecture for each step.
 
         Returns: mean loss and mean accuracy.
         """
@@ -122,7 +124,7 @@ class SharedWeights:
             tf.constant(order, tf.int32),
             tf.constant(rates),
             tf.constant(np.array(archs), tf.int32),
-            tf.constant(self.first(epoch)),
+            tf.constant(self.first_step(epoch)),
         )
         return float(loss), float(accuracy)
 
@@ -138,80 +140,74 @@ class SharedWeights:
         )
         return accuracy.numpy(), loss.numpy()
 
-    def draw(self, rng: np.random.Generator, archs: int, size: int) -> np.ndarray:
-        """A batch of `size` validation images for each of so many architectures."""
+    def sample_batches(self, rng: np.random.Generator, archs: int, size: int) -> np.ndarray:
+        """One batch of `size` random validation images for each architecture: [archs, 1, size]."""
         return rng.integers(0, len(self.data.valid_images), (archs, 1, size))
 
     def valid_batches(self, size: int | None, setting: str) -> np.ndarray:
-        """The first `size` validation images, None for all, in batches of one size."""
-        found = len(self.data.valid_images)
-        if size is not None and not 1 <= size <= found:
+        """The first `size` validation images, all for None, in batches of equal size."""
+        count = len(self.data.valid_images)
+        if size is not None and not 1 <= size <= count:
             raise ConfigError(
-                f"{setting} must be in [1, {found}], the validation images there are, got {size}"
+                f"{setting} must be in [1, {count}], the validation images there are, got {size}"
             )
-        return even_batches(size or found, self.recipe.eval_batch_size)
+        return even_batches(size or count, self.recipe.eval_batch_size)
 
     def check_ahead(self) -> None:
-        """Raises ConfigError where no method can look a step ahead."""
+        """Raises ConfigError unless a step can be computed without taking it: SGD only."""
         if self.recipe.optimizer != "sgd":
             raise ConfigError(
                 "recipe.optimizer must be sgd where method.order=2 looks a step ahead, got "
                 f"{self.recipe.optimizer}; set recipe.optimizer=sgd"
             )
 
-    def batch(self, part: str, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Normalised images and labels of "train" or "valid" at `index` [batch] int32."""
-        images, labels = self._parts[part]
-        with tf.device(images.device):
-            x, y = tf.gather(images, index), tf.gather(labels, index)
-        return (tf.cast(x, tf.float32) / 255.0 - self._mean) / self._std, y
-
     def step(
-        self, index: tf.Tensor, choice: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, carry=()
-    ) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple]:
-        """One step of the weights inside a graph: (loss, accuracy), and what it leaves.
+        self, row: tf.Tensor, choice: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, state: Any = ()
+    ) -> tuple[tuple[tf.Tensor, tf.Tensor], Any]:
+        """One training step inside a graph: (loss, accuracy), and the next step's state.
 
         Args:
-          index: [batch] int32, positions of training images.
+          row: [batch] int32, positions of training images.
           choice: an architecture or gates.
           number: [] int32, the step since the start of the training.
         """
         with tf.GradientTape() as tape:
-            measures, carry = self.loss("train", index, choice, number, carry)
+            measures, state = self.loss("train", row, choice, number, state)
             loss = measures[0]
         gradients = tape.gradient(loss, self.optimizer.variables)
-        used, rows = self.supernet.active(choice), self.supernet.rows(choice)
-        self.optimizer.apply(gradients, used, rate, number, rows)
-        return measures, carry
+        active, rows = self.supernet.active(choice), self.supernet.rows(choice)
+        self.optimizer.apply(gradients, active, rate, number, rows)
+        return measures, state
 
     def loss(
-        self, part: str, index: tf.Tensor, choice: tf.Tensor, number: tf.Tensor, carry=()
-    ) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple]:
-        """(Loss, accuracy) in training, of images of "train", augmented, or "valid", not; carry."""
-        x, y = self.batch(part, index)
+        self, part: str, row: tf.Tensor, choice: tf.Tensor, number: tf.Tensor, state: Any = ()
+    ) -> tuple[tuple[tf.Tensor, tf.Tensor], Any]:
+        """(loss, accuracy) in training mode, and the state. Images of "train" are augmented."""
+        x, labels = self._device_data.batch(part, row)
         seed = tf.stack([self.seed, number])
         if part == "train":
             x = augment(x, self.recipe, seed)
-        logits, *auxiliary = self.supernet.heads(
+        heads = self.supernet.heads(
             x, choice, training=True, seed=tf.random.fold_in(seed, _DROPOUT),
             progress=tf.cast(number, tf.float32) / (self.recipe.epochs * self.steps),
         )  # fmt: skip
-        loss = tf.reduce_mean(cross_entropy(y, logits, self.recipe.label_smoothing))
-        for other in auxiliary:
-            more = tf.reduce_mean(cross_entropy(y, other, self.recipe.label_smoothing))
-            loss += self.supernet.skeleton.auxiliary_weight * more
-        return (loss, tf.reduce_mean(_hits(y, logits))), carry
+        aim = self._device_data.objectives[part]
+        loss = training_loss(
+            aim, labels, heads, smoothing=self.recipe.label_smoothing,
+            auxiliary_weight=self.supernet.skeleton.auxiliary_weight,
+        )  # fmt: skip
+        return (loss, tf.reduce_mean(aim.score(labels, heads[0]))), state
 
     def _scores(self, archs, batches):
-        count = tf.shape(batches)[1]
+        count, aim = tf.shape(batches)[1], self._device_data.objectives["valid"]
 
         def one_batch(i, k, accuracy, loss):
-            x, y = self.batch("valid", batches[i, k])
+            x, labels = self._device_data.batch("valid", batches[i, k])
             logits = self.supernet(
                 x, archs[i], training=False, batch_statistics=self.batch_statistics
             )
-            accuracy += tf.reduce_mean(_hits(y, logits))
-            return i, k + 1, accuracy, loss + tf.reduce_mean(cross_entropy(y, logits, 0.0))
+            accuracy += tf.reduce_mean(aim.score(labels, logits))
+            return i, k + 1, accuracy, loss + tf.reduce_mean(aim.loss(labels, logits, 0.0))
 
         def one_arch(i):
             _, _, accuracy, loss = tf.while_loop(
@@ -228,32 +224,11 @@ class SharedWeights:
         )
 
 
-def make_epoch(shared):
-    """The graph of an epoch of weight steps: order, rates, archs, first -> mean measures.
-
-    shared: SharedWeights, or of another kind of data with the same interface.
-    """
-
-    def epoch(order, rates, archs, first):
-        steps = tf.shape(order)[0]
-
-        def body(i, carry, *sums):
-            more, carry = shared.step(order[i], archs[i], rates[i], first + i, carry)
-            return i + 1, carry, *(a + b for a, b in zip(sums, more, strict=True))
-
-        start = (0, shared.carry(), *[0.0] * shared.measures)
-        _, _, *sums = tf.while_loop(lambda i, *_: i < steps, body, start)
-        return [total / tf.cast(steps, tf.float32) for total in sums]
-
-    return tf.function(epoch, autograph=False, jit_compile=shared.jit_compile)
-
-
-def _hits(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), labels), tf.float32)
-
-
 def order_of(seed: int, epoch: int, images: int, batch_size: int) -> np.ndarray:
-    """The epoch's images in random order: [steps, batch] int. The last batch wraps round."""
+    """An epoch's images in random order: [steps, batch] int.
+
+    The last batch is filled up with the epoch's first images.
+    """
     order = np.random.default_rng([seed, epoch, _ORDER]).permutation(images)
     steps = -(-images // batch_size)
     return np.resize(order, steps * batch_size).reshape(steps, batch_size)
@@ -262,7 +237,7 @@ def order_of(seed: int, epoch: int, images: int, batch_size: int) -> np.ndarray:
 def even_batches(count: int, size: int) -> np.ndarray:
     """Positions 0 .. count-1 in batches of one size, at most `size`: [batches, batch] int32.
 
-    A remainder smaller than the number of batches is left out.
+    A remainder, smaller than the number of batches, is left out.
     """
     batches = -(-count // size)
     each = count // batches

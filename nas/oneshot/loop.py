@@ -1,9 +1,9 @@
-"""The one-shot loop: epochs on shared weights, a checkpoint after each, then the derivation.
+"""The one-shot loop: trains shared weights epoch by epoch, with a checkpoint after each.
 
-A method (oneshot_paths.py, oneshot_gates.py) says what an epoch does, the shared weights what they
-learn from: images (oneshot_graph.py) or a text (oneshot_language.py). Every random draw of an epoch
-is a function of the seed and the epoch, or of the state that is saved with it; so a run that was
-killed and continued ends as one that was not.
+A method (nas/oneshot/paths.py, gates.py) defines an epoch; the shared weights hold the data, images
+(image_weights.py) or a text (text_weights.py). Every random draw of an epoch is a function of the
+seed and the epoch, or of state that is saved with the epoch. So a run that was killed and continued
+gives the same result as an uninterrupted one.
 """
 
 import json
@@ -18,29 +18,30 @@ import tensorflow as tf
 from nas.core.files import write_atomically
 from nas.core.trial import Arch, ConfigError, Proposal
 from nas.engine.store import Store
+from nas.oneshot.interface import Method, SharedWeights
 from nas.run.folder import EPOCHS
 
 CHECKPOINTS = "checkpoints"  # in the run folder: the weights after the last epoch
+SCORED_AT_ONCE = 64  # architectures in one call of the graph
 
 Values = dict[str, float]
 
 
 def train(
-    shared,
-    method,
+    shared: SharedWeights,
+    method: Method,
     store: Store,
     run_dir: Path,
     *,
     on_epoch: Callable[[int, Values], None] = lambda epoch, values: None,
 ) -> list[Values]:
-    """Trains the shared weights, or goes on after the last epoch that is saved.
+    """Trains the shared weights, continuing after the last epoch that is saved.
 
     on_epoch: called with each new epoch once it is saved.
 
-    Returns: what came out of every epoch: loss, accuracy or perplexity, seconds and what the method
-      adds.
+    Returns: for every epoch its loss, accuracy or perplexity, seconds and the method's own values.
 
-    Raises ConfigError where the loss is not finite, or a checkpoint cannot be written or read.
+    Raises ConfigError if a loss is not finite, or a checkpoint cannot be written or read.
     """
     method.start(shared)
     checkpoint = tf.train.Checkpoint(tensors=[*shared.tensors, *method.tensors])
@@ -53,9 +54,9 @@ def train(
         _read(checkpoint, _path(run_dir, done))
     history = _history(run_dir)[:done]
     for epoch in range(done, epochs):
-        began = time.perf_counter()
-        values = method.epoch(epoch, shared.order(epoch), shared.rates(epoch))
-        values["seconds"] = time.perf_counter() - began
+        start = time.perf_counter()
+        values = method.epoch(epoch, shared.batch_order(epoch), shared.learning_rates(epoch))
+        values["seconds"] = time.perf_counter() - start
         if not np.isfinite(values["loss"]):
             raise ConfigError(
                 f"the loss is {values['loss']} after epoch {epoch + 1}; a smaller "
@@ -66,29 +67,41 @@ def train(
         write_atomically(run_dir / EPOCHS, json.dumps(history, indent=1) + "\n")
         last = epoch + 1 == epochs
         state = method.deriver().state() if last else method.state()
-        # From here on the epoch counts; before, it would be run again.
+        # The epoch counts once this is saved; a run killed before repeats it.
         store.save(state={"told": 0, "controller": state, "epochs": epoch + 1})
-        _forget(run_dir, epoch)
+        _delete(run_dir, epoch)
         on_epoch(epoch, values)
     return history
 
 
 def epochs_done(store: Store, epochs: int) -> int:
-    """How many of the epochs are saved."""
+    """The number of epochs that are saved."""
     saved = store.controller_state()
-    # From the derivation on, what is saved is the derivation's own.
+    # Once the derivation has begun, the saved state is its controller's, without `epochs`.
     return 0 if saved is None else saved.get("epochs", epochs)
 
 
 class SharedWeightsScore:
-    """An evaluator: an architecture's score on validation data, with the shared weights.
+    """An evaluator: scores an architecture on validation data with the shared weights.
+
+        score = SharedWeightsScore(shared, skeleton, size=1000)
+        print(score(0, Proposal(arch))["valid_accuracy"])
 
     Args:
-      size: so many of the validation images or tokens, the first ones; None for all.
+      size: how many validation images or tokens to use, from the first on; None for all.
       setting: what `size` is called in the configuration.
+
+    Raises ConfigError for a size that the data do not have.
     """
 
-    def __init__(self, shared, skeleton, *, size: int | None = None, setting: str = "valid_images"):
+    def __init__(
+        self,
+        shared: SharedWeights,
+        skeleton: Any,
+        *,
+        size: int | None = None,
+        setting: str = "valid_images",
+    ):
         self.shared, self.skeleton = shared, skeleton
         self.batches = shared.valid_batches(size, setting)
 
@@ -104,16 +117,15 @@ class SharedWeightsScore:
         }
 
     def all(self, archs: Sequence[Arch]) -> np.ndarray:
-        """The accuracy or perplexity of each: [archs]. Paths that are the same are scored once."""
-        live = self.shared.supernet.effective(tf.constant(np.array(archs), tf.int32)).numpy()
-        _, first_of, of_path = np.unique(live, axis=0, return_index=True, return_inverse=True)
-        paths = np.array(archs)[first_of]
-        found, many = [], 64
-        for first in range(0, len(paths), many):
-            part = paths[first : first + many]
-            batches = np.broadcast_to(self.batches, (len(part), *self.batches.shape))
-            found.append(self.shared.scores(part, batches)[0])
-        return np.concatenate(found)[of_path.reshape(-1)]
+        """Accuracy or perplexity of each architecture: [archs]. Equal paths are scored once."""
+        effective = self.shared.supernet.effective(tf.constant(np.array(archs), tf.int32)).numpy()
+        _, first_of, path_of = np.unique(effective, axis=0, return_index=True, return_inverse=True)
+        paths, scores = np.array(archs)[first_of], []
+        for first in range(0, len(paths), SCORED_AT_ONCE):
+            chunk = paths[first : first + SCORED_AT_ONCE]
+            batches = np.broadcast_to(self.batches, (len(chunk), *self.batches.shape))
+            scores.append(self.shared.scores(chunk, batches)[0])
+        return np.concatenate(scores)[path_of.reshape(-1)]
 
 
 def _path(run_dir: Path, epoch: int) -> Path:
@@ -125,9 +137,9 @@ def _write(checkpoint: tf.train.Checkpoint, path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         checkpoint.write(str(path))
     except (OSError, tf.errors.OpError) as error:
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"{path} cannot be written: {said}. Earlier epochs are saved; mend that and run the "
+            f"{path} cannot be written: {reason}. Earlier epochs are saved; mend that and run the "
             "same command with this run_dir again"
         ) from error
 
@@ -136,13 +148,14 @@ def _read(checkpoint: tf.train.Checkpoint, path: Path) -> None:
     try:
         checkpoint.read(str(path)).assert_consumed()
     except (OSError, AssertionError, ValueError, tf.errors.OpError) as error:
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"{path} is missing or damaged ({said}); name a new run_dir to start again"
+            f"{path} is missing or damaged ({reason}); name a new run_dir to start again"
         ) from error
 
 
-def _forget(run_dir: Path, epoch: int) -> None:
+def _delete(run_dir: Path, epoch: int) -> None:
+    """Deletes the checkpoint of an earlier epoch."""
     for file in (run_dir / CHECKPOINTS).glob(f"epoch-{epoch}.*"):
         file.unlink()
 

@@ -1,4 +1,4 @@
-"""An optimiser that moves only what a step has used: for weights that many networks share."""
+"""An optimiser for shared weights: it updates only the variables that a step has used."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,12 +13,14 @@ Gradient = Any  # tf.Tensor, or tf.IndexedSlices of some rows of the variable
 
 
 class GroupedOptimizer:
-    """The recipe's optimiser, moving only the groups of variables that a step has used.
+    """The recipe's optimiser, applied only to the groups of variables that a step has used.
 
-    The others keep their momenta as well, and no weight decay reaches them. Clipping sees the
-    gradients that are used alone. Adam's bias correction counts all steps.
+    The other groups keep their momenta and do not decay. Clipping takes the norm of the used
+    gradients only. Adam's bias correction counts all steps.
 
-    kernels: [groups][variables], what decays; None: what has more than one axis.
+    Args:
+      groups: [groups][variables].
+      kernels: [groups][variables], which of them decay; None: those with more than one axis.
     """
 
     def __init__(
@@ -47,8 +49,15 @@ class GroupedOptimizer:
         step: tf.Tensor,
         rows: Sequence[tf.Tensor | None] | None = None,
     ) -> None:
-        """gradients: [groups][variables]; active: [groups], what the step has used; rows: [groups],
-        the one row that it has used of a group's variables, or None."""
+        """One step of all groups that were used.
+
+        Args:
+          gradients: [groups][variables].
+          active: [groups], [] bool: whether the step used the group.
+          rate: [] float32, the learning rate.
+          step: [] int32, counted from 0.
+          rows: [groups], the only row of a group's variables that was used, or None for all rows.
+        """
         rows = rows or [None] * len(gradients)
         scale = self._scale(gradients, active, rows)
         for i, is_active in enumerate(active):
@@ -59,31 +68,35 @@ class GroupedOptimizer:
                     moved = [_with_values(g, _values(g) * scale) for g in moved]
                 self._each[i].apply(moved, rate, step)
 
-            _where(is_active, move)
+            _run_if(is_active, move)
 
     def ahead(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> list[tf.Tensor]:
-        """Where a step of SGD would bring all variables, of all groups one after another, without
-        clipping; nothing moves. The recipe's optimiser must be sgd."""
-        moved, left = [], iter(gradients)
+        """The values of all variables after a step of SGD without clipping; no variable changes.
+
+        gradients: of the variables of all groups, one after another, as the result is. The
+        recipe's optimiser must be sgd.
+        """
+        moved, remaining = [], iter(gradients)
         momentum = self.recipe.momentum
         for i, each in enumerate(self._each):
-            own = self._decayed(i, [next(left) for _ in each.variables], None)
-            for g, v, (slot,) in zip(own, each.variables, each.slots, strict=True):
+            decayed = self._decayed(i, [next(remaining) for _ in each.variables], None)
+            for g, v, (slot,) in zip(decayed, each.variables, each.slots, strict=True):
                 step = momentum * slot - rate * g
                 moved.append(v + (momentum * step - rate * g if self.recipe.nesterov else step))
         return moved
 
     def _decayed(self, i: int, gradients, row: tf.Tensor | None) -> list[Gradient]:
+        """Gradients of group i with weight decay, reduced to `row` if it is not None."""
         decay, variables = self.recipe.weight_decay, self._each[i].variables
         if row is not None:
             gradients = [tf.IndexedSlices(tf.gather(g, row[None]), row[None]) for g in gradients]
         return [
-            _with_values(g, _values(g) + decay * _where_moved(g, v)) if decay and kernel else g
+            _with_values(g, _values(g) + decay * _values_at(g, v)) if decay and kernel else g
             for g, v, kernel in zip(gradients, variables, self._kernels[i], strict=True)
         ]
 
     def _scale(self, gradients, active, rows) -> tf.Tensor | None:
-        """What clipping multiplies the gradients by; None where nothing is clipped."""
+        """The factor by which clipping multiplies the gradients; None if the recipe has none."""
         if self.recipe.clip_norm is None:
             return None
         squares = []
@@ -101,7 +114,7 @@ class GroupedOptimizer:
         return self.recipe.clip_norm / tf.maximum(norm, self.recipe.clip_norm)
 
 
-def _where(condition: tf.Tensor | bool, act: Callable[[], None]) -> None:
+def _run_if(condition: tf.Tensor | bool, act: Callable[[], None]) -> None:
     if condition is True:
         act()
         return
@@ -123,8 +136,8 @@ def _with_values(gradient: Gradient, values: tf.Tensor) -> Gradient:
     return values
 
 
-def _where_moved(gradient: Gradient, variable: tf.Variable) -> tf.Tensor:
-    """What the gradient is of: the variable, or some rows of it."""
+def _values_at(gradient: Gradient, variable: tf.Variable) -> tf.Tensor:
+    """The values that the gradient belongs to: the variable's, or those of some rows of it."""
     if isinstance(gradient, tf.IndexedSlices):
         return tf.gather(variable, gradient.indices)
     return variable

@@ -1,29 +1,39 @@
-"""A probe set where no table is: a few architectures, each trained alone by the usual evaluator."""
+"""A reference for the ranking of shared weights: a few architectures, trained from scratch.
 
-from collections.abc import Sequence
+It serves spaces without a table of trained networks; the ordinary evaluator trains them.
+"""
+
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nas.core.reference import RankingReference
-from nas.core.trial import Arch, ConfigError, Proposal, Trial
+from nas.core.space import Space
+from nas.core.trial import Arch, ConfigError, Trial
 
-FOLDER = "probe"  # in the run folder: a store of the trainings, so that a cut run goes on
-_PROBE = (1 << 20) + 1  # sets the seed of the architectures apart from others
+FOLDER = "probe"  # in the run folder: a store of the trainings, for runs that continue
+_PROBE = (1 << 20) + 1  # separates the architectures' random stream from others
 
 
 class TrainedProbe:
-    """Draws uniform architectures from the seed, adds the derived one, and trains each.
+    """Draws uniform architectures, adds the one that the search derived, and trains each.
 
     Args:
-      size: architectures drawn, at least 2; 0: no probe.
-      epochs: of each training, with the recipe of the shared weights; None: as many as theirs.
-      derived: whether the derived architecture is trained as well.
+      seed: of the architectures and their trainings.
+      size: architectures to draw, at least 2; 0: no probe.
+      epochs: of each training, which has the recipe of the shared weights; None: as many as theirs.
+      derived: whether to train the derived architecture as well.
     """
 
     def __init__(
-        self, *, space, seed: int, size: int = 0, epochs: int | None = None, derived: bool = True
+        self,
+        *,
+        space: Space,
+        seed: int,
+        size: int = 0,
+        epochs: int | None = None,
+        derived: bool = True,
     ):
         if size < 0 or size == 1:
             raise ConfigError(f"probe.size must be 0 or at least 2, got {size}; set probe.size=5")
@@ -33,15 +43,15 @@ class TrainedProbe:
         self.epochs, self.derived = epochs, derived
 
     def archs(self, top: Trial | None) -> list[Arch]:
-        """Different ones, the derived one last."""
-        rng, found = np.random.default_rng([self.seed, _PROBE]), dict[Any, Arch]()
-        for _ in range(100 * self.size):  # a space may have fewer
-            if len(found) < self.size:
+        """Different networks; the best trial's, which is the derived one, comes last."""
+        rng, by_key = np.random.default_rng([self.seed, _PROBE]), dict[Any, Arch]()
+        for _ in range(100 * self.size):  # the space may have fewer than `size`
+            if len(by_key) < self.size:
                 arch = self.space.sample(rng)
-                found.setdefault(self.space.key(arch), arch)
+                by_key.setdefault(self.space.key(arch), arch)
         if top is not None and self.derived:
-            found.setdefault(self.space.key(top.arch), top.arch)
-        return list(found.values())
+            by_key.setdefault(self.space.key(top.arch), top.arch)
+        return list(by_key.values())
 
     def measure(self, parts: dict[str, Any], top: Trial | None, run_dir: Path, loggers):
         """The probe set with its accuracies, or None where there is none.
@@ -49,6 +59,7 @@ class TrainedProbe:
         parts: of nas.commands.oneshot.build. Raises ConfigError where a training fails.
         """
         from nas.engine.executors import SerialExecutor
+        from nas.engine.proposers import Listed
         from nas.engine.search import TooManyFailures, search
         from nas.engine.store import Store
         from nas.evaluators.scratch import TrainFromScratch
@@ -78,27 +89,6 @@ class TrainedProbe:
         return RankingReference(
             [t.arch for t in trials], accuracies, f"trained alone, {recipe.epochs} epochs"
         )
-
-
-class Listed:
-    """A controller that proposes the architectures of a list, once each."""
-
-    def __init__(self, archs: Sequence[Arch]):
-        self.archs, self.asked = list(archs), 0
-
-    def ask(self, n: int) -> list[Proposal]:
-        some = self.archs[self.asked : self.asked + n]
-        self.asked += len(some)
-        return [Proposal(arch) for arch in some]
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        pass
-
-    def state(self) -> dict[str, Any]:
-        return {"asked": self.asked}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.asked = state["asked"]
 
 
 def _accuracy(metrics: dict[str, Any]) -> float:

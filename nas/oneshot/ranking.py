@@ -1,4 +1,4 @@
-"""How well shared weights rank: Kendall's tau against the same networks trained alone."""
+"""How well shared weights rank: Kendall's tau against the same networks trained from scratch."""
 
 from typing import Any
 
@@ -11,20 +11,22 @@ from nas.core.trial import Arch
 def ranking(
     reference: RankingReference, scores: np.ndarray, derived: Arch | None
 ) -> dict[str, Any]:
-    """Tau-b, in [-1, 1], and what following the scores would have brought.
+    """Kendall's tau-b, in [-1, 1], and the accuracy that following the scores would have reached.
 
     Args:
-      scores: [archs], of the same architectures with shared weights.
-      derived: the architecture that the run has chosen.
+      scores: [archs], of the reference's architectures with shared weights.
+      derived: the architecture that the run chose.
 
-    Returns: kendall_tau (None where all scores are equal), of how many architectures and against
-      what; the accuracy alone of the best by score, of the mean and of the best; that of the
-      derived one, and the share of architectures that it is at least as good as, where it is known.
+    Returns: kendall_tau (None if all scores are equal), against (the reference's name) and
+      architectures (their number). Accuracies when trained from scratch: best_by_score, of the
+      architecture with the best score; mean and best, of all. If the reference has the derived
+      architecture also derived, its accuracy, and derived_is_at_least, the share of architectures
+      that are not better.
     """
     from scipy.stats import kendalltau
 
     tau = float(kendalltau(scores, reference.accuracies).statistic)
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "against": reference.name,
         "architectures": len(reference.archs),
         "kendall_tau": tau if np.isfinite(tau) else None,
@@ -32,9 +34,9 @@ def ranking(
         "mean": float(reference.accuracies.mean()),
         "best": float(reference.accuracies.max()),
     }
-    at = [i for i, arch in enumerate(reference.archs) if arch == derived]
-    if at:
-        reached = float(reference.accuracies[at[0]])
-        found["derived"] = reached
-        found["derived_is_at_least"] = float((reference.accuracies <= reached).mean())
-    return found
+    positions = [i for i, arch in enumerate(reference.archs) if arch == derived]
+    if positions:
+        accuracy = float(reference.accuracies[positions[0]])
+        values["derived"] = accuracy
+        values["derived_is_at_least"] = float((reference.accuracies <= accuracy).mean())
+    return values

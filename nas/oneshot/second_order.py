@@ -1,11 +1,13 @@
-"""The gradient of second-order DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.3; code,
-cnn/architect.py): what the validation loss will be once the weights have taken a step."""
+"""The gradient of second-order DARTS: of the validation loss after one step of the weights.
+
+Liu et al. 2019 (arXiv:1806.09055, section 2.3; code, cnn/architect.py).
+"""
 
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-RADIUS = 0.01  # of the difference quotient, over the norm of the gradient it follows (section 2.3)
+RADIUS = 0.01  # of the difference quotient, over the norm of its direction (section 2.3)
 
 
 def unrolled_gradient(
@@ -18,32 +20,34 @@ def unrolled_gradient(
 ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
     """d valid_loss(w', choice) / d choice, where w' = ahead(d train_loss(w, choice) / d w).
 
-    The second derivatives are a difference quotient of two gradients (equation 8). The weights are
-    moved for a while and are afterwards what they were.
+    The second derivatives are approximated by a difference quotient of two gradients (equation 8).
+    The weights are changed on the way and restored at the end.
 
     Args:
-      train_loss: reads `choice` and `weights`; gives the loss [].
-      valid_loss: the same; gives the loss, and whatever else.
-      ahead: the weights' gradients -> the weights after a step of `rate`.
+      train_loss: a function of `choice` and `weights` that returns the loss, [] float32.
+      valid_loss: the same, but it may return more after the loss.
+      ahead: the weights' gradients -> the weights after a step with the learning rate `rate`.
 
-    Returns: the gradient, in the shape of `choice`, and what valid_loss gave behind the step.
+    Returns: the gradient, in the shape of `choice`, and what valid_loss returned after the step.
     """
     before = [tf.identity(w) for w in weights]
     for w, moved in zip(weights, ahead(_gradient(train_loss, weights)), strict=True):
         w.assign(moved)
     with tf.GradientTape() as tape:
-        found = valid_loss()
-    of_choice, *along = tape.gradient(found[0], [choice, *weights], unconnected_gradients="zero")
-    along = [tf.convert_to_tensor(v) for v in along]
-    radius = RADIUS / tf.maximum(tf.linalg.global_norm(along), 1e-12)
+        result = valid_loss()
+    of_choice, *direction = tape.gradient(
+        result[0], [choice, *weights], unconnected_gradients="zero"
+    )
+    direction = [tf.convert_to_tensor(v) for v in direction]
+    radius = RADIUS / tf.maximum(tf.linalg.global_norm(direction), 1e-12)
     ends = []
     for sign in (1.0, -1.0):
-        for w, start, v in zip(weights, before, along, strict=True):
+        for w, start, v in zip(weights, before, direction, strict=True):
             w.assign(start + sign * radius * v)
         ends.append(_gradient(train_loss, [choice])[0])
     for w, start in zip(weights, before, strict=True):
         w.assign(start)
-    return of_choice - rate * (ends[0] - ends[1]) / (2 * radius), found
+    return of_choice - rate * (ends[0] - ends[1]) / (2 * radius), result
 
 
 def _gradient(loss: Callable[[], tf.Tensor], of: Sequence[tf.Variable]) -> list[tf.Tensor]:

@@ -1,12 +1,12 @@
-"""What one-shot methods do to the shared weights of recurrent cells, each a call of one graph.
+"""Shared weights of recurrent cells: trains paths of a recurrent supernet and scores cells.
 
-The same interface as of nas/oneshot/image_weights.py's images: a row of an epoch's order says which tokens
-a step reads, and the recurrent state is carried from one to the next, zero where an epoch begins.
-Pham et al. 2018 (arXiv:1802.03268, section 2.1; the authors' second code, enas_lm).
+A row of an epoch's order says which tokens a step reads. The recurrent state is passed from each
+step to the next and is zero at the start of an epoch. Pham et al. 2018 (arXiv:1802.03268,
+section 2.1; the authors' second code, enas_lm).
 
-Departures: enas_lm pays an architecture for the batch of validation tokens that is next, this for
-one whose sequences are drawn, both from the zero state. Weight decay is plain L2 of what a step has
-used; enas_lm's is of squared weights, by an l2_loss of squares.
+Departures: enas_lm rewards an architecture on the next batch of validation tokens in order; here
+the batch's sequences are drawn at random. Both start from the zero state. Weight decay here is
+plain L2 of the weights that a step used; enas_lm takes the l2_loss of squared weights.
 """
 
 from collections.abc import Sequence
@@ -17,32 +17,42 @@ import numpy as np
 import tensorflow as tf
 
 from nas.core.capabilities import supernet_space
+from nas.core.language_skeleton import LanguageSkeleton
+from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError
 from nas.data.text import TextData
 from nas.language.graph import descend, objective_of
 from nas.language.loop import perplexity
 from nas.language.recipe import LanguageRecipe, sequences
-from nas.oneshot.image_weights import make_epoch
+from nas.oneshot.interface import epoch_graph
 from nas.training import devices
 
-_ORDER = 0  # the random stream of an epoch's lengths
-_VALID = 1 << 20  # sets the seeds of dropouts on validation tokens apart from those on training's
+_ORDER = 0  # the random stream of an epoch's sequence lengths
+_VALID = 1 << 20  # separates the dropout seeds of validation tokens from those of training tokens
 
 
-class SharedLanguageWeights:
-    """A recurrent supernet and the text it learns from.
+class TextWeights:
+    """A recurrent supernet and the text it is trained on: a SharedWeights of language models.
 
     Args:
-      seed: of the first weights, of dropouts and of random lengths.
+      seed: of the initial weights, dropouts and random sequence lengths.
 
-    Raises ConfigError where the space has no supernet, the text is too short, or the recipe is not
-    one of gradient descent.
+    Raises ConfigError if the space has no supernet, the text is too short, or the recipe's
+    optimiser is not sgd.
     """
 
     metric = "valid_perplexity"
     measures = 1  # of a step: the loss
 
-    def __init__(self, space, skeleton, data: TextData, recipe: LanguageRecipe, *, seed: int):
+    def __init__(
+        self,
+        space: Space,
+        skeleton: LanguageSkeleton,
+        data: TextData,
+        recipe: LanguageRecipe,
+        *,
+        seed: int,
+    ):
         if recipe.optimizer != "sgd":
             raise ConfigError(
                 "recipe.optimizer must be sgd for shared weights of a text, got "
@@ -60,8 +70,8 @@ class SharedLanguageWeights:
             for part in ("train", "valid")
         }
         self._valid = tf.constant(data.valid)
-        self._firsts = [0]  # of each epoch, the number of its first step
-        self.epoch_graph = make_epoch(self)
+        self._first_steps = [0]  # of each epoch
+        self.epoch_graph = epoch_graph(self)
         self.scores_graph = tf.function(
             self._scores,
             autograph=False,
@@ -74,55 +84,61 @@ class SharedLanguageWeights:
 
     @property
     def tensors(self) -> list[tf.Variable]:
-        """What a checkpoint holds."""
+        """What a checkpoint holds: all weights."""
         return self.variables
 
-    def named(self, measures: Sequence[Any], prefix: str = "") -> dict[str, float]:
+    def measures_by_name(self, measures: Sequence[Any], prefix: str = "") -> dict[str, float]:
         loss = float(measures[0])
         return {f"{prefix}loss": loss, f"{prefix}perplexity": perplexity(loss)}
 
-    def order(self, epoch: int) -> np.ndarray:
-        """Where each sequence of an epoch starts in its stream, and its steps: [steps, 2] int."""
+    def batch_order(self, epoch: int) -> np.ndarray:
+        """Where each step's sequences start in their streams, and their length: [steps, 2] int."""
         rng = np.random.default_rng([self.seed, epoch, _ORDER])
         return np.stack(sequences(self.recipe, self._streams["train"].shape[1], rng), 1)
 
-    def rates(self, epoch: int) -> np.ndarray:
-        """[steps] float32."""
-        steps, recipe = self.order(epoch)[:, 1], self.recipe
-        share = steps / recipe.bptt if recipe.random_bptt else np.ones(len(steps))
+    def learning_rates(self, epoch: int) -> np.ndarray:
+        """[steps] float32; with random lengths, proportional to a step's length."""
+        lengths, recipe = self.batch_order(epoch)[:, 1], self.recipe
+        share = lengths / recipe.bptt if recipe.random_bptt else np.ones(len(lengths))
         return (recipe.rate(epoch) * share).astype(np.float32)
 
-    def first(self, epoch: int) -> int:
-        """The number of the epoch's first step since the start of the training."""
-        while len(self._firsts) <= epoch:
-            self._firsts.append(self._firsts[-1] + len(self.order(len(self._firsts) - 1)))
-        return self._firsts[epoch]
+    def first_step(self, epoch: int) -> int:
+        while len(self._first_steps) <= epoch:
+            last = len(self._first_steps) - 1
+            self._first_steps.append(self._first_steps[last] + len(self.batch_order(last)))
+        return self._first_steps[epoch]
 
     def valid_order(self, epoch: int, seed: int, order: np.ndarray) -> np.ndarray:
-        """Validation sequences beside those of `order`, in the text's order, again and again."""
+        """Validation sequences of recipe.bptt steps for the rows of `order`: [steps, 2] int.
+
+        They follow the text's order and start again at its beginning when it ends.
+        """
         length, steps = self._streams["valid"].shape[1], self.recipe.bptt
         starts = order[:, 0] % (length - steps)
         return np.stack([starts, np.full(len(order), steps)], 1)
 
-    def carry(self) -> dict[str, Any]:
-        """The recurrent states of training and of validation where an epoch begins."""
+    def initial_state(self) -> dict[str, Any]:
+        """Zero recurrent states, of training and of validation."""
         zeros = self.supernet.zero_states(self.recipe.batch_size)
         return {"train": zeros, "valid": zeros}
 
     def train(
         self, order: np.ndarray, rates: np.ndarray, archs: Sequence[Arch], epoch: int
     ) -> tuple[float]:
-        """A step for each row of `order`, of the cell of its architecture. Returns the mean loss.
+        """Trains one epoch, each step on its own architecture's path.
 
         Args:
+          order: [steps, 2] int, starts and lengths of sequences.
           rates: [steps] float32, learning rates.
-          archs: [steps], one each.
+          archs: one architecture for each step.
+
+        Returns: (mean loss,), nats per token.
         """
         (loss,) = self.epoch_graph(
             tf.constant(order, tf.int32),
             tf.constant(rates),
             tf.constant(np.array(archs), tf.int32),
-            tf.constant(self.first(epoch)),
+            tf.constant(self.first_step(epoch)),
         )
         return (float(loss),)
 
@@ -132,7 +148,7 @@ class SharedLanguageWeights:
         """Perplexity and loss of each cell on validation tokens: [archs] float64 each.
 
         batches: [archs, batches, sequences] int, where sequences of `recipe.bptt` steps start. The
-        state of each is carried to the next batch, and is zero at the first.
+        recurrent state is zero for the first batch and passed on to the next ones.
         """
         loss = self.scores_graph(
             tf.constant(np.array(archs), tf.int32), tf.constant(batches, tf.int32)
@@ -140,14 +156,14 @@ class SharedLanguageWeights:
         loss = loss.numpy().astype(np.float64)
         return np.array([perplexity(one) for one in loss]), loss
 
-    def draw(self, rng: np.random.Generator, archs: int, size: int) -> np.ndarray:
-        """A batch of `size` validation sequences for each of so many architectures."""
+    def sample_batches(self, rng: np.random.Generator, archs: int, size: int) -> np.ndarray:
+        """One batch of `size` random validation sequences per architecture: [archs, 1, size]."""
         return rng.integers(0, len(self.data.valid) - self.recipe.bptt, (archs, 1, size))
 
     def valid_batches(self, size: int | None, setting: str) -> np.ndarray:
-        """The first `size` validation tokens, in streams that are read side by side.
+        """The first `size` validation tokens, cut into streams that are read side by side.
 
-        Left out are the last tokens of each stream, fewer than recipe.bptt + 1.
+        The last tokens of a stream, at most recipe.bptt, are left out.
         """
         tokens, recipe = len(self.data.valid), self.recipe
         streams = recipe.eval_batch_size
@@ -163,45 +179,42 @@ class SharedLanguageWeights:
         starts = np.arange((length - 1) // recipe.bptt, dtype=np.int32) * recipe.bptt
         return starts[:, None] + length * np.arange(streams, dtype=np.int32)
 
-    def check_ahead(self) -> None:
-        """Raises ConfigError: no method can look a step ahead."""
-        raise ConfigError("method.order must be 1 where a text is learnt, got 2; set method=darts")
-
     def step(
-        self, row: tf.Tensor, choice: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, carry
+        self, row: tf.Tensor, choice: tf.Tensor, rate: tf.Tensor, number: tf.Tensor, state: Any
     ) -> tuple[tuple[tf.Tensor], dict[str, Any]]:
-        """One step of the weights inside a graph: its loss, nats a token, and what it leaves.
+        """One training step inside a graph: its loss, nats per token, and the recurrent states.
 
         Args:
-          row: [2] int32, of `order`.
+          row: [2] int32, of `batch_order`.
           choice: an architecture or gates.
           number: [] int32, the step since the start of the training.
         """
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
-            summed, outputs, dropped, carry = self._run("train", row, choice, number, carry)
+            summed, outputs, dropped, state = self._run("train", row, choice, number, state)
             objective = objective_of(self.recipe, summed, outputs, dropped)
         descend(
             self.variables, tape.gradient(objective, self.variables), rate, self.recipe.clip_norm,
             self.recipe.weight_decay, self.supernet.tables,
         )  # fmt: skip
-        return (self._mean(summed, outputs),), carry
+        return (self._mean(summed, outputs),), state
 
     def loss(
-        self, part: str, row: tf.Tensor, choice: tf.Tensor, number: tf.Tensor, carry
+        self, part: str, row: tf.Tensor, choice: tf.Tensor, number: tf.Tensor, state: Any
     ) -> tuple[tuple[tf.Tensor], dict[str, Any]]:
-        """In training, with its dropouts, of "train" or "valid"."""
-        summed, outputs, _, carry = self._run(part, row, choice, number, carry)
-        return (self._mean(summed, outputs),), carry
+        """(loss,) in training mode, dropouts included, and the recurrent states."""
+        summed, outputs, _, state = self._run(part, row, choice, number, state)
+        return (self._mean(summed, outputs),), state
 
-    def _run(self, part, row, choice, number, carry):
+    def _run(self, part, row, choice, number, state):
+        """The sum of the losses, outputs before and after dropout, and the recurrent states."""
         seed = tf.stack([self.seed + (_VALID if part == "valid" else 0), number])
         time = row[1] if self.recipe.random_bptt else self.recipe.bptt
         read = self._streams[part][:, row[0] : row[0] + time + 1]
         targets = tf.reshape(tf.transpose(read[:, 1:]), [-1])
-        outputs, dropped, states = self.supernet.outputs_of(read[:, :-1], carry[part], choice, seed)
+        outputs, dropped, states = self.supernet.outputs_of(read[:, :-1], state[part], choice, seed)
         summed = tf.reduce_sum(self.supernet.losses(dropped, targets))
-        return summed, outputs, dropped, carry | {part: states}
+        return summed, outputs, dropped, state | {part: states}
 
     def _mean(self, summed: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         tokens = self.recipe.batch_size * tf.shape(outputs)[0]
@@ -231,7 +244,7 @@ class SharedLanguageWeights:
 
 
 def _streams(tokens: np.ndarray, recipe: LanguageRecipe, part: str) -> np.ndarray:
-    """[batch_size, length] int32; up to batch_size - 1 tokens at the end are left."""
+    """[batch_size, length] int32; up to batch_size - 1 tokens at the end are left out."""
     length = len(tokens) // recipe.batch_size
     if length < recipe.bptt + 2:
         raise ConfigError(

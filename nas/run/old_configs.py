@@ -89,6 +89,10 @@ MOVED_SETTINGS: dict[str, dict[str, str]] = {
     "nas.evaluators.inherit.InheritFromParent": _LIMITS,
     "nas.evaluators.one_graph.TrainWithOneGraph": _LIMITS,
     "nas.evaluators.language.TrainLanguageModel": _LIMITS,
+    "nas.oneshot.gates.Gates": {
+        "first_temperature": "temperature.first",
+        "last_temperature": "temperature.last",
+    },
 }
 
 # Target of today -> setting that older versions did not have, dotted -> the value it had for them.

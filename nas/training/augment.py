@@ -1,4 +1,4 @@
-"""What happens to a batch of images before each step: crops, flips and cutout, inside the graph."""
+"""Augments a batch of images inside the graph: random crops, flips and cutout."""
 
 import tensorflow as tf
 
@@ -6,8 +6,13 @@ from nas.training.recipe import Recipe
 
 
 def augment(x: tf.Tensor, recipe: Recipe, seed: tf.Tensor) -> tf.Tensor:
-    """x: [batch, height, width, channels] normalised; seed: [2] int32. What the recipe says."""
-    # Streams of their own: seeds that are only added to would meet those of a later step.
+    """A batch of the same shape, augmented as the recipe says.
+
+    Args:
+      x: [batch, height, width, channels] float32, normalised.
+      seed: [2] int32, another one for each step; equal seeds augment alike.
+    """
+    # Split seeds: seeds made by addition would repeat those of a later step.
     row, column, flip, hole_row, hole_column = tf.unstack(tf.random.split(seed, 5))
     batch, height, width, channels = x.shape
     batch = tf.shape(x)[0] if batch is None else batch
@@ -27,6 +32,7 @@ def augment(x: tf.Tensor, recipe: Recipe, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _crop(x, height: int, width: int, batch, row_seed, column_seed):
+    """A window [height, width] of each image, at a random place."""
     rows = tf.random.stateless_uniform(
         [batch], row_seed, 0, x.shape[1] - height + 1, dtype=tf.int32
     )
@@ -40,7 +46,7 @@ def _crop(x, height: int, width: int, batch, row_seed, column_seed):
 
 
 def _cutout(x, height: int, width: int, batch, size: int, row_seed, column_seed):
-    """A square of `size`, centred anywhere and clipped at the border, becomes the mean (zero)."""
+    """Sets a square of `size` pixels to 0, the mean. Its centre is random; borders clip it."""
     row = tf.random.stateless_uniform([batch, 1], row_seed, 0, height, dtype=tf.int32)
     column = tf.random.stateless_uniform([batch, 1], column_seed, 0, width, dtype=tf.int32)
     rows, columns = tf.range(height)[None], tf.range(width)[None]

@@ -1,8 +1,8 @@
-"""Training for so many seconds: the learning rate follows the clock and not the steps.
+"""Trains until a deadline: the learning rate follows the clock instead of the number of steps.
 
-A training that is told when to end cannot know how many steps it has. It goes in small chunks, each
-one call of the image loop's graph, and looks at the clock between two; the cosine is that of the
-share of the time which has passed.
+A training with a time limit cannot know how many steps it will take. It runs in small chunks of
+steps, each one call of the image loop's graph, and looks at the clock after each chunk. The
+learning rate is a cosine of the share of the time that has passed.
 """
 
 import math
@@ -17,14 +17,15 @@ from nas.ops.description import Weights
 from nas.training import devices
 from nas.training import loop as image
 from nas.training.recipe import Recipe
+from nas.training.weights import take
 
-CHUNK = 8  # steps between two looks at the clock; of images larger than SMALL one
+CHUNK = 8  # steps between two looks at the clock; 1 for images larger than SMALL
 SMALL = 40 * 40  # pixels
-LOOKS = 0.1  # of the time, that validations may take; at most one an epoch
+VALIDATION_SHARE = 0.1  # of the time; there is at most one validation an epoch
 
 
 def train_until(
-    model,
+    model: Any,
     data: ImageData,
     recipe: Recipe,
     end: float,
@@ -34,31 +35,34 @@ def train_until(
     epochs: float = math.inf,
     patience: float = math.inf,
 ) -> tuple[dict[str, list[float]], Weights]:
-    """Trains until `end` of time.monotonic(), one chunk at least, validation included.
+    """Trains until the clock reads `end`, validations included, but at least one chunk.
 
-    seconds, epochs: at most so many, of the training itself: to trace its graphs may take longer.
-    patience: looks at the validation part, the last so many of which may be no better than before.
+    Args:
+      model: from nas.training.loop's `build` or `build_for_search`.
+      end: a time of time.monotonic().
+      seconds, epochs: further limits on the training itself, without the tracing of its graphs.
+      patience: training ends after this many validations in a row without a better one.
 
-    Returns: seconds, accuracy (of the training since the last entry, NaN in the first), and
-    valid_accuracy and valid_loss, before the first step and at every look; and the weights at the
-    best of them (`best_look`). Raises EvaluationError: NAN.
+    Returns: the history, with an entry before the first step and one at every validation: seconds;
+      accuracy, of training since the last entry (NaN in the first); valid_accuracy and valid_loss.
+      And the weights at the best validation (`best_look`).
+
+    Raises EvaluationError: NAN.
     """
-    from nas.training.weights import take
-
     devices.prepare()
     began = time.monotonic()
-    validate = image.make_evaluate(model, data.valid_images, data.valid_labels, data, recipe)
+    validate = image.make_evaluate(model, data, recipe, "valid")
     history: dict[str, list[float]] = {}
     validate()  # traces
     look_seconds = _look(validate, history, began, math.nan)
     kept = take(model)
     batches = _Batches(data, recipe, seed)
-    train = image.make_epoch(model, data.train_images, data.train_labels, data, recipe, seed)
+    train = image.EpochLoop(model, data, recipe, seed).run
     train(batches.next(), np.zeros(batches.steps, np.float32), 0)  # traces; no weight moves
     start = looked = time.monotonic()
     end = min(end, start + seconds)
     chunks = epochs * batches.chunks
-    number, hits, longest = 0, [], 0.0
+    number, accuracies, longest = 0, [], 0.0
     while True:
         now = time.monotonic()
         share = max((now - start) / max(end - start, 1e-9), number / chunks)
@@ -66,14 +70,14 @@ def train_until(
         loss, accuracy = train(batches.next(), rates, number)
         if not math.isfinite(loss):
             raise EvaluationError(NAN, f"the loss is {loss} after {number + 1} chunks")
-        hits.append(accuracy)
+        accuracies.append(accuracy)
         longest = max(longest, time.monotonic() - now)
         number += 1
         over = time.monotonic() + longest + look_seconds > end or number >= chunks
-        waited = time.monotonic() - looked > look_seconds / LOOKS
-        if over or (len(hits) >= batches.chunks and waited):
-            look_seconds = _look(validate, history, began, float(np.mean(hits)))
-            looked, hits = time.monotonic(), []
+        waited = time.monotonic() - looked > look_seconds / VALIDATION_SHARE
+        if over or (len(accuracies) >= batches.chunks and waited):
+            look_seconds = _look(validate, history, began, float(np.mean(accuracies)))
+            looked, accuracies = time.monotonic(), []
             since = len(history["seconds"]) - 1 - best_look(history)
             if not since:
                 kept = take(model)
@@ -83,28 +87,28 @@ def train_until(
 
 
 def best_look(history: dict[str, list[float]]) -> int:
-    """The entry of the best valid_accuracy; of equals the one of the lowest loss, the first."""
+    """The index of the best valid_accuracy. Ties go to the lower valid_loss, then to the first."""
     looks = zip(history["valid_accuracy"], history["valid_loss"], strict=True)
     return max(enumerate(looks), key=lambda look: (look[1][0], -look[1][1], -look[0]))[0]
 
 
 class _Batches:
-    """Chunks of shuffled indices, [steps, batch], epoch after epoch."""
+    """Shuffled positions of images in chunks [steps, batch], epoch after epoch."""
 
     def __init__(self, data: ImageData, recipe: Recipe, seed: int):
         height, width, _ = data.image_shape
         self.steps = CHUNK if height * width <= SMALL else 1
         self.batch = recipe.batch_size
         self.count = len(data.train_images)
-        self.chunks = max(1, self.count // (self.steps * self.batch))  # of an epoch
+        self.chunks = max(1, self.count // (self.steps * self.batch))  # in an epoch
         self.rng = np.random.default_rng(seed)
         self.order = np.empty(0, np.int32)
 
     def next(self) -> np.ndarray:
-        wanted = self.steps * self.batch
-        while len(self.order) < wanted:
+        size = self.steps * self.batch
+        while len(self.order) < size:
             self.order = np.append(self.order, self.rng.permutation(self.count).astype(np.int32))
-        chunk, self.order = self.order[:wanted], self.order[wanted:]
+        chunk, self.order = self.order[:size], self.order[size:]
         return chunk.reshape(self.steps, self.batch)
 
 
@@ -113,7 +117,7 @@ def _cosine(share: float) -> float:
 
 
 def _look(validate: Any, history: dict[str, list[float]], began: float, accuracy: float) -> float:
-    """Adds one entry to the history. Returns the seconds that it took."""
+    """Validates and adds an entry to the history. Returns the seconds that this took."""
     start = time.monotonic()
     loss, valid = validate()
     now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Which devices a training runs on, and how TensorFlow prepares its graphs for them."""
+"""The devices that a training runs on, and how TensorFlow prepares its graphs for them."""
 
 import functools
 
@@ -9,14 +9,16 @@ from nas.training.recipe import Recipe
 
 
 def strategy(recipe: Recipe) -> tf.distribute.Strategy:
-    """One device, or with recipe.several_devices every GPU (every logical CPU, without one).
+    """One device, or all of them if recipe.several_devices is true.
 
-    Raises ConfigError where there is only one, or where they cannot share a batch equally.
+    All devices are all GPUs, or all logical CPUs if there is no GPU.
+
+    Raises ConfigError if all devices are only one, or cannot share a batch equally.
     """
     if not recipe.several_devices:
         return tf.distribute.get_strategy()
-    found = _mirrored()
-    count = found.num_replicas_in_sync
+    mirrored = _mirrored()
+    count = mirrored.num_replicas_in_sync
     if count < 2:
         raise ConfigError(
             "recipe.several_devices needs at least 2 GPUs, got "
@@ -26,7 +28,7 @@ def strategy(recipe: Recipe) -> tf.distribute.Strategy:
         raise ConfigError(
             f"recipe.batch_size must be a multiple of the {count} devices, got {recipe.batch_size}"
         )
-    return found
+    return mirrored
 
 
 @functools.cache
@@ -37,10 +39,10 @@ def _mirrored() -> tf.distribute.Strategy:
 
 
 def prepare() -> None:
-    """Before a graph is traced: on a CPU, TensorFlow's graph rewriting is left out.
+    """Turns TensorFlow's graph rewriting off on a CPU. Call it before a graph is traced.
 
-    It takes half of the time of a first epoch and gains nothing measurable here, where a loop's
-    steps are convolutions already chosen by oneDNN. A GPU's layouts and fusions need it.
+    The rewriting takes half of the time of a first epoch and gains nothing measurable here: a
+    step's convolutions are already chosen by oneDNN. A GPU needs it for layouts and fusions.
     """
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not has_gpu})

@@ -1,46 +1,53 @@
 """Trains one architecture after another with one graph: a space's supernet, traced once.
 
-The architecture enters as a tensor. A training fills in the first weights of its path, zeroes the
-others, the optimiser's slots and the moving averages, and is one call: all epochs, each with its
-scores. It computes what nas/training/loop.py computes with the network that is built for the architecture,
-from the same first weights, batches and augmentation.
+The architecture is an input of the graph. One call is one whole training: it sets the initial
+weights of the architecture's path, zeroes all other weights, the optimiser's slots and the moving
+averages, trains all epochs and scores the network after each. The result equals that of
+nas/training/loop.py with the network built for this architecture alone, from the same initial
+weights, batches and augmentation.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from nas.core.capabilities import supernet_space
+from nas.core.skeleton import ImageSkeleton
+from nas.core.space import Space
 from nas.core.trial import Arch
 from nas.data.images import ImageData
 from nas.training import devices
 from nas.training.augment import augment
+from nas.training.device_data import DeviceData
 from nas.training.loop import uses_xla
-from nas.training.objective import cross_entropy
+from nas.training.objective import training_loss
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe, learning_rates
-
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
 
 SCORES = ("loss", "accuracy")
 
 
 class OneGraphTraining:
-    """A supernet's graph and the images that architectures are trained on.
+    """A supernet's graph and the images on which it trains architectures.
+
+        training = OneGraphTraining(space, skeleton, data, recipe)
+        history = training.fit(arch, seed=0)
+        print(history["valid_accuracy"][-1])
 
     Args:
-      recipe: of all trainings, but for their epochs.
+      recipe: of all trainings; `fit` may change the number of epochs.
       parts: what is scored after each epoch: "valid", or "valid" and "test" for a table.
+
+    Raises ConfigError if the space has no supernet, or the skeleton allows none.
     """
 
     def __init__(
         self,
-        space,
-        skeleton: "ImageSkeleton",
+        space: Space,
+        skeleton: ImageSkeleton,
         data: ImageData,
         recipe: Recipe,
         parts: Sequence[str] = ("valid",),
@@ -51,12 +58,9 @@ class OneGraphTraining:
         self.net = supernet_space(space).supernet(skeleton).flat()
         self.vectors = [tf.Variable(tf.zeros([size])) for size in self.net.sizes.values()]
         self.optimizer = Optimizer(recipe, self.vectors)
-        held = {part: _held(data, part) for part in ("train", *parts)}
-        self.images = {part: images for part, (images, _) in held.items()}
-        self.labels = {part: labels for part, (_, labels) in held.items()}
-        self.mean, self.std = tf.constant(data.mean), tf.constant(data.std)
-        self.count = len(data.train_images)
-        self.steps = -(-self.count // recipe.batch_size)
+        self.data = DeviceData(data, ("train", *parts))
+        self.count = self.data.counts["train"]
+        self.steps = -(-self.count // recipe.batch_size)  # of an epoch
         self.graph: Any = tf.function(
             self._train,
             autograph=False,
@@ -71,7 +75,7 @@ class OneGraphTraining:
         )
 
     def fit(self, arch: Arch, *, seed: int, epochs: int | None = None) -> dict[str, np.ndarray]:
-        """Trains the architecture from weights drawn from `seed`.
+        """Trains the architecture from initial weights drawn from `seed`.
 
         Returns: loss, accuracy, and PART_loss and PART_accuracy of each part, [epochs] float32.
         """
@@ -92,7 +96,16 @@ class OneGraphTraining:
         return dict(zip(names, rows.T, strict=True))
 
     def _train(self, arch, kernels, others, order, rates, seed) -> tf.Tensor:
-        """[epochs, scores] float32; order: [epochs, steps, batch]; rates: [epochs, steps]."""
+        """The graph of one training.
+
+        Args:
+          arch: [decisions] int32.
+          kernels, others: the initial weights, two vectors.
+          order: [epochs, steps, batch] int32, positions of training images.
+          rates: [epochs, steps] float32, learning rates.
+
+        Returns: [epochs, scores] float32.
+        """
         for variable, value in zip(self.vectors, (kernels, others), strict=True):
             variable.assign(value)
         for slots in self.optimizer.slots:
@@ -118,56 +131,34 @@ class OneGraphTraining:
         return _loop(epochs, epoch, rows)[1].stack()
 
     def _step(self, arch, index, rate, number, seed) -> tuple[tf.Tensor, tf.Tensor]:
-        recipe = self.recipe
-        x = self._normal(tf.gather(self.images["train"], index))
-        y = tf.gather(self.labels["train"], index)
-        x = augment(x, recipe, tf.stack([seed, number]))
+        """Loss and accuracy of one step's batch. index: [batch] int32; number: [] int32."""
+        x, labels = self.data.batch("train", index)
+        x = augment(x, self.recipe, tf.stack([seed, number]))
+        aim = self.data.objectives["train"]
         vectors = [vector.read_value() for vector in self.vectors]
         with tf.GradientTape() as tape:
             tape.watch(vectors)
             self.net.take(*vectors)
             logits = self.net.logits(x, arch, training=True)
-            loss = tf.reduce_mean(cross_entropy(y, logits, recipe.label_smoothing))
+            loss = training_loss(
+                aim, labels, [logits], smoothing=self.recipe.label_smoothing, auxiliary_weight=0.0
+            )
         gradients = tape.gradient(loss, vectors)
-        if recipe.weight_decay:
-            gradients[0] += recipe.weight_decay * vectors[0]  # kernels alone
-        if recipe.clip_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_norm)
-        self.optimizer.apply(gradients, rate, number)
-        return loss, tf.reduce_mean(_hits(logits, y))
+        decays = [True, False]  # kernels decay, other weights do not
+        self.optimizer.descend(gradients, rate, number, values=vectors, decays=decays)
+        return loss, tf.reduce_mean(aim.score(labels, logits))
 
     def _scores(self, arch, part: str) -> list[tf.Tensor]:
-        """Loss and accuracy over every image of the part, each counted once."""
-        count = len(self.labels[part])
-        size = min(self.recipe.eval_batch_size, count)
-        batches = -(-count // size)
-        index = np.resize(np.arange(count), batches * size).reshape(batches, size)
-        weight = (np.arange(batches * size) < count).astype(np.float32).reshape(batches, size)
+        """Mean loss and accuracy over every image of the part, each counted once."""
         self.net.take(*[vector.read_value() for vector in self.vectors])
-
-        def body(i, loss, hits):
-            batch, w = tf.constant(index)[i], tf.constant(weight)[i]
-            y = tf.gather(self.labels[part], batch)
-            x = self._normal(tf.gather(self.images[part], batch))
-            logits = self.net.logits(x, arch, training=False)
-            loss += tf.reduce_sum(w * cross_entropy(y, logits, 0.0))
-            return i + 1, loss, hits + tf.reduce_sum(w * _hits(logits, y))
-
-        _, loss, hits = body(0, 0.0, 0.0) if batches == 1 else _loop(batches, body, 0.0, 0.0)
-        return [loss / count, hits / count]
-
-    def _normal(self, images: tf.Tensor) -> tf.Tensor:
-        return (tf.cast(images, tf.float32) / 255.0 - self.mean) / self.std
-
-
-def _held(data: ImageData, part: str) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.constant(getattr(data, f"{part}_images")), tf.constant(
-        getattr(data, f"{part}_labels")
-    )
-
-
-def _hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), labels), tf.float32)
+        batches, body = self.data.evaluation(
+            part,
+            self.recipe.eval_batch_size,
+            lambda images: self.net.logits(images, arch, training=False),
+        )
+        _, loss, score = body(0, 0.0, 0.0) if batches == 1 else _loop(batches, body, 0.0, 0.0)
+        count = self.data.counts[part]
+        return [loss / count, score / count]
 
 
 def _loop(count, body, *start):

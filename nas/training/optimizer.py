@@ -1,9 +1,9 @@
-"""SGD, Adam and RMSProp by TensorFlow's fused kernels: one operation a variable.
+"""SGD, Adam and RMSProp by TensorFlow's fused kernels: one operation per variable.
 
-The formulas are those of `keras.optimizers`; the tests work them out by hand. A Keras optimiser
-makes five to fifteen operations a variable instead, which is a third of the time it takes to trace
-a network that is trained for a few seconds. A gradient that is tf.IndexedSlices moves those rows of
-its variable alone, and of its slots.
+The formulas are those of `keras.optimizers`; the tests compute them by hand. A Keras optimiser
+creates five to fifteen operations per variable, and these take a third of the time it takes to
+trace a network that trains for a few seconds. A tf.IndexedSlices gradient moves only its rows of
+the variable and of the slots.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ _SLOTS = {"sgd": 1, "adam": 2, "rmsprop": 2}
 
 
 class Optimizer:
-    """Moves `variables`; its slots (momenta, second moments) are made beside them, all zero."""
+    """Updates `variables` by the recipe's rule.
+
+    slots: [variables][slots of each], momenta and second moments, which start at zero.
+    """
 
     def __init__(self, recipe: Recipe, variables: Sequence[keras.Variable | tf.Variable]):
         self.recipe = recipe
@@ -30,10 +33,37 @@ class Optimizer:
             for v in self.variables
         ]
 
+    def descend(
+        self,
+        gradients: Sequence[tf.Tensor],
+        rate: tf.Tensor,
+        step: tf.Tensor,
+        *,
+        values: Sequence[keras.Variable | tf.Tensor],
+        decays: Sequence[bool],
+    ) -> None:
+        """One step with the recipe's weight decay, then its clipping.
+
+        Args:
+          rate: [] float32, the learning rate.
+          step: [] int32, counted from 0.
+          values: the variables' values, which weight decay adds to the gradients.
+          decays: which variables decay.
+        """
+        recipe = self.recipe
+        if recipe.weight_decay:
+            gradients = [
+                gradient + recipe.weight_decay * value if has_decay else gradient
+                for gradient, value, has_decay in zip(gradients, values, decays, strict=True)
+            ]
+        if recipe.clip_norm is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_norm)
+        self.apply(gradients, rate, step)
+
     def apply(
         self, gradients: Sequence[tf.Tensor | tf.IndexedSlices], rate: tf.Tensor, step: tf.Tensor
     ) -> None:
-        """One step. rate: [] float32, the learning rate; step: [] int32, counted from 0."""
+        """One step with these gradients as they are; rate and step as in `descend`."""
         for gradient, variable, slots in zip(gradients, self.variables, self.slots, strict=True):
             in_rows = isinstance(gradient, tf.IndexedSlices)
             update = getattr(self, f"_{self.recipe.optimizer}{'_rows' if in_rows else ''}")

@@ -1,4 +1,4 @@
-"""How a network is trained: one frozen record, and the learning rate of each of its steps."""
+"""How a network is trained: the settings of one training, and the learning rate of each step."""
 
 import dataclasses
 import math
@@ -14,13 +14,16 @@ SCHEDULES = ("constant", "cosine", "cosine_restarts", "step")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Optimiser, schedule, regularisation and augmentation of one training."""
+    """Optimiser, schedule, regularisation and augmentation of one training.
+
+    Raises ConfigError for a setting that is out of range.
+    """
 
     epochs: int = 8
     batch_size: int = 64  # images
     eval_batch_size: int = 512  # images
     optimizer: str = "sgd"  # one of OPTIMIZERS
-    learning_rate: float = 0.1  # the largest of the schedule
+    learning_rate: float = 0.1  # the schedule's largest
     momentum: float = 0.9  # of sgd and rmsprop
     nesterov: bool = True  # of sgd
     beta_1: float = 0.9  # of adam
@@ -29,22 +32,22 @@ class Recipe:
     epsilon: float = 1e-7  # of adam and rmsprop
     schedule: str = "cosine"  # one of SCHEDULES
     min_learning_rate: float = 0.0  # where the cosines end
-    rate_by_epoch: bool = False  # the rate stands still within an epoch
+    rate_by_epoch: bool = False  # the rate is constant within an epoch
     warmup_epochs: float = 0.0  # linear from 0
     restart_first: int = 10  # epochs to the first restart
-    restart_factor: float = 2.0  # each period is so many times the last
+    restart_factor: float = 2.0  # each period is this many times as long as the last
     step_at: tuple[float, ...] = (0.5, 0.75)  # shares of the epochs
-    step_factor: Any = 0.1  # multiplies the rate at each: a number, or one for each
-    weight_decay: float = 0.0  # L2 of kernels, added to the gradient
-    clip_norm: float | None = None  # of all gradients together
+    step_factor: Any = 0.1  # multiplies the rate at each of them: one number, or one for each
+    weight_decay: float = 0.0  # L2 of kernels, added to their gradients
+    clip_norm: float | None = None  # limit on the norm of all gradients together
     label_smoothing: float = 0.0  # in [0, 1)
-    pad_crop: int = 0  # pixels of zeros on each side, then a random crop
+    pad_crop: int = 0  # pixels of zeros added on each side, then a random crop
     upsample_crop: int | None = None  # pixels: enlarge to this side, then a random crop
     flip: bool = False  # left to right, with probability a half
     cutout: int = 0  # pixels: side of a square set to the mean
     mixed_precision: bool = False  # bfloat16 arithmetic, float32 weights
     xla: bool | str = "auto"  # auto: on a GPU
-    several_devices: bool = False  # each batch is shared by all GPUs
+    several_devices: bool = False  # all GPUs share each batch
 
     def __post_init__(self):
         object.__setattr__(self, "step_at", tuple(self.step_at))
@@ -55,10 +58,10 @@ class Recipe:
                     "recipe.step_factor must be a number, or one for each of "
                     f"recipe.step_at={list(self.step_at)}, got {list(self.step_factor)}"
                 )
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known:
+        for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in choices:
                 raise ConfigError(
-                    f"recipe.{name} must be one of {', '.join(known)}, got {getattr(self, name)}"
+                    f"recipe.{name} must be one of {', '.join(choices)}, got {getattr(self, name)}"
                 )
         for name in ("epochs", "batch_size", "eval_batch_size", "restart_first"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
@@ -73,7 +76,7 @@ class Recipe:
         for name in ("momentum", "beta_1", "beta_2", "rho"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"recipe.{name} must be in [0, 1), got {getattr(self, name)}")
-        if self.restart_factor < 1:  # periods that shrink end before the training does
+        if self.restart_factor < 1:  # shrinking periods would end before the training
             raise ConfigError(
                 f"recipe.restart_factor must be at least 1, got {self.restart_factor}"
             )
@@ -91,8 +94,12 @@ class Recipe:
 def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
     """The learning rate of every step: [epochs * steps_per_epoch] float32.
 
-    Cosines move with each step; at the first step of an epoch they have the papers' value of that
-    epoch. rate_by_epoch keeps that. Restarts begin a new period at the largest rate.
+    Cosines change at each step. At the first step of an epoch they have the value that the papers
+    give for that epoch, and rate_by_epoch keeps it for the whole epoch. A restart begins a period
+    at the largest rate.
+
+        >>> learning_rates(Recipe(epochs=2, learning_rate=1.0, schedule="cosine"), 1).tolist()
+        [1.0, 0.5]
     """
     exact = np.arange(recipe.epochs * steps_per_epoch) / steps_per_epoch
     epochs = np.floor(exact + 1e-9) if recipe.rate_by_epoch else exact

@@ -1,7 +1,7 @@
-"""A trained network's weights by name: "layer/weight", out of it and into another."""
+"""Copies a network's weights by name ("layer/weight"): out of it, and into another network."""
 
 import math
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -10,15 +10,15 @@ from nas.ops.description import Weights
 
 @runtime_checkable
 class NamedWeights(Protocol):
-    """A network that knows its weights by name, as QuickNetwork does; Keras' models do not."""
+    """A network that exports and imports its own weights by name, as QuickNetwork does."""
 
     def assign(self, weights: Weights) -> int: ...
 
     def values(self) -> Weights: ...
 
 
-def give(model, weights: Weights) -> int:
-    """Sets what has the same name and shape. Returns how many trainable values that were.
+def give(model: Any, weights: Weights) -> int:
+    """Sets the weights that have the same name and shape. Returns how many trainable values it set.
 
     model: of nas.training.loop's `build` or `build_for_search`.
     """
@@ -34,8 +34,8 @@ def give(model, weights: Weights) -> int:
     return count
 
 
-def take(model) -> Weights:
-    """A model's weights by "layer/weight". Random states of dropout are left out.
+def take(model: Any) -> Weights:
+    """A model's weights by name, "layer/weight". The random states of dropout are left out.
 
     model: of nas.training.loop's `build` or `build_for_search`.
     """

@@ -26,7 +26,7 @@ import numpy as np
 
 from nas.core.skeleton import ImageSkeleton
 from nas.data.images import make_image_data
-from nas.oneshot.image_weights import SharedWeights
+from nas.oneshot.image_weights import ImageWeights
 from nas.search_spaces.papers.enas_macro.space import ENASMacro
 from nas.training import devices
 from nas.training.recipe import Recipe
@@ -75,7 +75,7 @@ class Ours:
             image_shape=(32, 32, 3), classes=10, channels=args.filters, dropout=0.1, form="search"
         )
         devices.prepare()
-        self.shared = SharedWeights(
+        self.shared = ImageWeights(
             ENASMacro(layers=args.layers), skeleton, data, recipe, seed=0, batch_statistics=False
         )
         self.batch, self.rng = args.batch, rng

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from nas.core.skeleton import ImageSkeleton
-from nas.data.images import ImageData
+from nas.data.images import ImageData, normalize
 from nas.ops.batch_norm import BatchNormalization
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from nas.training import loop as image
@@ -99,7 +99,7 @@ def theirs(make: Callable, data: ImageData, recipe: Recipe, steps: int, piped: b
     if piped or recipe.flip:
         fed = {"x": _pipeline(data, recipe)}
     else:
-        x = (data.train_images / np.float32(255) - data.mean) / data.std
+        x = normalize(data.train_images.astype(np.float32), data.mean, data.std)
         fed = {"x": x.astype(np.float32), "y": data.train_labels, "batch_size": recipe.batch_size}
     clock = _Clock()
     model.fit(**fed, epochs=EPOCHS, verbose=0, callbacks=[clock])
@@ -126,7 +126,7 @@ def _pipeline(data: ImageData, recipe: Recipe) -> tf.data.Dataset:
 
     def prepare(number, batch):
         images, labels = batch
-        x = (tf.cast(images, tf.float32) / 255.0 - data.mean) / data.std
+        x = normalize(tf.cast(images, tf.float32), data.mean, data.std)
         return augment(x, recipe, tf.stack([0, tf.cast(number, tf.int32)])), labels
 
     pairs = tf.data.Dataset.from_tensor_slices((data.train_images, data.train_labels)).cache()

@@ -44,7 +44,7 @@ def image_steps(name: str):
     )
     arch = space.sample(np.random.default_rng(0))
     network = image.build_for_search(space, arch, skeleton, recipe, 0)
-    train = image.make_epoch(network, data.train_images, data.train_labels, data, recipe, 0)
+    train = image.EpochLoop(network, data, recipe, 0).run
     order = tf.reshape(tf.range(STEPS * BATCH), [STEPS, BATCH])
     return lambda: train(order, tf.fill([STEPS], 0.01), 0)
 

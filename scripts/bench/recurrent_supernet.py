@@ -28,7 +28,7 @@ from nas.data.text import TextData
 from nas.language.graph import Training
 from nas.language.loop import build
 from nas.language.recipe import LanguageRecipe
-from nas.oneshot.text_weights import SharedLanguageWeights
+from nas.oneshot.text_weights import TextWeights
 from nas.search_spaces.papers.highway_cells.space import RecurrentNodes
 from nas.training import devices
 
@@ -59,7 +59,7 @@ def main() -> None:
         softmax_bias=False, init=0.04, variational=True, dropout_word=0.1, dropout_input=0.2,
         dropout_output=0.75, dropout_cell_input=0.75, dropout_cell_state=0.25,
     )  # fmt: skip
-    shared = SharedLanguageWeights(space, skeleton, data, recipe, seed=0)
+    shared = TextWeights(space, skeleton, data, recipe, seed=0)
     starts, lengths = np.arange(args.steps) * args.bptt, np.full(args.steps, args.bptt)
     order, rates = np.stack([starts, lengths], 1), np.full(args.steps, 0.01, np.float32)
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from nas.core.skeleton import ImageSkeleton
 from nas.data.images import make_image_data
-from nas.oneshot.image_weights import SharedWeights
+from nas.oneshot.image_weights import ImageWeights
 from nas.search_spaces.papers.darts.space import DARTS
 from nas.search_spaces.papers.enas_macro.space import ENASMacro
 from nas.search_spaces.papers.enas_micro.space import ENASMicro
@@ -71,7 +71,7 @@ def main() -> None:
         form="search",
     )  # fmt: skip
     devices.prepare()
-    shared = SharedWeights(space, skeleton, data, recipe, seed=0, batch_statistics=True)
+    shared = ImageWeights(space, skeleton, data, recipe, seed=0, batch_statistics=True)
     order = np.resize(np.arange(len(data.train_images)), [args.steps, args.batch])
     rates = np.full(args.steps, 0.01, np.float32)
     first = clocked(lambda: shared.train(order, rates, [space.sample(rng)] * args.steps, 0)).wall
@@ -83,7 +83,7 @@ def main() -> None:
     for _ in range(args.archs):
         arch = space.sample(rng)
         model = image.build(space, arch, skeleton, recipe, seed=0)
-        epoch = image.make_epoch(model, data.train_images, data.train_labels, data, recipe, seed=0)
+        epoch = image.EpochLoop(model, data, recipe, seed=0).run
         start = clocked(lambda epoch=epoch: epoch(order.astype(np.int32), rates, 0)).wall
         ways = {
             "static": lambda epoch=epoch: epoch(order.astype(np.int32), rates, 0),

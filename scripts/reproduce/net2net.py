@@ -26,6 +26,7 @@ import numpy as np
 
 from nas.benchmarks.images import digits, tfds_images
 from nas.core.skeleton import ImageSkeleton
+from nas.data.images import normalize
 from nas.evaluators.common import release_models
 from nas.morphism.inheritance import inherit_weights
 from nas.ops import inference as morphism_values
@@ -73,15 +74,12 @@ class Trainer:
         return curve, weights
 
     def accuracy(self, model) -> float:
-        data = self.data
-        return image.make_evaluate(
-            model, data.valid_images, data.valid_labels, data, self.recipe
-        )()[1]
+        return image.make_evaluate(model, self.data, self.recipe, "valid")()[1]
 
     def student(self, teacher, weights, arch, noise: float):
         """The weights a student starts with, and whether they preserve the teacher's function."""
-        images = self.data.train_images[:512].astype(np.float32) / 255
-        images = (images - self.data.mean) / self.data.std
+        images = self.data.train_images[:512].astype(np.float32)
+        images = normalize(images, self.data.mean, self.data.std)
         return inherit_weights(
             describe(SPACE, teacher, self.skeleton),
             weights,

@@ -115,9 +115,7 @@ def test_an_untrained_child_is_as_good_as_its_trained_parent(family):
         assert origin == {"parent": trial.id - 1, "preserved": True}
         model = image.build(SPACE, trial.arch, skeleton, RECIPE, seed=5)
         give(model, weights)
-        _, accuracy = image.make_evaluate(
-            model, data.valid_images, data.valid_labels, data, RECIPE
-        )()
+        _, accuracy = image.make_evaluate(model, data, RECIPE, "valid")()
         # One image of 287 may lie on the border between two classes.
         parent = trials[trial.id - 1].metrics["valid_accuracy"]
         assert accuracy == pytest.approx(parent, abs=1.5 / 287)

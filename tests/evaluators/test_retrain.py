@@ -86,9 +86,10 @@ def test_test_is_touched_once_and_not_by_training(monkeypatch):
     touched = []
     evaluate = image.make_evaluate
 
-    def spy(model, images, *args):
+    def spy(model, scored, recipe, part):
+        images, _ = scored.part(part)
         touched.append(images is data.test_images or images is other.test_images)
-        return evaluate(model, images, *args)
+        return evaluate(model, scored, recipe, part)
 
     monkeypatch.setattr(image, "make_evaluate", spy)
     recipe = Recipe(epochs=2, batch_size=16)

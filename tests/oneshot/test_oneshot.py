@@ -1,5 +1,6 @@
-"""Shared weights learn as the networks they are shared by; a run that was cut goes on as if not."""
+"""Training shared weights equals training each network; an interrupted run continues exactly."""
 
+import dataclasses
 import functools
 
 import keras
@@ -12,13 +13,15 @@ from nas.controllers.reinforce_softmax import ReinforceSoftmax
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError
 from nas.engine.executors import SerialExecutor
+from nas.engine.proposers import Listed, ask
 from nas.engine.rewards import accuracy
 from nas.engine.search import best, search
 from nas.engine.store import Store
 from nas.oneshot import gates as oneshot_gates
 from nas.oneshot import loop as oneshot
 from nas.oneshot import paths as oneshot_paths
-from nas.oneshot.image_weights import SharedWeights, even_batches, order_of
+from nas.oneshot.choice_shares import shares
+from nas.oneshot.image_weights import ImageWeights, even_batches, order_of
 from nas.oneshot.optimizer import GroupedOptimizer
 from nas.training import loop as image
 from nas.training.recipe import Recipe
@@ -34,21 +37,21 @@ RECIPE = Recipe(
 
 
 def weights(recipe=RECIPE, skeleton=SKELETON, batch_statistics=True):
-    return SharedWeights(SPACE, skeleton, DATA, recipe, seed=3, batch_statistics=batch_statistics)
+    return ImageWeights(SPACE, skeleton, DATA, recipe, seed=3, batch_statistics=batch_statistics)
 
 
 @functools.cache
-def made():
-    found = weights()
-    return found, snapshot(found)
+def initial():
+    shared = weights()
+    return shared, snapshot(shared)
 
 
 def fresh():
-    """Shared weights as they are made; their graphs are traced once for all tests."""
-    found, first = made()
-    for tensor, value in zip(found.tensors, first, strict=True):
+    """Shared weights with their initial values; their graphs are traced once for all tests."""
+    shared, first = initial()
+    for tensor, value in zip(shared.tensors, first, strict=True):
         tensor.assign(value)
-    return found
+    return shared
 
 
 @pytest.fixture
@@ -112,10 +115,8 @@ def test_training_one_path_is_training_that_network(arch):
     order, rates = one_epoch()
     loss, _ = shared.train(order, rates, [arch] * len(order), 0)
     model = alone.supernet.static(arch)
-    train = image.make_epoch(
-        model, DATA.train_images, DATA.train_labels, DATA, RECIPE, seed=shared.seed
-    )
-    assert train(order.astype(np.int32), rates, 0)[0] == pytest.approx(loss, rel=1e-5)
+    train = image.EpochLoop(model, DATA, RECIPE, seed=shared.seed)
+    assert train.run(order.astype(np.int32), rates, 0)[0] == pytest.approx(loss, rel=1e-5)
     used = {v.path for v in model.variables}
     for mine, theirs in zip(shared.supernet.variables, alone.supernet.variables, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
@@ -138,14 +139,15 @@ def test_scores_are_those_of_the_networks():
     shared = weights(batch_statistics=False)
     batches = even_batches(len(DATA.valid_images), 3)
     archs = [(2, 1), (1, 0)]
-    found = shared.scores(archs, np.stack([batches] * 2))
-    for arch, accuracy_found, loss_found in zip(archs, *found, strict=True):
+    scores = shared.scores(archs, np.stack([batches] * 2))
+    for arch, path_accuracy, path_loss in zip(archs, *scores, strict=True):
         model = shared.supernet.static(arch)
         size = batches.size
-        evaluate = image.make_evaluate(
-            model, DATA.valid_images[:size], DATA.valid_labels[:size], DATA, RECIPE
+        scored = dataclasses.replace(
+            DATA, valid_images=DATA.valid_images[:size], valid_labels=DATA.valid_labels[:size]
         )
-        np.testing.assert_allclose(evaluate(), (loss_found, accuracy_found), rtol=1e-5)
+        evaluate = image.make_evaluate(model, scored, RECIPE, "valid")
+        np.testing.assert_allclose(evaluate(), (path_loss, path_accuracy), rtol=1e-5)
 
 
 def test_even_batches_leave_out_less_than_one_each():
@@ -209,8 +211,8 @@ def run(folder, method, *, cut_save=None, cut_epoch=None, cut_trial=None):
         )  # fmt: skip
         state = store.controller_state()
     values = [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in history]
-    found = [(t.id, t.arch, t.reward) for t in trials]
-    return values, found, str(state), [*snapshot(shared), *(t.numpy() for t in method.tensors)]
+    rows = [(t.id, t.arch, t.reward) for t in trials]
+    return values, rows, str(state), [*snapshot(shared), *(t.numpy() for t in method.tensors)]
 
 
 @pytest.mark.parametrize("method", ["evolution", "enas", "gdas", "darts2"])
@@ -239,7 +241,7 @@ def test_the_supernet_learns(tmp_path):
     images[labels == 0, 2:4, 2:4] = 0
     data = make(images, labels, valid_size=40)
     recipe = Recipe(epochs=12, batch_size=16, learning_rate=0.1)
-    shared = SharedWeights(SPACE, SKELETON, data, recipe, seed=0, batch_statistics=True)
+    shared = ImageWeights(SPACE, SKELETON, data, recipe, seed=0, batch_statistics=True)
     with Store(tmp_path) as store:
         history = oneshot.train(shared, METHODS["evolution"](), store, tmp_path)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
@@ -342,11 +344,11 @@ def test_gates_move_towards_what_helps_and_closed_ones_stay():
 
 def test_shares_of_idle_choices_by_hand():
     archs = [(0, 0), (1, 0), (2, 1), (3, 2)]
-    found = oneshot_paths.shares(SPACE, archs)
-    assert found["none_share"] == 1 / 4  # of the first decision alone, the second has no none
-    assert found["skip_share"] == 3 / 8
+    by_name = shares(SPACE, archs)
+    assert by_name["none_share"] == 1 / 4  # of the first decision alone, the second has no none
+    assert by_name["skip_share"] == 3 / 8
     p = np.array([2, 1, 1]) / 4
-    assert found["choice_entropy"] == pytest.approx((1 - (p * np.log(p)).sum() / np.log(3)) / 2)
+    assert by_name["choice_entropy"] == pytest.approx((1 - (p * np.log(p)).sum() / np.log(3)) / 2)
 
 
 @pytest.mark.parametrize(
@@ -369,8 +371,8 @@ def test_wrong_settings_of_paths(settings, said):
         ({"kind": "hard"}, "method.kind must be softmax or gumbel, got hard"),
         ({"order": 3}, "method.order must be 1 or 2, got 3"),
         ({"order": 2, "kind": "gumbel"}, "method.order must be 1 with method.kind=gumbel, got 2"),
-        ({"first_temperature": 0}, "method.first_temperature must be above 0, got 0"),
-        ({"last_temperature": -1}, "method.last_temperature must be above 0, got -1"),
+        ({"temperature": {"first": 0, "last": 0.1}}, "method.temperature.first must be above 0"),
+        ({"temperature": {"first": 10, "last": -1}}, "method.temperature.last must be .*, got -1"),
         ({"weight_decay": -1}, "method.weight_decay must not be negative, got -1"),
     ],
 )
@@ -381,9 +383,9 @@ def test_wrong_settings_of_gates(settings, said):
 
 def test_a_controller_that_waits_is_refused():
     with pytest.raises(
-        ConfigError, match="must propose 3 architectures at a time.* got 1 of Fixed"
+        ConfigError, match="must propose 3 architectures at a time.* got 1 of Listed"
     ):
-        oneshot_paths.ask(oneshot_gates.Fixed((0, 0)), 3)
+        ask(Listed([(0, 0)]), 3)
 
 
 def test_the_best_of_the_derivation_is_the_answer(tmp_path):

@@ -1,4 +1,4 @@
-"""Second-order DARTS: its gradient on functions whose gradient is known, and in a supernet."""
+"""Second-order DARTS: its gradient on functions with known gradients, and in a supernet."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def test_the_quadratic_of_one_weight():
 
     @tf.function(autograph=False)
     def gradient():
-        found, (loss,) = unrolled_gradient(
+        of_choice, (loss,) = unrolled_gradient(
             a,
             [w],
             lambda: tf.reduce_sum((w - a) ** 2),
@@ -30,11 +30,11 @@ def test_the_quadratic_of_one_weight():
             lambda gradients: [w - xi * gradients[0]],
             tf.constant(xi),
         )
-        return found, loss
+        return of_choice, loss
 
     ahead = 2.0 - xi * 2 * (2.0 - 0.3)
-    found, loss = gradient()
-    assert found.numpy() == pytest.approx([2 * (ahead - 1) * 2 * xi], abs=1e-4)
+    of_choice, loss = gradient()
+    assert of_choice.numpy() == pytest.approx([2 * (ahead - 1) * 2 * xi], abs=1e-4)
     assert loss.numpy() == pytest.approx((ahead - 1) ** 2, abs=1e-5)
     assert w.numpy() == [2.0]
 
@@ -42,7 +42,7 @@ def test_the_quadratic_of_one_weight():
 def test_a_loss_that_both_read_by_hand():
     """L_train = a w^2, L_val = (w' - a)^2, w' = w - xi 2 a w: two ways from a to the loss."""
     a, w, xi = tf.Variable(0.5), tf.Variable(1.5), 0.2
-    found, _ = unrolled_gradient(
+    of_choice, _ = unrolled_gradient(
         a,
         [w],
         lambda: a * w**2,
@@ -51,7 +51,7 @@ def test_a_loss_that_both_read_by_hand():
         tf.constant(xi),
     )
     ahead = 1.5 - xi * 2 * 0.5 * 1.5
-    assert float(found) == pytest.approx(2 * (ahead - 0.5) * (-xi * 2 * 1.5 - 1), abs=1e-4)
+    assert float(of_choice) == pytest.approx(2 * (ahead - 0.5) * (-xi * 2 * 1.5 - 1), abs=1e-4)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -64,10 +64,10 @@ def test_ahead_is_where_the_step_goes(nesterov):
     optimizer, rate = GroupedOptimizer(recipe, groups), tf.constant(0.1)
     gradients = [[tf.ones([2, 2])], [tf.fill([3], -2.0)]]
     for step in range(3):
-        found = optimizer.ahead([g for group in gradients for g in group], rate)
+        ahead = optimizer.ahead([g for group in gradients for g in group], rate)
         optimizer.apply(gradients, [True, True], rate, tf.constant(step))
-        for (variable,), there in zip(groups, found, strict=True):
-            np.testing.assert_allclose(there, variable, rtol=1e-6)
+        for (variable,), value in zip(groups, ahead, strict=True):
+            np.testing.assert_allclose(value, variable, rtol=1e-6)
 
 
 def test_a_step_of_the_gates_is_that_of_the_difference_quotient():
@@ -86,7 +86,7 @@ def test_a_step_of_the_gates_is_that_of_the_difference_quotient():
     every = [v for group in shared.optimizer.variables for v in group]
 
     @tf.function(autograph=False)
-    def found():
+    def gradient_of_gates():
         return method._gradient(lambda: loss("train"), lambda: loss("valid"), rate)[0]
 
     @tf.function(autograph=False)
@@ -103,7 +103,7 @@ def test_a_step_of_the_gates_is_that_of_the_difference_quotient():
         return result
 
     kept = [v.numpy() for v in every]
-    gradient, start = found().numpy(), method.weights.numpy()
+    gradient, start = gradient_of_gates().numpy(), method.weights.numpy()
     for question, choice in ((0, 2), (1, 1)):
         losses = []
         for step in (0.05, -0.05):

@@ -1,4 +1,4 @@
-"""Shared weights of recurrent cells learn as the cells alone; a cut run goes on as if not."""
+"""Training shared recurrent weights equals training each cell; interrupted runs continue."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from nas.language.recipe import LanguageRecipe
 from nas.oneshot import gates as oneshot_gates
 from nas.oneshot import loop as oneshot
 from nas.oneshot import paths as oneshot_paths
-from nas.oneshot.text_weights import SharedLanguageWeights
+from nas.oneshot.text_weights import TextWeights
 from nas.search_spaces.papers.highway_cells.space import RecurrentNodes
 from tests.helpers.cli import refused
 
@@ -42,19 +42,19 @@ REWARD = inverse_perplexity
 
 
 def weights(space=SPACE, recipe=RECIPE, skeleton=SKELETON):
-    return SharedLanguageWeights(space, skeleton, DATA, recipe, seed=3)
+    return TextWeights(space, skeleton, DATA, recipe, seed=3)
 
 
 @pytest.fixture(scope="module")
-def made():
+def initial():
     """With what it starts from: its graphs are traced once for the whole file."""
     shared = weights()
     return shared, [v.numpy() for v in shared.variables]
 
 
 @pytest.fixture
-def shared(made):
-    return as_at_first(*made)
+def shared(initial):
+    return as_at_first(*initial)
 
 
 def as_at_first(shared, start):
@@ -67,11 +67,11 @@ def as_at_first(shared, start):
 
 
 def test_training_one_path_is_training_that_cell(shared):
-    """An epoch of shared weights against nas.language.loop's, of the same sequences from one start."""
+    """An epoch of shared weights against nas.language.loop's, from equal weights and sequences."""
     arch, before = (0, 1, 1, 2), [v.numpy() for v in shared.variables]
     model = shared.supernet.static(arch)
     training = Training(model, DATA.train, RECIPE, 0)
-    order, rates = shared.order(0), shared.rates(0)
+    order, rates = shared.batch_order(0), shared.learning_rates(0)
     (loss,) = shared.train(order, rates, [arch] * len(order), 0)
     starts, steps = order.T.astype(np.int32)
     noise = np.array([0, 0], np.int32)
@@ -80,8 +80,8 @@ def test_training_one_path_is_training_that_cell(shared):
     again = shared.supernet.static(arch)
     for mine, theirs in zip(again.trainable_variables, model.trainable_variables, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
-    for was, now, own in zip(before, shared.variables, shared.supernet.tables, strict=True):
-        moved = np.any(was != now.numpy(), axis=(1, 2)) if own else np.any(was != now.numpy())
+    for was, now, is_table in zip(before, shared.variables, shared.supernet.tables, strict=True):
+        moved = np.any(was != now.numpy(), axis=(1, 2)) if is_table else np.any(was != now.numpy())
         assert moved.sum() == 1  # of a table one row alone, decay and all
 
 
@@ -90,9 +90,9 @@ def test_scores_are_the_perplexities_of_the_cells(shared):
     batches = shared.valid_batches(57, "valid_images")
     assert batches.tolist() == [[0, 19, 38], [5, 24, 43], [10, 29, 48]]
     archs = [(0, 1, 1, 0), (0, 3, 0, 2)]
-    found, losses = shared.scores(archs, np.stack([batches] * 2))
+    perplexities, losses = shared.scores(archs, np.stack([batches] * 2))
     streams = DATA.valid[:57].reshape(3, 19)
-    for arch, perplexity, loss in zip(archs, found, losses, strict=True):
+    for arch, perplexity, loss in zip(archs, perplexities, losses, strict=True):
         model = shared.supernet.static(arch)
         outputs, _, _ = model.outputs_of(streams[:, :15], model.zero_states(3))
         each = model.losses(outputs, streams[:, 1:16].T.reshape(-1)).numpy()
@@ -102,20 +102,20 @@ def test_scores_are_the_perplexities_of_the_cells(shared):
 
 def test_epochs_and_scores_are_one_trace_each(shared):
     for epoch, arch in enumerate([(0, 0, 1, 0), (0, 1, 0, 2)]):
-        order = shared.order(epoch)
-        shared.train(order, shared.rates(epoch), [arch] * len(order), epoch)
-        shared.scores([arch], shared.draw(np.random.default_rng(0), 1, 2 + epoch))
+        order = shared.batch_order(epoch)
+        shared.train(order, shared.learning_rates(epoch), [arch] * len(order), epoch)
+        shared.scores([arch], shared.sample_batches(np.random.default_rng(0), 1, 2 + epoch))
     assert shared.epoch_graph.experimental_get_tracing_count() == 1
     assert shared.scores_graph.experimental_get_tracing_count() == 1
 
 
 def test_steps_are_numbered_through_epochs_of_different_lengths(shared):
     """Random lengths: an epoch has as many steps as it needs, the rate goes with the length."""
-    lengths = [len(shared.order(epoch)) for epoch in range(3)]
-    assert [shared.first(epoch) for epoch in (3, 0, 1)] == [sum(lengths), 0, lengths[0]]
-    starts, steps = shared.order(0).T
+    lengths = [len(shared.batch_order(epoch)) for epoch in range(3)]
+    assert [shared.first_step(epoch) for epoch in (3, 0, 1)] == [sum(lengths), 0, lengths[0]]
+    starts, steps = shared.batch_order(0).T
     np.testing.assert_array_equal(starts[1:], np.cumsum(steps)[:-1])
-    np.testing.assert_allclose(shared.rates(0), steps / 5, rtol=1e-6)
+    np.testing.assert_allclose(shared.learning_rates(0), steps / 5, rtol=1e-6)
 
 
 def test_validation_sequences_begin_again_where_the_text_ends(shared):
@@ -160,12 +160,12 @@ def run(folder, shared, name, cut=None):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_cut_and_continued_equals_uninterrupted(name, made, tmp_path):
+def test_cut_and_continued_equals_uninterrupted(name, initial, tmp_path):
     """Up to the last digits: sums of gradients are not always added up in one order."""
-    whole = run(tmp_path / "whole", as_at_first(*made), name)
+    whole = run(tmp_path / "whole", as_at_first(*initial), name)
     with pytest.raises(Cut):
-        run(tmp_path / "cut", as_at_first(*made), name, cut=1)
-    again = run(tmp_path / "cut", as_at_first(*made), name)
+        run(tmp_path / "cut", as_at_first(*initial), name, cut=1)
+    again = run(tmp_path / "cut", as_at_first(*initial), name)
     assert [t.arch for t in again[1]] == [t.arch for t in whole[1]]
     assert [t.reward for t in again[1]] == pytest.approx([t.reward for t in whole[1]], rel=1e-4)
     for mine, theirs in zip(again[0], whole[0], strict=True):
@@ -184,7 +184,7 @@ def test_gates_learn_from_validation_tokens_and_weights_from_training_ones():
     method.start(shared)
     before, start = [v.numpy() for v in shared.variables], method.weights.numpy()
     for epoch in range(2):
-        values = method.epoch(epoch, shared.order(epoch), shared.rates(epoch))
+        values = method.epoch(epoch, shared.batch_order(epoch), shared.learning_rates(epoch))
     assert values["valid_perplexity"] == pytest.approx(np.exp(values["valid_loss"]))
     assert (method.weights.numpy() != start).all()
     assert all(np.any(a != b.numpy()) for a, b in zip(before, shared.variables, strict=True))
@@ -218,7 +218,7 @@ def test_only_gradient_descent_moves_shared_weights_of_a_text():
 
 
 @pytest.mark.parametrize(
-    "given, said",
+    "words, said",
     [
         (["space=nasbench201", "dataset=grammar"], "nas oneshot needs images, got grammar"),
         (["space=darts_rnn", "recipe=search"], "nas oneshot needs a recipe of language models"),
@@ -230,15 +230,15 @@ def test_only_gradient_descent_moves_shared_weights_of_a_text():
     ],
     ids=["text", "recipe", "moments", "probe"],
 )
-def test_what_does_not_fit_a_text_is_told(given, said, tmp_path):
+def test_what_does_not_fit_a_text_is_told(words, said, tmp_path):
     small = ("dataset.train_size=2000", "dataset.valid_size=500", "dataset.test_size=500")
-    assert said in refused("oneshot", *given, *small, f"run_dir={tmp_path / 'run'}")
+    assert said in refused("oneshot", *words, *small, f"run_dir={tmp_path / 'run'}")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_recurrent_space_brings_a_text_along():
-    found = for_oneshot(["space=darts_rnn", "method=darts"])
+    arguments = for_oneshot(["space=darts_rnn", "method=darts"])
     assert {"dataset=grammar", "recipe=grammar", "skeleton=grammar", "reward=perplexity"} <= set(
-        found
+        arguments
     )
     assert for_oneshot(["space=darts"]) == ["space=darts"]

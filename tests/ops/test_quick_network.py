@@ -96,12 +96,10 @@ def test_all_epochs_are_one_trace_and_equal_seeds_train_alike():
     losses = []
     for seed in (0, 0, 1):
         quick = image.build_for_search(Plain(), (), skeleton(dropout=0.5), recipe, seed=0)
-        train = image.make_epoch(
-            quick, data.train_images, data.train_labels, data, recipe, seed=seed
-        )
+        loop = image.EpochLoop(quick, data, recipe, seed=seed)
         order, rates = np.arange(16, dtype=np.int32)[None], np.full(1, 0.01, np.float32)
-        losses.append([train(order, rates, number)[0] for number in range(2)])
-        assert train.graph.experimental_get_tracing_count() == 1
+        losses.append([loop.run(order, rates, number)[0] for number in range(2)])
+        assert loop.graph.experimental_get_tracing_count() == 1
     assert losses[0] == losses[1] != losses[2]
 
 

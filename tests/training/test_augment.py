@@ -21,18 +21,18 @@ def augmented(x, seed=SEED, **settings):
     return augment(tf.constant(x), Recipe(**settings), seed).numpy()
 
 
-def shares(found, of):
-    """How often each row of `of` is among `found`; every row of `found` must be one of them."""
+def shares(images, of):
+    """How often each row of `of` is among `images`; every row of `images` must be one of them."""
     counts = {known.tobytes(): 0 for known in of}
-    for image in found:
+    for image in images:
         counts[image.tobytes()] += 1
-    return np.array(list(counts.values())) / len(found)
+    return np.array(list(counts.values())) / len(images)
 
 
-def is_uniform(found, choices):
+def is_uniform(frequencies, choices):
     """Within five standard deviations: about 6e-7 false failures for each choice."""
     p = 1 / choices
-    return (abs(found - p) < 5 * np.sqrt(p * (1 - p) / COUNT)).all()
+    return (abs(frequencies - p) < 5 * np.sqrt(p * (1 - p) / COUNT)).all()
 
 
 def test_without_a_setting_nothing_changes():
@@ -44,14 +44,14 @@ def test_a_crop_is_any_window_of_the_padded_image_and_each_as_often():
     x, pad = numbered(), 2
     padded = np.pad(x[0], [(pad, pad), (pad, pad), (0, 0)])
     windows = [padded[i : i + 4, j : j + 5] for i in range(5) for j in range(5)]
-    found = shares(augmented(x, pad_crop=pad), [np.ascontiguousarray(w) for w in windows])
-    assert is_uniform(found, 25)
+    frequencies = shares(augmented(x, pad_crop=pad), [np.ascontiguousarray(w) for w in windows])
+    assert is_uniform(frequencies, 25)
 
 
 def test_a_flip_is_left_to_right_and_half_of_the_time():
     x = numbered()
-    found = shares(augmented(x, flip=True), [x[0], np.ascontiguousarray(x[0, :, ::-1])])
-    assert is_uniform(found, 2)
+    frequencies = shares(augmented(x, flip=True), [x[0], np.ascontiguousarray(x[0, :, ::-1])])
+    assert is_uniform(frequencies, 2)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 20])
@@ -66,10 +66,10 @@ def test_cutout_is_a_square_about_any_pixel_clipped_at_the_border(size):
             image[max(top, 0) : max(top + size, 0), max(left, 0) : max(left + size, 0)] = 0
             holes.append(image)
     different = np.unique(np.stack(holes), axis=0, return_counts=True)
-    found = shares(augmented(x, cutout=size), list(different[0]))
+    frequencies = shares(augmented(x, cutout=size), list(different[0]))
     expected = different[1] / 20
     deviation = np.sqrt(expected * (1 - expected) / COUNT)
-    assert (abs(found - expected) <= 5 * deviation).all()
+    assert (abs(frequencies - expected) <= 5 * deviation).all()
 
 
 def test_an_enlarged_image_is_cropped_to_its_size():

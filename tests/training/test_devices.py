@@ -1,4 +1,4 @@
-"""Several devices, and XLA: other roads to the same numbers."""
+"""Training on several devices or with XLA gives the same numbers."""
 
 import json
 import os
@@ -30,14 +30,14 @@ def on_two(kind):
 
 
 def test_two_devices_share_a_batch_and_end_with_the_weights_of_one():
-    found = on_two("PLAIN")
-    assert found["difference"] < 1e-5
-    np.testing.assert_allclose(*found["losses"], rtol=1e-4)
+    result = on_two("PLAIN")
+    assert result["difference"] < 1e-5
+    np.testing.assert_allclose(*result["losses"], rtol=1e-4)
 
 
 @pytest.mark.slow
 def test_two_devices_with_batch_normalisation_learn():
-    """Each device normalises its own share, so the numbers differ a little; the network learns."""
+    """Each device normalises only its share, so the numbers differ a little; the network learns."""
     losses = on_two("NORMALISED")["losses"]
     assert losses[1][1] < losses[1][0]
 

@@ -60,18 +60,16 @@ def test_evaluation_counts_each_image_once_whatever_the_batch():
     )
     for batch in (3, 7, 1000):
         recipe = Recipe(eval_batch_size=batch)
-        found = image.make_evaluate(model, data.valid_images, data.valid_labels, data, recipe)()
-        np.testing.assert_allclose(found, expected, rtol=1e-4)
+        scores = image.make_evaluate(model, data, recipe, "valid")()
+        np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
 def test_all_epochs_are_one_trace():
     data, recipe = small_images(), Recipe(epochs=3, batch_size=16)
-    epoch = image.make_epoch(
-        network(data, recipe), data.train_images, data.train_labels, data, recipe, seed=0
-    )
+    loop = image.EpochLoop(network(data, recipe), data, recipe, seed=0)
     for number in range(3):
-        epoch(np.arange(32, dtype=np.int32).reshape(2, 16), np.full(2, 0.01, np.float32), number)
-    assert epoch.graph.experimental_get_tracing_count() == 1
+        loop.run(np.arange(32, dtype=np.int32).reshape(2, 16), np.full(2, 0.01, np.float32), number)
+    assert loop.graph.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize(
@@ -116,8 +114,8 @@ def test_paths_are_dropped_and_the_auxiliary_head_learns():
     )  # fmt: skip
     space = DARTS()
     model = image.build(space, space.parse("darts_v2"), shape, recipe, seed=0)
-    own = {id(v) for v in model.trainable_variables}
-    head = [v for v in model.in_training.model.trainable_variables if id(v) not in own]
+    served = {id(v) for v in model.trainable_variables}
+    head = [v for v in model.in_training.model.trainable_variables if id(v) not in served]
     before = [v.numpy().copy() for v in head]
     image.fit(model, data, recipe, seed=0, evaluate_on=None)
     assert head and all((v.numpy() != old).any() for v, old in zip(head, before, strict=True))

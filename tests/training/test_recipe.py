@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nas.core.trial import ConfigError
-from nas.training.loop import make_epoch
+from nas.training.loop import EpochLoop
 from nas.training.recipe import Recipe, learning_rates
 from tests.helpers.small_images import make, some
 
@@ -20,10 +20,10 @@ def rates(steps_per_epoch=1, **settings):
 
 
 def test_every_step_has_a_rate():
-    for schedule in ("constant", "cosine", "cosine_restarts", "step"):
-        found = rates(3, epochs=4, schedule=schedule)
-        assert found.shape == (12,) and found.dtype == np.float32
-        assert found[0] == 1.0
+    for name in ("constant", "cosine", "cosine_restarts", "step"):
+        schedule = rates(3, epochs=4, schedule=name)
+        assert schedule.shape == (12,) and schedule.dtype == np.float32
+        assert schedule[0] == 1.0
 
 
 def test_constant():
@@ -45,46 +45,46 @@ def test_cosine_with_restarts():
 
     Two steps an epoch: half-way down the first period at step 1, and so on.
     """
-    found = rates(2, epochs=5, schedule="cosine_restarts", restart_first=1, restart_factor=2)
+    schedule = rates(2, epochs=5, schedule="cosine_restarts", restart_first=1, restart_factor=2)
     r = 1 / math.sqrt(2)
     eighth = [(1 + math.cos(math.pi * i / 8)) / 2 for i in range(4)]
     expected = [1, 0.5] + [1, (1 + r) / 2, 0.5, (1 - r) / 2] + eighth
-    assert found == pytest.approx(expected)
+    assert schedule == pytest.approx(expected)
 
 
 def test_enas_rates_stand_still_within_an_epoch():
     """The cosine of Pham et al. 2018 from 0.05 to 0.0005, periods of 10, 20, 40 ... epochs."""
-    found = rates(
+    schedule = rates(
         5, epochs=71, schedule="cosine_restarts", learning_rate=0.05, min_learning_rate=0.0005,
         rate_by_epoch=True,
     ).reshape(71, 5)  # fmt: skip
-    assert (found == found[:, :1]).all()
+    assert (schedule == schedule[:, :1]).all()
     expected = {0: 0.05, 9: 0.00171, 10: 0.05, 20: 0.02525, 30: 0.05, 70: 0.05}
     for epoch, rate in expected.items():
-        assert found[epoch, 0] == pytest.approx(rate, abs=5e-6)
+        assert schedule[epoch, 0] == pytest.approx(rate, abs=5e-6)
 
 
 def test_restarts_of_equal_periods():
-    found = rates(
+    schedule = rates(
         epochs=6, schedule="cosine_restarts", restart_first=2, restart_factor=1,
         min_learning_rate=0.5,
     )  # fmt: skip
-    assert found == pytest.approx([1, 0.75] * 3)
+    assert schedule == pytest.approx([1, 0.75] * 3)
 
 
 def test_steps():
     """Huang et al. 2017 (DenseNet): divided by 10 at 1/2 and 3/4 of the epochs."""
     assert rates(epochs=8, schedule="step") == pytest.approx([1] * 4 + [0.1] * 2 + [0.01] * 2)
-    found = rates(2, epochs=3, schedule="step", step_at=(2 / 3, 1 / 3), step_factor=0.5)
-    assert found == pytest.approx([1, 1, 0.5, 0.5, 0.25, 0.25])
+    schedule = rates(2, epochs=3, schedule="step", step_at=(2 / 3, 1 / 3), step_factor=0.5)
+    assert schedule == pytest.approx([1, 1, 0.5, 0.5, 0.25, 0.25])
     assert rates(epochs=2, schedule="step", step_at=()) == pytest.approx([1, 1])
-    found = rates(epochs=4, schedule="step", step_at=(0.75, 0.25), step_factor=(0.1, 10))
-    assert found == pytest.approx([1, 10, 10, 1])
+    schedule = rates(epochs=4, schedule="step", step_at=(0.75, 0.25), step_factor=(0.1, 10))
+    assert schedule == pytest.approx([1, 10, 10, 1])
 
 
 def test_warm_up_is_linear_and_multiplies_the_schedule():
-    found = rates(2, epochs=3, schedule="constant", warmup_epochs=2)
-    assert found == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+    schedule = rates(2, epochs=3, schedule="constant", warmup_epochs=2)
+    assert schedule == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
     cosine = rates(2, epochs=2, schedule="cosine")
     warm = rates(2, epochs=2, schedule="cosine", warmup_epochs=1)
     assert warm == pytest.approx(cosine * [0.5, 1, 1, 1])
@@ -101,8 +101,7 @@ def trained(**settings):
     """Kernel and bias after the four steps, and what the epoch said."""
     model = linear()
     recipe = Recipe(epochs=1, batch_size=6, **settings)
-    epoch = make_epoch(model, DATA.train_images, DATA.train_labels, DATA, recipe, seed=0)
-    said = epoch(ORDER, RATES, 0)
+    said = EpochLoop(model, DATA, recipe, seed=0).run(ORDER, RATES, 0)
     return [v.numpy() for v in model.trainable_variables], said
 
 
@@ -165,8 +164,8 @@ def rmsprop(g, memory, rate, step):
     return -memory["m"]
 
 
-def same(found, expected):
-    for one, other in zip(found, expected, strict=True):
+def same(actual, expected):
+    for one, other in zip(actual, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-5)
 
 
@@ -181,9 +180,9 @@ def same(found, expected):
     ],
 )
 def test_optimisers(settings, rule):
-    found, (loss, accuracy) = trained(**settings)
+    variables, (loss, accuracy) = trained(**settings)
     expected, expected_loss = by_hand(rule)
-    same(found, expected)
+    same(variables, expected)
     assert loss == pytest.approx(expected_loss, rel=1e-4)
     assert 0 <= accuracy <= 1
 
@@ -199,9 +198,9 @@ def test_optimisers(settings, rule):
     ],
 )
 def test_what_is_added_to_the_gradient(settings):
-    found, (loss, _) = trained(**settings)
+    variables, (loss, _) = trained(**settings)
     expected, expected_loss = by_hand(nesterov, **settings)
-    same(found, expected)
+    same(variables, expected)
     assert loss == pytest.approx(expected_loss, rel=1e-4)
 
 
