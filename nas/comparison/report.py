@@ -270,7 +270,7 @@ def _picture(name: str, figure: "Figure") -> Html:
         f"Best so far against {against}",
         html.picture(
             svg(figure, name),
-            caption="Line: mean over the seeds of the best so far by the search's own reward. "
+            caption="Line: mean over the seeds of the best trial so far (by the search's reward). "
             "Band: 95 % confidence interval of the mean.",
             alt=f"Curves of the best so far against {against}, one per controller",
         ),

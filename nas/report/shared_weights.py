@@ -73,7 +73,7 @@ def table_rows(shared: SharedWeightsResults, summary: Mapping[str, Any]) -> list
         metric, mean, spread = _random(random)
         text = number(mean) + (f" ± {number(spread)}" if spread else "")
         count = random["architectures"]
-        meaning = f"{metric} of {count} random architectures with shared weights"
+        meaning = f"{metric} of {count} uniform architectures with shared weights"
         rows.append(["random architectures", text, meaning])
     if ranking := summary.get("ranking"):
         tau = ranking["kendall_tau"]
@@ -85,13 +85,7 @@ def table_rows(shared: SharedWeightsResults, summary: Mapping[str, Any]) -> list
                 what = f"{name.replace('_', ' ')}, trained from scratch"
                 rows.append([what, number(ranking[name]), ranking["against"]])
     else:
-        rows.append(
-            [
-                "Kendall's tau",
-                "–",
-                "not measured: set probe=trained",
-            ]
-        )
+        rows.append(["Kendall's tau", "–", "not measured: set probe=trained"])
     return rows
 
 

@@ -28,7 +28,7 @@ from nas.core.trial import (
     EvaluationError,
     Proposal,
 )
-from nas.engine.executors import ProcessExecutor, SerialExecutor, classify
+from nas.engine.executors import ProcessExecutor, SerialExecutor, classify, completed, in_flight
 from nas.engine.search import search
 from nas.engine.store import Unsaved
 from nas.evaluators.scratch import TrainFromScratch
@@ -323,3 +323,34 @@ def test_serial_work_is_done_when_it_is_submitted():
     future = SerialExecutor().submit(os.getpid)
     assert future.done() and future.result() == os.getpid()
     assert isinstance(future, concurrent.futures.Future)
+
+
+class Counting(concurrent.futures.ThreadPoolExecutor):
+    """Two threads, and how many calls were handed out and not yet collected."""
+
+    workers = 2
+
+    def __init__(self):
+        super().__init__(self.workers)
+        self.submitted = 0
+
+    def submit(self, fn, /, *args):
+        self.submitted += 1
+        return super().submit(fn, *args)
+
+
+def test_calls_are_handed_out_only_as_far_as_they_keep_the_workers_busy():
+    with Counting() as executor:
+        results = {}
+        calls = ((i, (i, 2)) for i in range(20))
+        for collected, (key, future) in enumerate(completed(executor, pow, calls), 1):
+            results[key] = future.result()
+            assert executor.submitted <= collected + in_flight(executor)
+    assert results == {i: i**2 for i in range(20)}
+
+
+def test_a_single_worker_gets_the_next_call_when_the_last_is_collected():
+    begun = []
+    for key, _ in completed(SerialExecutor(), begun.append, ((i, (i,)) for i in range(4))):
+        assert begun == list(range(key + 1))
+    assert begun == [0, 1, 2, 3]
