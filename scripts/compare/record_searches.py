@@ -53,7 +53,7 @@ def commands(checkout: Path) -> dict[str, list[str]]:
 
 def record_one(checkout: Path, words: list[str]) -> dict[str, Any]:
     """Runs one search in a temporary folder and reads what it left there."""
-    module = "nas" if (checkout / "nas" / "__main__.py").is_file() else "nas.commands.cli"
+    module = "nas" if (checkout / "nas" / "__main__.py").is_file() else "nas.cli"  # older code
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         process = subprocess.run(
