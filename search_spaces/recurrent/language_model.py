@@ -89,7 +89,7 @@ class LanguageModel(keras.Model):
         flat = tf.reshape(outputs, [-1, outputs.shape[-1]])
         return tf.nn.bias_add(tf.matmul(flat, self.softmax, transpose_b=True), self.bias)
 
-    def call(self, tokens):
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
         """tokens [batch, time] int32 -> logits [batch, time, vocabulary], from the zero state."""
         outputs, _, _ = self.outputs_of(tokens, self.zero_states(tokens.shape[0]))
         time, batch = tokens.shape[1], tokens.shape[0]
@@ -118,7 +118,9 @@ class LanguageModel(keras.Model):
 
 
 @tf.custom_gradient
-def softmax_losses(outputs, kernel, bias, targets):
+def softmax_losses(
+    outputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, targets: tf.Tensor
+) -> Any:
     """Cross entropies of softmax(outputs kernel^T + bias): [n] float32, nats.
 
     outputs: [n, units]; kernel: [vocabulary, units]; bias: [vocabulary]; targets: [n] int32.

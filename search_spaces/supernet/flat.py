@@ -61,7 +61,9 @@ class FlatSupernet(SupernetOps):
             for (key, place), piece in zip(places.items(), pieces, strict=True):
                 self._tensors[key] = tf.reshape(piece, place.shape)
 
-    def logits(self, images: tf.Tensor, arch: tf.Tensor, *, training: bool, seed=None) -> tf.Tensor:
+    def logits(
+        self, images: tf.Tensor, arch: tf.Tensor, *, training: bool, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """images [batch, height, width, channels], arch [decisions] int32 -> [batch, classes]."""
         self.begin(images, self.supernet.effective(arch), training=training, seed=seed)
         return self.supernet.write(self)

@@ -177,13 +177,13 @@ class SupernetOps(KerasOps):
     def image(self) -> tf.Tensor:
         return self.images
 
-    def every(self, x, strides: Pair):
+    def every(self, x: tf.Tensor, strides: Pair):
         return pixels.every(x, strides)
 
-    def shift(self, x):
+    def shift(self, x: tf.Tensor):
         return pixels.shifted(x)
 
-    def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON):
+    def batch_norm(self, x: tf.Tensor, *, name: str, epsilon: float = BN_EPSILON):
         settings = {"momentum": BN_MOMENTUM, "epsilon": epsilon}
         layer = self._weighted(BatchNormalization, name, settings)
         if self.training or not self.batch_statistics:
@@ -197,27 +197,27 @@ class SupernetOps(KerasOps):
         )
         return normal
 
-    def relu(self, x):
+    def relu(self, x: tf.Tensor):
         return tf.nn.relu(x)
 
-    def max_pool(self, x, size: int, *, strides: int, padding: str = "same"):
+    def max_pool(self, x: tf.Tensor, size: int, *, strides: int, padding: str = "same"):
         return _max_pool(x, size, strides, padding.upper())
 
-    def avg_pool(self, x, size: int, *, strides: int, padding: str = "same"):
+    def avg_pool(self, x: tf.Tensor, size: int, *, strides: int, padding: str = "same"):
         return tf.nn.avg_pool2d(x, size, strides, padding.upper())
 
     def add(self, inputs: Sequence):
         return tf.add_n(list(inputs))
 
-    def zeros(self, x):
+    def zeros(self, x: tf.Tensor):
         return tf.zeros_like(x)
 
-    def dropout(self, x, rate: float):
+    def dropout(self, x: tf.Tensor, rate: float):
         if not (rate and self.training):
             return x
         return tf.nn.experimental.stateless_dropout(x, rate, seed=self._drawn("dropout"))
 
-    def drop_path(self, x, rate: float):
+    def drop_path(self, x: tf.Tensor, rate: float):
         if not (rate and self.training):
             return x
         if self.progress is None:

@@ -11,7 +11,7 @@ The architecture enters as a tensor, in one of two forms:
     all branches run, while its authors' code runs only the drawn one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -159,7 +159,7 @@ class Supernet:
         )
 
 
-def _all(conditions) -> tf.Tensor | bool:
+def _all(conditions: Iterable[tf.Tensor]) -> tf.Tensor | bool:
     result: tf.Tensor | bool = True
     for condition in conditions:
         result = condition if result is True else tf.logical_and(result, condition)
