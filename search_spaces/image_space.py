@@ -1,4 +1,4 @@
-"""Spaces of image networks: a network is written once, then built, counted or trained quickly."""
+"""Spaces of image networks, which are written once and then built, counted or trained quickly."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 class ImageSpace(Space):
-    """Subclasses set `decisions` and write `network`.
+    """A space whose architectures are image classifiers.
 
-    Spaces whose network is not written with ops (nas/core/ops.py) write `build` and `cost`.
+    Subclasses set `decisions` and write `network`. A space whose network is not written with ops
+    (nas/core/ops.py) writes `build` and `cost` instead.
     """
 
     domain = "images"
@@ -40,10 +41,14 @@ class ImageSpace(Space):
     def build_for_search(
         self, arch: Arch, skeleton: ImageSkeleton, *, seed: int, dtype: str = "float32"
     ) -> Any:
-        """`build`'s network as a search trains it, made and traced in a fraction of the time.
+        """The network of `build`, as a search trains it; creating it takes a fraction of the time.
 
-        Returns a QuickNetwork (nas/ops/quick_network.py), its weights drawn from `seed` and its
-        arithmetic of `dtype`; the Keras model for a space that writes `build` and no `network`.
+        Args:
+          seed: for the initial weights.
+          dtype: of the arithmetic, "float32" or "bfloat16".
+
+        Returns a QuickNetwork (nas/ops/quick_network.py), or the Keras model of a space that writes
+        `build` and no `network`.
         """
         if type(self).network is ImageSpace.network:
             import keras

@@ -1,11 +1,11 @@
-"""Your own images in one .npz file: x and y, or x_train, y_train, x_test and y_test.
+"""Your own images in one .npz file with arrays x and y, or x_train, y_train, x_test and y_test.
 
     np.savez("mine.npz", x=images, y=labels)
     nas search dataset=npz dataset.path=mine.npz
 
 images: [n, height, width] or [n, height, width, channels], whole numbers in [0, 255], or floats in
-[0, 255] or [0, 1]. labels: [n] whole numbers from 0, each class at least once. Nothing in the file
-can run code: pickled objects are refused.
+[0, 255] or [0, 1]. labels: [n], whole numbers from 0; each class occurs at least once. Pickled
+objects are refused, so nothing in the file can run code.
 """
 
 import zipfile
@@ -28,10 +28,16 @@ def load(
     test_size: int | float = 0.2,
     train_size: int | None = None,
 ) -> ImageData:
-    """Reads, checks and splits the file; floats are rounded to the 256 values of a byte.
+    """Reads, checks and splits the file. Floats are rounded to the 256 values of a byte.
 
     Args:
-        test_size: of a file with x and y; x_test and y_test are used as they are.
+        path: of the file.
+        valid_size: number or share of validation images.
+        test_size: the same for test images, if the file has x and y; x_test and y_test are used as
+            they are.
+        train_size: number of training images to keep; None keeps all.
+
+    Raises ConfigError for a file that is damaged or has other arrays.
     """
     arrays = _read(path)
     images = {key: _images(key, a) for key, a in arrays.items() if key.startswith("x")}
@@ -56,7 +62,7 @@ def load(
 
 
 def look(*, path: str | None = None, **settings) -> Found:
-    """Opens the file, if one is named, and reads no array."""
+    """Opens the file, if one is named, without reading an array."""
     if path is None:
         return Found(ready=False, place="a file of yours", hint="set dataset.path=FILE.npz")
     try:
@@ -80,7 +86,7 @@ def _open(path: str | None) -> np.lib.npyio.NpzFile:
 
 
 def _names(file: np.lib.npyio.NpzFile, path: str | None) -> tuple[str, ...]:
-    """Which arrays of the file are used."""
+    """The names of the arrays that are used."""
     for names in (SPLIT, WHOLE):
         if set(names) <= set(file.files):
             return names
@@ -95,7 +101,7 @@ def _read(path: str | None) -> dict[str, np.ndarray]:
     with _open(path) as file:
         for name in _names(file, path):
             try:
-                arrays[name] = np.asarray(file[name])  # bytes, where it is no array
+                arrays[name] = np.asarray(file[name])  # bytes if it is no array
             except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
                 raise ConfigError(
                     f"dataset.path must hold plain numbers, array {name} of {path} cannot be "
@@ -118,7 +124,7 @@ def _images(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "iuf":
         raise ConfigError(f"{name} must be whole numbers or floats, got {array.dtype}")
     low, high = array.min(), array.max()
-    if not (low >= 0 and high <= 255):  # so written that NaN is refused
+    if not (low >= 0 and high <= 255):  # written in this way, it refuses NaN
         raise ConfigError(f"{name} must be in [0, 255], or floats in [0, 1], got {low} to {high}")
     if array.dtype.kind == "f":
         array = np.rint(array * 255 if high <= 1 else array)
@@ -127,7 +133,7 @@ def _images(name: str, array: np.ndarray) -> np.ndarray:
 
 def _labels(name: str, array: np.ndarray) -> np.ndarray:
     """[n] or [n, 1] whole numbers from 0 -> [n]."""
-    if array.ndim == 2 and array.shape[1] == 1:  # as keras.datasets has them
+    if array.ndim == 2 and array.shape[1] == 1:  # the form of keras.datasets
         array = array[:, 0]
     if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size:
         raise ConfigError(

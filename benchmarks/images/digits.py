@@ -1,17 +1,17 @@
-"""Digits: 1,797 real handwritten digits, 8x8 grey, that ship inside scikit-learn (UCI, 1998).
+"""Digits: 1,797 real handwritten digits, 8x8 grey, which are part of scikit-learn (UCI, 1998).
 
-The data set of every small run: nothing to download, a network trains in seconds.
+Every small run uses this data set: there is nothing to download, and a network trains in seconds.
 """
 
 import numpy as np
 
 from nas.data.images import Found, ImageData, make_image_data
 
-TEST_SIZE = 360  # images, fixed: scikit-learn's copy has no test split of its own
+TEST_SIZE = 360  # images; fixed, because scikit-learn's copy has no test split
 
 
 def load(*, valid_size: int | float = 287, train_size: int | None = None) -> ImageData:
-    """1,797 images [8, 8, 1]: 360 test, 287 validation (a fifth of the rest), 1,150 train."""
+    """Loads 1,797 images [8, 8, 1]: 360 test, 287 validation (a fifth of the rest), 1,150 train."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

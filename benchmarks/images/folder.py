@@ -1,11 +1,11 @@
-"""Your own images as files: a folder for each class, .png or .jpg in it.
+"""Your own images as files, with a folder of .png or .jpg files for each class.
 
-    mine/cat/1.png  mine/dog/7.jpg ...               the test split is carved by hash
+    mine/cat/1.png  mine/dog/7.jpg ...               a hash selects the test split
     mine/train/cat/1.png ...  mine/test/cat/2.png    the test split is yours
 
     nas search dataset=folder dataset.path=mine dataset.image_size=32
 
-Every image is brought to one size. Files of other kinds and hidden ones are left alone.
+Every image is brought to one size. Other files and hidden files are ignored.
 """
 
 from pathlib import Path
@@ -24,18 +24,22 @@ def load(
     test_size: int | float = 0.2,
     train_size: int | None = None,
 ) -> ImageData:
-    """Decodes every file to [image_size, image_size, channels]; proportions are not kept.
+    """Decodes every file to [image_size, image_size, channels], without keeping its proportions.
 
     Args:
-        image_size: pixels, both sides.
+        path: of the folder.
+        image_size: both sides in pixels.
         channels: 3 for colour, 1 for grey.
-        test_size: of a folder without test/; the images of test/ are used as they are.
+        valid_size: number or share of validation images.
+        test_size: the same for test images, if there is no test/; the images of test/ are used as
+            they are.
+        train_size: number of training images to keep; None keeps all.
     """
     if not isinstance(image_size, int) or image_size < 1:
         raise ConfigError(f"dataset.image_size must be an int of at least 1, got {image_size}")
     if channels not in (1, 3):
         raise ConfigError(f"dataset.channels must be 1 (grey) or 3 (colour), got {channels}")
-    images, labels, class_names, given = read_classes(
+    images, labels, class_names, test_split = read_classes(
         path, image_size=image_size, channels=channels
     )
     return make_image_data(
@@ -44,14 +48,14 @@ def load(
         labels,
         class_names=class_names,
         valid_size=valid_size,
-        test=given,
+        test=test_split,
         test_size=test_size,
         train_size=train_size,
     )
 
 
 def look(*, path: str | None = None, **settings) -> Found:
-    """Counts files, opens none."""
+    """Counts the files without opening one."""
     if path is None:
         return Found(ready=False, place="a folder of yours", hint="set dataset.path=FOLDER")
     try:

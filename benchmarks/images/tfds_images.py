@@ -1,8 +1,7 @@
 """Any image classification set of TensorFlow Datasets: CIFAR-10, Fashion-MNIST, a hundred more.
 
-`load` reads what TFDS has prepared and never downloads; `nas data prepare NAME` downloads. The
-official test split is used where there is one, and is carved from train where there is none; other
-splits are left alone.
+`load` reads what TFDS has prepared and never downloads; `nas data prepare NAME` downloads. If the
+set has no official test split, a part of train becomes the test split. Other splits are ignored.
 """
 
 import json
@@ -24,11 +23,17 @@ def load(
     test_size: int | float = 0.2,
     train_size: int | None = None,
 ) -> ImageData:
-    """Reads and decodes the whole set into memory, about 60 microseconds per CIFAR-10 image.
+    """Reads and decodes the whole set into memory, in about 60 microseconds per CIFAR-10 image.
 
     Args:
-        name: as TFDS has it, with its configuration if it has some: "emnist/letters".
-        image_size: pixels; images are brought to [image_size, image_size]. None keeps their size.
+        name: the set's name in TFDS, with its configuration if it has several: "emnist/letters".
+        data_dir: folder of prepared sets; None: TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        image_size: images are resized to [image_size, image_size] pixels; None keeps their size.
+        valid_size: number or share of validation images.
+        test_size: the same for test images, if the set has no test split.
+        train_size: number of training images to keep; None keeps all.
+
+    Raises ConfigError for a set that is not prepared, or is not one of image classification.
     """
     builder = _builder(name, data_dir)
     if not builder.info.splits:
@@ -51,14 +56,16 @@ def load(
 
 
 def look(*, name: str | None = None, data_dir: str | None = None, **settings) -> Found:
-    """Reads the JSON that TFDS lays beside the images, so that it needs neither TFDS nor TF."""
+    """Reads the JSON files that TFDS writes beside the images; it needs neither TFDS nor TF."""
     root = _data_dir(data_dir)
     if name is None:
-        there = sorted(path.name for path in root.glob("*/") if list(path.rglob("features.json")))
+        prepared = sorted(
+            path.name for path in root.glob("*/") if list(path.rglob("features.json"))
+        )
         return Found(
             ready=False,
             place=str(root),
-            contents=f"prepared there: {', '.join(there) or 'none'}",
+            contents=f"prepared there: {', '.join(prepared) or 'none'}",
             hint="nas data prepare NAME, then set dataset.name=NAME",
         )
     place = root / name.split(":")[0]
@@ -69,7 +76,7 @@ def look(*, name: str | None = None, data_dir: str | None = None, **settings) ->
 
 
 def prepare(*, name: str | None = None, data_dir: str | None = None, **settings) -> None:
-    """Downloads the set and writes it where `load` looks; returns at once where it is there."""
+    """Downloads the set and writes it where `load` looks. Returns at once if it is there."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -103,8 +110,8 @@ def _command(name: str | None, data_dir: str | None) -> str:
 
 
 def _builder(name: str | None, data_dir: str | None):
-    """A TFDS builder. Downloads nothing: its info is empty where the set is not prepared."""
-    import tensorflow_datasets as tfds  # takes a second: only for those who use it
+    """A TFDS builder, without a download: its info is empty if the set is not prepared."""
+    import tensorflow_datasets as tfds  # here, because the import takes a second
 
     if not name:
         raise ConfigError(
@@ -121,7 +128,7 @@ def _builder(name: str | None, data_dir: str | None):
 
 
 def _keys(builder) -> tuple[str, str]:
-    """The names of its image and its label."""
+    """The names of the image and of the label."""
     import tensorflow_datasets as tfds
 
     keys, features = builder.info.supervised_keys, builder.info.features
@@ -168,8 +175,8 @@ def _read(builder, split: str, image_size: int | None) -> tuple[np.ndarray, np.n
 def _batches(builder, split: str, shape: list[int]):
     """Numpy batches of images, decoded and brought to `shape`, and labels.
 
-    Reads the records itself, in batches: half the time of `builder.as_dataset`, which parses them
-    one by one. Their order does not matter (nas/data/images.py), so files are read side by side.
+    It reads the records in batches, in half the time of `builder.as_dataset`, which parses them one
+    by one. Their order does not matter (nas/data/images.py), so files are read in parallel.
     """
     import tensorflow as tf
 
@@ -197,7 +204,7 @@ def _batches(builder, split: str, shape: list[int]):
 
 
 def _contents(version: Path) -> str:
-    """From the JSON of a prepared set: "50,000 train + 10,000 test of 32x32x3, 10 classes"."""
+    """A description of a prepared set: "50,000 train + 10,000 test of 32x32x3, 10 classes"."""
     info = json.loads((version / "dataset_info.json").read_text())
     features = json.loads((version / "features.json").read_text())["featuresDict"]["features"]
     counts = {s["name"]: sum(int(n) for n in s["shardLengths"]) for s in info["splits"]}

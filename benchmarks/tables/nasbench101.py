@@ -1,40 +1,45 @@
-"""NAS-Bench-101 (Ying et al., ICML 2019, arXiv:1902.09635): 423,624 trained modules, looked up.
+"""NAS-Bench-101 (Ying et al., ICML 2019, arXiv:1902.09635): a table of 423,624 trained modules.
 
-Each was trained three times for 4, 12, 36 and 108 epochs on 40,000 images of CIFAR-10 and validated
-on the other 10,000. One `.npz` file holds it; `nas data convert` makes it of the official TFRecord
-(benchmarks/tables/nasbench101_convert.py). A module is found by its hash, the space's `key`.
+Each module was trained three times for 4, 12, 36 and 108 epochs on 40,000 images of CIFAR-10 and
+validated on the other 10,000. One `.npz` file holds the results; `nas data convert` makes it from
+the official TFRecord (benchmarks/tables/nasbench101_convert.py). The hash of a module, which is the
+space's `key`, finds its row.
 
-Left out: what was measured half-way through a training.
+Left out: the measurements half-way through each training.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from nas.benchmarks.tables.npz import located, read
 from nas.core.capabilities import ModuleSpace
+from nas.core.space import Space
 from nas.core.trial import INVALID, Arch, ConfigError, EvaluationError, Proposal, trial_seed
 
 VARIABLE = "NASBENCH101_NPZ"
 WHAT = "a NAS-Bench-101 table"
-FULL = 108  # epochs of the trainings that a found module is judged by
+FULL = 108  # epochs of the trainings by which `final` judges a module
 
 
 class NASBench101Table:
-    """An evaluator that looks up; a trial's seconds are the seconds that its training took.
+    """An evaluator that looks modules up. A trial's seconds are those that its training took.
 
     Args:
-      space: must be the NAS-Bench-101 modules.
-      epochs: of the trainings that a search sees, where its controller asks for no others.
-      repeat: which of the repeats a search sees, from 0; None: one drawn for each trial, as the
-        official code has it.
-      seed: of those draws.
+      space: must be the space of NAS-Bench-101 modules.
+      seed: for the drawn repeats.
+      epochs: of the trainings that a search sees, unless its controller asks for others.
+      repeat: the number of the repeat that a search sees, from 0; None: one is drawn for each
+        trial, as in the official code.
       path: of the .npz; None: the variable NASBENCH101_NPZ.
     """
 
+    budget: float | None = None  # the paper grants a search no number of seconds
+
     def __init__(
         self,
-        space,
+        space: Space,
         *,
         seed: int,
         epochs: int = 108,
@@ -58,7 +63,8 @@ class NASBench101Table:
         repeats = list(range(self.valid.shape[2]))
         if repeat is not None and repeat not in repeats:
             raise ConfigError(_wrong("repeat", ["null", *repeats], repeat))
-        self.space, self.epochs, self.repeat, self.seed = space, epochs, repeat, seed
+        self.space: ModuleSpace = space
+        self.epochs, self.repeat, self.seed = epochs, repeat, seed
         self.repeats = len(repeats)
         self.arguments = {
             "space": space, "seed": seed, "epochs": epochs, "repeat": repeat, "path": path
@@ -68,7 +74,10 @@ class NASBench101Table:
         return _again, (self.arguments,)  # a worker reads the file itself
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
-        """valid_accuracy (a fraction), seconds, parameters."""
+        """valid_accuracy (a fraction), seconds, parameters.
+
+        Raises EvaluationError, INVALID, for a module or a number of epochs outside the table.
+        """
         epochs = self.epochs if proposal.epochs is None else proposal.epochs
         if epochs not in self.budgets:
             raise EvaluationError(INVALID, _wrong("epochs", list(self.budgets), epochs))
@@ -83,16 +92,14 @@ class NASBench101Table:
             "parameters": int(self.parameters[row]),
         }
 
-    budget = None  # the paper grants no seconds
-
     def final(self, arch: Arch) -> dict[str, float]:
-        """What training it fully gave: valid_108 and test_108, means of the repeats."""
+        """valid_108 and test_108: accuracies after full training, means over the repeats."""
         row = self._row(arch)
-        return {name: float(means[row]) for name, means in self._truths().items()}
+        return {name: float(means[row]) for name, means in self._reference.items()}
 
     def best_possible(self) -> dict[str, float]:
-        """The largest of each of those."""
-        return {name: float(means.max()) for name, means in self._truths().items()}
+        """The largest value of each of those columns."""
+        return {name: float(means.max()) for name, means in self._reference.items()}
 
     def _row(self, arch: Arch) -> int:
         name = self.space.key(arch)
@@ -102,13 +109,13 @@ class NASBench101Table:
             raise EvaluationError(INVALID, f"the table has no module {name}")
         return row
 
-    def _truths(self) -> dict[str, np.ndarray]:
-        if not hasattr(self, "_kept"):
-            (test,) = read(self.path, WHAT, "test")
-            at = self.budgets.get(FULL)
-            named = {} if at is None else {"valid": self.valid[:, at], "test": test[:, at]}
-            self._kept = {f"{name}_{FULL}": v.mean(1, dtype=float) for name, v in named.items()}
-        return self._kept
+    @functools.cached_property
+    def _reference(self) -> dict[str, np.ndarray]:
+        """The columns of `final`, [modules] float64 each; none if the table lacks 108 epochs."""
+        (test,) = read(self.path, WHAT, "test")
+        at = self.budgets.get(FULL)
+        repeats = {} if at is None else {"valid": self.valid[:, at], "test": test[:, at]}
+        return {f"{name}_{FULL}": v.mean(1, dtype=float) for name, v in repeats.items()}
 
 
 def _again(arguments: dict[str, Any]) -> NASBench101Table:

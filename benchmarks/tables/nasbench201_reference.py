@@ -1,4 +1,4 @@
-"""NAS-Bench-201's cells with what they reached, for the rank correlation of shared weights."""
+"""The accuracies of NAS-Bench-201's cells, as a reference for the ranking of shared weights."""
 
 import itertools
 import os
@@ -10,7 +10,7 @@ from nas.core.reference import RankingReference
 from nas.core.trial import ConfigError
 
 
-def truth(
+def ranking_reference(
     *,
     seed: int,
     dataset: str = "cifar10",
@@ -18,12 +18,12 @@ def truth(
     sample: int | None = None,
     path: str | None = None,
 ) -> RankingReference | None:
-    """The table's accuracies; None where neither `path` nor NASBENCH201_NPZ names a table.
+    """The table's accuracies; None if neither `path` nor NASBENCH201_NPZ names a table.
 
     Args:
       dataset: cifar10, cifar100 or imagenet16_120.
       column: of the table, an accuracy.
-      sample: so many cells, drawn from `seed`; None: all.
+      sample: the number of cells, which are drawn from `seed`; None: all cells.
     """
     if sample is not None and not 2 <= sample <= CELLS:
         raise ConfigError(f"probe.sample must be in [2, {CELLS}] or null, got {sample}")
@@ -35,7 +35,7 @@ def truth(
             "set probe.column=test_200"
         )
     accuracies = Table(path, dataset=dataset).column(column)
-    archs = list(itertools.product(range(5), repeat=6))  # as the table's columns are
+    archs = list(itertools.product(range(5), repeat=6))  # in the order of the table's columns
     if sample is not None:
         chosen = np.sort(np.random.default_rng(seed).choice(CELLS, sample, replace=False))
         archs, accuracies = [archs[i] for i in chosen], accuracies[chosen]

@@ -1,25 +1,28 @@
-"""NAS-Bench-201's data sets as tasks of one controller: a proposal's notes say which it is for."""
+"""NAS-Bench-201's data sets as tasks of one controller. A proposal's notes name its task."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from nas.benchmarks.tables.nasbench201 import NASBench201Table
+from nas.core.space import Space
 from nas.core.trial import ConfigError, Proposal
 
 
 class NASBench201Tasks:
-    """Looks a cell up in the table of its task, notes["task"], a number of `datasets`.
+    """An evaluator that looks a cell up in the table of its task.
+
+    The task is notes["task"] of the proposal, an index of `datasets`.
 
     Args:
-      space: must be the NAS-Bench-201 cells.
-      datasets: of cifar10, cifar100 and imagenet16_120; as many as the controller has tasks.
-      metric: the column a search sees as valid_accuracy.
+      space: must be the space of NAS-Bench-201 cells.
+      datasets: one for each task of the controller, among cifar10, cifar100 and imagenet16_120.
+      metric: the column that a search sees as valid_accuracy.
       path: of the .npz; None: the variable NASBENCH201_NPZ.
     """
 
     def __init__(
         self,
-        space,
+        space: Space,
         *,
         datasets: Sequence[str] = ("cifar100", "imagenet16_120"),
         metric: str = "valid_12",
@@ -32,7 +35,7 @@ class NASBench201Tasks:
         ]
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
-        """As NASBench201Table, and the task."""
+        """The values of NASBench201Table, and the task."""
         task = proposal.notes.get("task")
         if task is None or task >= len(self.tables):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Tables that `nas tabulate` has made (nas/tables/table_file.py): a lookup instead of a training."""
+"""Evaluators that look architectures up in a table of `nas tabulate` (nas/tables/table_file.py)."""
 
 import contextlib
 from pathlib import Path
@@ -7,38 +7,46 @@ from typing import Any
 import numpy as np
 
 from nas.benchmarks.tables.npz import located
+from nas.core.space import Space
 from nas.core.trial import INVALID, Arch, ConfigError, EvaluationError, Proposal
 from nas.tables.enumeration import architectures
 from nas.tables.table_file import NOT_HELD, PARTS, read_table
 
 VARIABLE = "NAS_TABLE_NPZ"
 DIGITS201 = Path(__file__).parents[1] / "digits201.npz"
-TRAININGS = 110  # that a search may take, of mean seconds: NAS-Bench-201's 12,000 s pay for as many
+# A search may take the mean seconds of this many trainings, for which NAS-Bench-201's 12,000 s pay.
+TRAININGS = 110
 
 
-def digits201(space, *, epochs: int | None = None, seed: int | None = None) -> "TabulatedTable":
+def digits201(
+    space: Space, *, epochs: int | None = None, seed: int | None = None
+) -> "TabulatedTable":
     """The table that comes with this package: NAS-Bench-201's cells on 8x8 digits."""
     return TabulatedTable(space, path=str(DIGITS201), epochs=epochs, seed=seed)
 
 
 class TabulatedTable:
-    """An evaluator that looks up; a trial's seconds are the seconds that its training took.
+    """An evaluator that looks architectures up. A trial's seconds are those of its training.
 
-    What a search is shown is validation accuracy alone, with the costs. `final` tells the truth
-    afterwards: the means over all seeds of the last epoch. `budget`: seconds of a search, for nas
-    compare.
+    A search sees only validation accuracy and the costs. `final` gives the means over all seeds
+    after the last epoch. `budget` is the number of seconds of a search, for `nas compare`.
 
     Args:
-      space: the one that was tabulated.
+      space: the space that was tabulated.
       path: of the .npz; None: the variable NAS_TABLE_NPZ.
-      epochs: the search sees the accuracies after so many, and pays for so many; None: all. A
-        proposal's own epochs go before.
-      seed: the search sees the training from this seed; None: the mean over all seeds, for the mean
-        of their seconds.
+      epochs: the search sees the accuracies after this many epochs, and pays for this many; None:
+        all epochs. The epochs of a proposal take precedence.
+      seed: the search sees the training from this seed; None: the mean over all seeds, with the
+        mean of their seconds.
     """
 
     def __init__(
-        self, space, *, path: str | None = None, epochs: int | None = None, seed: int | None = None
+        self,
+        space: Space,
+        *,
+        path: str | None = None,
+        epochs: int | None = None,
+        seed: int | None = None,
     ):
         self.arguments = {"space": space, "path": path, "epochs": epochs, "seed": seed}
         hint = "`nas tabulate` makes one"
@@ -59,11 +67,12 @@ class TabulatedTable:
             raise ConfigError(f"evaluator.epochs must be {self._held()}, or null, got {epochs}")
         self.shown_epochs = epochs or self.epochs
         which = list(range(len(seeds))) if seed is None else [seeds.index(seed)]
-        # Lists: a Python float is found in them ten times faster than in an array.
+        # Lists, because reading a Python float from one is ten times faster than from an array.
         self._valid = shown["valid"][:, which].mean(1).tolist()  # [held][epochs]
         self._seconds = arrays["seconds"][:, which].astype(float).mean(1).tolist()
         share = self.shown_epochs / self.epochs
-        self.budget = round(TRAININGS * share * sum(self._seconds) / len(self._seconds), 1)
+        budget = TRAININGS * share * sum(self._seconds) / len(self._seconds)
+        self.budget: float | None = round(budget, 1)
         self._costs = {name: arrays[name].tolist() for name in ("parameters", "flops")}
 
     def __reduce__(self):
@@ -72,7 +81,7 @@ class TabulatedTable:
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
         """valid_accuracy (a fraction), seconds, parameters, flops.
 
-        Raises EvaluationError, INVALID, for what the table does not hold.
+        Raises EvaluationError, INVALID, for an architecture or epochs outside the table.
         """
         epochs = proposal.epochs or self.shown_epochs
         if not 1 <= epochs <= self.epochs:
@@ -85,7 +94,7 @@ class TabulatedTable:
         }
 
     def final(self, arch: Arch) -> dict[str, float]:
-        """valid and test after the last epoch, means over seeds."""
+        """Accuracies after the last epoch, valid and test: means over seeds."""
         row = self._row(arch)
         return {part: float(values[row]) for part, values in self._last.items()}
 
@@ -112,10 +121,10 @@ def _again(arguments: dict[str, Any]) -> TabulatedTable:
     return TabulatedTable(**arguments)
 
 
-def _rows(space, path: Path, arrays: dict[str, np.ndarray]) -> dict[Arch, int]:
-    """Architecture -> row. Raises ConfigError where the table is one of another space."""
+def _rows(space: Space, path: Path, arrays: dict[str, np.ndarray]) -> dict[Arch, int]:
+    """Architecture -> row. Raises ConfigError if the table is one of another space."""
     row_of = arrays["row_of"].tolist()
-    with contextlib.suppress(ConfigError):  # a larger space than that of the table
+    with contextlib.suppress(ConfigError):  # the space is larger than that of the table
         rows = dict(zip(architectures(space, len(row_of)), row_of, strict=False))
         archs = [tuple(arch) for arch in arrays["archs"].tolist()]
         if len(rows) == len(row_of) and [rows.get(arch) for arch in archs] == list(

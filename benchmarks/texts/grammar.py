@@ -1,10 +1,10 @@
-"""Sentences of a probabilistic grammar whose entropy is known: the language that needs no download.
+"""Sentences of a probabilistic grammar whose entropy is known. This language needs no download.
 
-A small English: determiner, noun and verb agree in number across relative clauses, which nest, so
-that a model must remember; words of a class are drawn by Zipf's law. Each next word decides which
-rule made it (the grammar is LL(1)), so the true probability of every token, given all before it, is
-the product of the rules between the last token and it, and the mean of -log of them is a floor
-that no model's loss goes below but by chance.
+It is a small English. Determiner, noun and verb agree in number across nested relative clauses, so
+a model must remember the number. Words of a class are drawn by Zipf's law. Each word determines the
+rules that produced it (the grammar is LL(1)), so the true probability of a token, given all tokens
+before it, is the product of the probabilities of the rules between the last token and this one. The
+mean of its -log is a floor: the loss of a model is below it only by chance.
 """
 
 import bisect
@@ -17,7 +17,7 @@ from nas.core.trial import ConfigError
 from nas.data.images import PARTS, Found
 from nas.data.text import TextData, by_frequency, numbered
 
-EOS = "<eos>"  # ends every sentence, and stands before the first
+EOS = "<eos>"  # ends every sentence, and stands before the first one
 Rules = Mapping[str, tuple[tuple[float, tuple[str, ...]], ...]]  # symbol: (probability, becomes)
 
 WORDS = {  # classes; 1 and 2 are singular and plural
@@ -36,13 +36,14 @@ WORDS = {  # classes; 1 and 2 are singular and plural
 
 
 def _zipf(words: str) -> tuple[tuple[float, tuple[str, ...]], ...]:
-    named = words.split()
-    total = sum(1 / rank for rank in range(1, len(named) + 1))
-    return tuple((1 / rank / total, (word,)) for rank, word in enumerate(named, 1))
+    """Rules for the words of a class, the most frequent word first."""
+    ranked = words.split()
+    total = sum(1 / rank for rank in range(1, len(ranked) + 1))
+    return tuple((1 / rank / total, (word,)) for rank, word in enumerate(ranked, 1))
 
 
 def _of_number(n: str) -> Rules:
-    """Subject phrases of one number, their relative clauses, what they do."""
+    """Rules of one number, 1 or 2: subject phrases, their relative clauses and their predicates."""
     return {
         f"phrase {n}": ((1.0, (f"determiner {n}", f"named {n}")),),
         f"named {n}": (
@@ -78,9 +79,10 @@ def load(
     test_size: int = 10_000,
     seed: int = 0,
 ) -> TextData:
-    """Draws the three parts, so many tokens each; the last sentence may be cut.
+    """Draws the three parts, of the given numbers of tokens; the last sentence may be cut.
 
-    entropy is the floor of each part's own tokens; `entropy()` that of the language.
+    The `entropy` of the result is the floor for the tokens of each part; `entropy()` is that of the
+    language.
     """
     sizes = dict(zip(PARTS, (train_size, valid_size, test_size), strict=True))
     for part, size in sizes.items():
@@ -119,15 +121,15 @@ def look(
 def draw(size: int, rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
     """`size` tokens, <eos> first, and -log of the true probability of each, nats: [size] float64.
 
-    The first token's is 0: it is always there.
+    The value of the first token is 0, because it is always <eos>.
     """
-    reached = {
+    cumulative = {
         symbol: np.cumsum([probability for probability, _ in ways]).tolist()
         for symbol, ways in RULES.items()
     }
     tokens, surprisals = [EOS], [0.0]
     stack: list[str] = []
-    pending = 0.0  # of the rules since the last token
+    pending = 0.0  # -log of the probability of the rules since the last token
     while len(tokens) < size:
         symbol = stack.pop() if stack else "whole sentence"
         if symbol not in RULES:
@@ -136,7 +138,7 @@ def draw(size: int, rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
             pending = 0.0
             continue
         ways = RULES[symbol]
-        way = bisect.bisect_right(reached[symbol], rng.random())
+        way = bisect.bisect_right(cumulative[symbol], rng.random())
         probability, becomes = ways[min(way, len(ways) - 1)]  # the sum may miss 1 by rounding
         pending -= math.log(probability)
         stack.extend(reversed(becomes))
@@ -144,22 +146,23 @@ def draw(size: int, rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
 
 
 def entropy() -> float:
-    """Of the language, nats a token: a sentence's entropy over its mean length, <eos> counted.
+    """The entropy of the language, nats per token.
 
-    Both solve linear equations: that of a symbol is the mean over its rules of -log of the rule's
-    probability (or of the words written) plus those of the symbols it becomes.
+    It is the entropy of a sentence divided by its mean length, <eos> included. Both solve linear
+    equations: the value of a symbol is the mean over its rules of -log of the rule's probability
+    (or of the number of words that it writes), plus the values of the symbols that it becomes.
     """
     names = list(RULES)
-    spread = np.zeros((len(names), len(names)))  # mean count of each symbol in a symbol's rules
+    counts = np.zeros((len(names), len(names)))  # mean count of each symbol in a symbol's rules
     surprise, length = np.zeros(len(names)), np.zeros(len(names))
     for i, name in enumerate(names):
         for probability, becomes in RULES[name]:
             surprise[i] -= probability * math.log(probability)
             for symbol in becomes:
                 if symbol in RULES:
-                    spread[i, names.index(symbol)] += probability
+                    counts[i, names.index(symbol)] += probability
                 else:
                     length[i] += probability
-    whole = np.linalg.solve(np.eye(len(names)) - spread, np.stack([surprise, length], 1))
-    sentence = whole[names.index("whole sentence")]
+    values = np.linalg.solve(np.eye(len(names)) - counts, np.stack([surprise, length], 1))
+    sentence = values[names.index("whole sentence")]
     return float(sentence[0] / sentence[1])

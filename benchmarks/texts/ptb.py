@@ -1,11 +1,13 @@
-"""Penn Treebank, Mikolov's text (Mikolov et al. 2010; Marcus et al. 1993), words or characters.
+"""Penn Treebank, Mikolov's version (Mikolov et al. 2010; Marcus et al. 1993), words or characters.
 
-The text has no open licence, so you bring it: ptb.train.txt, ptb.valid.txt and ptb.test.txt in a
-folder that PTB_DIR names. `nas data prepare ptb` writes it once as a TensorFlow Datasets set
-(benchmarks/texts/ptb_builder.py); `load` reads that set, or, where there is none, the folder itself.
+The text has no open licence, so you must bring it: put ptb.train.txt, ptb.valid.txt and
+ptb.test.txt in a folder and set PTB_DIR to it. `nas data prepare ptb` writes the text once as a
+TensorFlow Datasets set (benchmarks/texts/ptb_builder.py). `load` reads that set, or the folder if
+the set does not exist.
 
-Characters are those of the same lines, words one space apart, a line's end one more character.
-Both roads count every token: a copy with a blank line, or of another text, is refused.
+The characters are those of the same lines, with one space between words and one more character at
+the end of each line. Both commands count every token and refuse a copy with a blank line, or with
+another text.
 """
 
 import os
@@ -13,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.benchmarks.texts.ptb_text import lines, tokens_of
 from nas.core.trial import ConfigError
 from nas.data.images import PARTS, Found
 from nas.data.text import TextData, by_frequency, first_tokens, numbered
 
-EOS = "<eos>"  # ends every line
 LEVELS = ("word", "character")
-# Tokens of each part with one <eos> a line, and different ones in train. Words: as the literature
-# has them (Zaremba et al. 2014: 929k, 73k, 82k, 10k); characters: counted from the same files.
+# The number of tokens of each part, one <eos> a line included, and of different tokens in train.
+# Words: the numbers of the literature (Zaremba et al. 2014: 929k, 73k, 82k, 10k). Characters:
+# counted from the same files.
 TOKENS = {
     "word": {"train": 929_589, "valid": 73_760, "test": 82_430},
     "character": {"train": 5_017_482, "valid": 393_042, "test": 442_423},
@@ -42,10 +45,10 @@ def load(
         level: "word" or "character".
         data_dir: folder of prepared TFDS sets; None: TFDS_DATA_DIR, else ~/tensorflow_datasets.
         manual_dir: folder of the three files; None: PTB_DIR.
-        train_size: keep only the first so many training tokens; None keeps all. The vocabulary
-            stays that of the whole.
+        train_size: keep only this many training tokens, the first ones; None keeps all. The
+            vocabulary stays that of the whole text.
 
-    Raises ConfigError where the text is missing or not the one it should be.
+    Raises ConfigError if the text is missing or is not Mikolov's.
     """
     if level not in LEVELS:
         raise ConfigError(f"dataset.level must be one of {', '.join(LEVELS)}, got {level}")
@@ -77,7 +80,7 @@ def load(
 def look(
     *, level: str = "word", data_dir: str | None = None, manual_dir: str | None = None, **settings
 ) -> Found:
-    """Where the text is; reads none of it, and needs neither TFDS nor TensorFlow."""
+    """Finds the text without reading it. Needs neither TFDS nor TensorFlow."""
     prepared = _prepared(data_dir)
     contents = ", ".join(f"{n:,}" for n in TOKENS[level].values()) + f" {level}s"
     if prepared is not None:
@@ -110,25 +113,8 @@ def prepare(
         ) from error
 
 
-def lines(file: Path) -> list[str]:
-    """The lines of a file, words one space apart. Raises ConfigError for a blank one."""
-    found = [" ".join(line.split()) for line in file.read_text(encoding="utf-8").splitlines()]
-    if "" in found:
-        raise ConfigError(
-            f"{file} must have no blank line, got one, line {found.index('') + 1}: some copies "
-            f"have it, and it would count as one {EOS} more; delete it"
-        )
-    return found
-
-
-def tokens_of(text: list[str], level: str) -> list[str]:
-    """Lines -> words or characters, each line ended by one token."""
-    if level == "word":
-        return [word for line in text for word in [*line.split(), EOS]]
-    return list("".join(line + "\n" for line in text))
-
-
 def check_count(part: str, level: str, count: int) -> None:
+    """Raises ConfigError if a part of the text does not have as many tokens as Mikolov's."""
     if count != TOKENS[level][part]:
         raise ConfigError(
             f"ptb.{part}.txt must have {TOKENS[level][part]:,} {level}s with the end of each line, "
@@ -174,13 +160,13 @@ def _data_dir(data_dir: str | None) -> Path:
 
 
 def _prepared(data_dir: str | None) -> Path | None:
-    """The newest prepared version, of which both levels are read."""
-    found = sorted((_data_dir(data_dir) / NAME).glob("*/dataset_info.json"))
-    return found[-1].parent if found else None
+    """The folder of the newest prepared version, which serves both levels; None: there is none."""
+    versions = sorted((_data_dir(data_dir) / NAME).glob("*/dataset_info.json"))
+    return versions[-1].parent if versions else None
 
 
 def _read_prepared(place: Path) -> dict[str, list[str]]:
-    """Lines of each part."""
+    """The lines of each part."""
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(place)

@@ -1,13 +1,13 @@
-"""Penn Treebank as a TensorFlow Datasets set: one example a part, its whole text.
+"""Penn Treebank as a TensorFlow Datasets set: each part is one example, its whole text.
 
-Apart from benchmarks/texts/ptb.py, because TensorFlow Datasets takes seconds to import.
+It is a file of its own because TensorFlow Datasets takes seconds to import.
 """
 
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from nas.benchmarks.texts.ptb import lines
+from nas.benchmarks.texts.ptb_text import lines
 from nas.data.images import PARTS
 
 
@@ -19,7 +19,7 @@ class PtbMikolov(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Put ptb.train.txt, ptb.valid.txt, ptb.test.txt in PTB_DIR."
 
     def __init__(self, *, text: Path | None = None, **settings):
-        """text: the folder of the three files; None where the set is only read."""
+        """text: the folder of the three files; None if the set is only read."""
         self.text = text
         super().__init__(**settings)
 

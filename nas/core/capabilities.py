@@ -56,6 +56,15 @@ class SupernetSpace(Protocol):
 
 
 @runtime_checkable
+class FlatSupernetSpace(SupernetSpace, Protocol):
+    """The weights of its supernet can also lie in two vectors (evaluator=one_graph)."""
+
+    def flat_supernet(self, skeleton: Any) -> Any:
+        """A network with shared weights of its own, which lie in two vectors."""
+        ...
+
+
+@runtime_checkable
 class StartingSpace(Protocol):
     """Names the architecture with which a search by growing begins."""
 
@@ -184,6 +193,16 @@ def supernet_space(space: Space) -> SupernetSpace:
     if not isinstance(space, SupernetSpace):
         raise ConfigError(
             f"space must be one with a supernet, got {type(space).__name__}; set space=nasbench201"
+        )
+    return space
+
+
+def flat_supernet_space(space: Space) -> FlatSupernetSpace:
+    """The space, if its supernet can have its weights in vectors. Raises ConfigError otherwise."""
+    if not isinstance(space, FlatSupernetSpace):
+        raise ConfigError(
+            "space must be one with a supernet of images, got "
+            f"{type(space).__name__}; set space=nasbench201"
         )
     return space
 

@@ -16,7 +16,7 @@ MOVED_TARGETS = {
     "benchmarks.nasbench101.NASBench101Table": "nas.benchmarks.tables.nasbench101.NASBench101Table",
     "benchmarks.nasbench201.NASBench201Table": "nas.benchmarks.tables.nasbench201.NASBench201Table",
     "benchmarks.nasbench201_tasks.NASBench201Tasks": "nas.benchmarks.tables.nasbench201_tasks.NASBench201Tasks",
-    "benchmarks.nasbench201_truth.truth": "nas.benchmarks.tables.nasbench201_reference.truth",
+    "benchmarks.nasbench201_truth.truth": "nas.benchmarks.tables.nasbench201_reference.ranking_reference",
     "benchmarks.ptb.load": "nas.benchmarks.texts.ptb.load",
     "benchmarks.tabulated.TabulatedTable": "nas.benchmarks.tables.tabulated.TabulatedTable",
     "benchmarks.tabulated.digits201": "nas.benchmarks.tables.tabulated.digits201",
@@ -70,7 +70,7 @@ MOVED_TARGETS = {
     "search_spaces.nasbench101.NASBench101": "nas.search_spaces.papers.nasbench101.NASBench101",
     "search_spaces.nasbench201.NASBench201": "nas.search_spaces.papers.nasbench201.space.NASBench201",
     "search_spaces.nasnet.NASNet": "nas.search_spaces.papers.nasnet.NASNet",
-    "search_spaces.path_level.PathLevel": "nas.search_spaces.papers.path_level.space.PathLevel",
+    "search_spaces.path_level.PathLevel": "nas.search_spaces.papers.path_level.space.PathLevelSpace",
     "search_spaces.plain.Plain": "nas.search_spaces.papers.growing.plain.Plain",
     "search_spaces.recurrent.LSTM": "nas.search_spaces.recurrent.cell.LSTM",
     "search_spaces.recurrent_cells.NASCell": "nas.search_spaces.recurrent.published_cells.NASCell",
@@ -93,6 +93,10 @@ MOVED_SETTINGS: dict[str, dict[str, str]] = {
         "first_temperature": "temperature.first",
         "last_temperature": "temperature.last",
     },
+    "nas.search_spaces.papers.growing.densenet.DenseNet": {"growing": "only_grow"},
+    "nas.search_spaces.papers.growing.plain.Plain": {"growing": "only_grow"},
+    "nas.search_spaces.papers.growing.slots.MorphismSpace": {"growing": "only_grow"},
+    "nas.search_spaces.papers.path_level.space.PathLevelSpace": {"growing": "only_grow"},
 }
 
 # Target of today -> setting that older versions did not have, dotted -> the value it had for them.

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nas.core.capabilities import supernet_space
+from nas.core.capabilities import flat_supernet_space
 from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Space
 from nas.core.trial import Arch
@@ -55,7 +55,7 @@ class OneGraphTraining:
         devices.prepare()
         keras.config.set_dtype_policy("float32")
         self.recipe, self.parts = recipe, tuple(parts)
-        self.net = supernet_space(space).supernet(skeleton).flat()
+        self.net = flat_supernet_space(space).flat_supernet(skeleton)
         self.vectors = [tf.Variable(tf.zeros([size])) for size in self.net.sizes.values()]
         self.optimizer = Optimizer(recipe, self.vectors)
         self.data = DeviceData(data, ("train", *parts))

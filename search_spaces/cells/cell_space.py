@@ -1,24 +1,27 @@
-"""Cell spaces: a normal and a reduction cell, repeated. NASNet, AmoebaNet, ENAS micro, DARTS.
+"""Spaces of a normal and a reduction cell that the network repeats: NASNet, AmoebaNet, ENAS, DARTS.
 
 A cell has two inputs, the outputs of the two cells before it: states 0 and 1. Each of its nodes
-applies two operations to two earlier states, combines the results and is the next state; some of
-the states are concatenated along channels and leave the cell. In a reduction cell the operations
-on the inputs have stride 2. The network (Zoph et al. 2018, figure 2) is a stem, then three stages
-of `skeleton.cells` normal cells, with a reduction cell, which doubles the filters, between two of
-them. With stem=imagenet two more reduction cells, at a quarter and at half of the filters, stand
-before the first stage. What the papers do differently is data: `Rules` (cell_network.py).
+applies two operations to two earlier states and combines the results, which are the next state.
+Some of the states are concatenated along channels and leave the cell. In a reduction cell the
+operations on the inputs have stride 2.
 
-Which states leave a published cell is not always what its paper's rule says. So an architecture
-that equals a published one has what its authors' code has; all others have the rule's.
+The network (Zoph et al. 2018, figure 2) is a stem and three stages of `skeleton.cells` normal
+cells. A reduction cell between two stages doubles the filters. With stem=imagenet two more
+reduction cells, with a quarter and with half of the filters, stand before the first stage. The
+differences between the papers are data: `Rules` (network.py).
+
+The states that leave a published cell are not always those that its paper's rule names. Therefore
+an architecture that equals a published one has the output of its authors' code, and every other
+architecture has the output that the rule names.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
-from nas.ops.keras import KerasOps
 from nas.search_spaces.cells.network import Rules, network
 from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.published.genotypes import (
@@ -35,26 +38,26 @@ from nas.search_spaces.published.genotypes import (
 if TYPE_CHECKING:
     import keras
 
-    from nas.core.skeleton import ImageSkeleton
-
 CELLS = ("normal", "reduction")
 
 
 class CellSpace(ImageSpace):
-    """Subclasses set the class attributes and say in their constructor what is searched.
+    """Subclasses set the class attributes; their constructor defines what is searched.
 
     Args:
-      nodes: of each cell.
-      operations, combinations: what a node may choose.
+      nodes: the nodes of each cell, without the two inputs.
+      operations, combinations: the choices of a node.
     """
 
     rules: ClassVar[Rules]
-    # Asked of each node, in this order. Of input1, op1, input2, op2, combination; or inputs, op1,
-    # op2: a pair of different states.
+    # What is asked about each node, in this order: input1, op1, input2, op2 and combination, or
+    # inputs, op1 and op2, where inputs is a pair of different states.
     questions: ClassVar[tuple[str, ...]]
     has_anchors = False  # whether a controller can point at states
-    all_nodes_leave = False  # the cell; or the states that no node reads
-    published: ClassVar[Mapping[str, Genotype]]  # by the names that `parse` takes
+    all_nodes_leave = (
+        False  # whether all nodes leave the cell; otherwise the states that none reads
+    )
+    published: ClassVar[Mapping[str, Genotype]]  # by the names that `parse` reads
 
     def __init__(
         self, *, nodes: int, operations: Sequence[str], combinations: Sequence[str] = (ADD,)
@@ -71,28 +74,35 @@ class CellSpace(ImageSpace):
             for k in range(nodes)
             for question in self.questions
         )
-        self._own = {self.arch_of(g): g for g in self.published.values() if self._holds(g)}
+        self._published_archs = {
+            self.arch_of(g): g for g in self.published.values() if self._contains(g)
+        }
 
     def genotype(self, arch: Arch) -> Genotype:
         """The cells of `arch`."""
         self.check(arch)
-        if arch in self._own:
-            return self._own[arch]
+        if arch in self._published_archs:
+            return self._published_archs[arch]
         answers = iter([d.choices[i] for d, i in zip(self.decisions, arch, strict=True)])
         cells = []
         for _ in CELLS:
             nodes = []
             for _ in range(self.nodes):
-                said = {question: next(answers) for question in self.questions}
-                inputs = said["inputs"] if "inputs" in said else (said["input1"], said["input2"])
-                operations = said["op1"], said["op2"]
-                nodes.append(Node(inputs, operations, said.get("combination", ADD)))
-            after = tuple(range(INPUTS, INPUTS + self.nodes))
-            cells.append(Cell(tuple(nodes), after if self.all_nodes_leave else unread(nodes)))
+                answer = {question: next(answers) for question in self.questions}
+                inputs = (
+                    answer["inputs"] if "inputs" in answer else (answer["input1"], answer["input2"])
+                )
+                operations = answer["op1"], answer["op2"]
+                nodes.append(Node(inputs, operations, answer.get("combination", ADD)))
+            all_nodes = tuple(range(INPUTS, INPUTS + self.nodes))
+            cells.append(Cell(tuple(nodes), all_nodes if self.all_nodes_leave else unread(nodes)))
         return Genotype(*cells)
 
     def arch_of(self, genotype: Genotype) -> Arch:
-        """The inverse of `genotype`, whatever leaves the cells. ValueError where there is none."""
+        """The inverse of `genotype`, which ignores what leaves the cells.
+
+        Raises ValueError if the space does not contain it.
+        """
         chosen = {}
         for label, cell in zip(CELLS, (genotype.normal, genotype.reduction), strict=True):
             for k, node in enumerate(cell.nodes, INPUTS):
@@ -113,7 +123,7 @@ class CellSpace(ImageSpace):
         return self.encode(chosen)
 
     def parse(self, text: str) -> Arch:
-        """Also takes the name of a published architecture, such as nasnet_a."""
+        """Also reads the name of a published architecture, such as nasnet_a."""
         name = text.strip()
         if name in self.published:
             return self._parsed(name, self.published[name])
@@ -126,16 +136,18 @@ class CellSpace(ImageSpace):
         return super().parse(text)
 
     def key(self, arch: Arch) -> str:
-        """Equal where the order of the nodes and of a node's two paths is the only difference."""
+        """Equal for cells that differ only in the order of the nodes or of a node's two paths."""
         genotype = self.genotype(arch)
         return f"{canonical(genotype.normal)} | {canonical(genotype.reduction)}"
 
-    def build(self, arch: Arch, skeleton: "ImageSkeleton") -> "keras.Model":
+    def build(self, arch: Arch, skeleton: ImageSkeleton) -> "keras.Model":
         """images [batch, height, width, channels] float32 -> logits [batch, classes] float32.
 
-        Where the skeleton has an auxiliary head or drops paths, the model has an `in_training`
-        (nas/ops/training.py): its own layers, as they run while they are trained.
+        If the skeleton has an auxiliary head or drops paths, the model has an attribute
+        `in_training` (nas/ops/training.py): the same layers, as they run in training.
         """
+        from nas.ops.keras import KerasOps
+
         ops = KerasOps(skeleton.image_shape)
         model = ops.model(self.network(ops, arch, skeleton))
         if skeleton.drop_path or skeleton.auxiliary_weight:
@@ -146,8 +158,9 @@ class CellSpace(ImageSpace):
             model.in_training = InTraining(training, logits, skeleton)
         return model
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
-        return network(ops, self.rules, self.genotype(arch), skeleton)
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
+        genotype = self.genotype(arch)
+        return network(ops, self.rules, (genotype.normal, genotype.reduction), skeleton)
 
     def graph(self, arch: Arch) -> Graph:
         """Both cells, side by side."""
@@ -163,8 +176,8 @@ class CellSpace(ImageSpace):
         )
 
     def _decision(self, question: str, cell: int, k: int) -> Decision:
-        states = k + INPUTS  # before this node
-        first = cell * (self.nodes + INPUTS)  # states of both cells are numbered through
+        states = k + INPUTS  # the number of states before this node
+        first = cell * (self.nodes + INPUTS)  # the states of both cells have one numbering
         name, node = f"{CELLS[cell]}/node{states}/{question}", first + states
         if question == "inputs":
             pairs = [(i, j) for i in range(states) for j in range(i + 1, states)]
@@ -187,7 +200,7 @@ class CellSpace(ImageSpace):
                 f"space.nodes={len(genotype.normal.nodes)} or space.operations=[{wider}]"
             ) from None
 
-    def _holds(self, genotype: Genotype) -> bool:
+    def _contains(self, genotype: Genotype) -> bool:
         try:
             self.arch_of(genotype)
         except ValueError:
@@ -196,7 +209,7 @@ class CellSpace(ImageSpace):
 
 
 def drawn(label: str, cell: Cell, inputs: tuple[str, str]) -> Graph:
-    """One cell; inputs: what states 0 and 1 are called."""
+    """A drawing of one cell. inputs: the names of states 0 and 1."""
     states = [f"{label}/state{i}" for i in range(INPUTS + len(cell.nodes))]
     read = {i for node in cell.nodes for i in node.inputs} | set(cell.concat)
     nodes = [(states[i], f"{label}: {inputs[i]}", "input") for i in range(INPUTS) if i in read]

@@ -1,56 +1,54 @@
-"""How two cells become a network. See cells.py.
+"""Writes the network that repeats a normal and a reduction cell (see cell_space.py).
 
-Departures: in the auxiliary head the 5x5 pooling shrinks to the image where that is smaller. A
-combination by concatenation, of which no code was released, leaves twice the filters in a state;
-operations and the cell's output bring them back. What leaves the cell unread and unfit, such as
-the first cell's raw input, gets a 1x1 convolution or a factorized reduction (NASNet's and ENAS'
-official code).
+Departures: the 5x5 pooling of the auxiliary head shrinks to the size of a smaller image. A
+combination by concatenation, for which no code was released, doubles the filters of a state;
+operations and the cell's output bring them back to their number. A state that leaves the cell
+without fitting its size or filters, such as the first cell's raw input, gets a 1x1 convolution or
+a factorized reduction (NASNet's and ENAS' official code).
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.search_spaces.cells.operations import Operation, conv_bn, fit
-from nas.search_spaces.published.genotypes import CONCAT, INPUTS, Cell, Genotype
-
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
+from nas.search_spaces.published.genotypes import CONCAT, INPUTS, Cell
 
 STAGES = 3
-STEM_FILTERS = 3  # times those of a cell (NASNet's, ENAS' and DARTS' official code)
+STEM_FILTERS = 3  # times the filters of a cell (NASNet's, ENAS' and DARTS' official code)
 AUXILIARY_FILTERS = 128, 768  # NASNet's official code, _build_aux_head
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rules:
-    """In what the papers' networks differ."""
+    """How the networks of the papers differ."""
 
     operations: Mapping[str, Operation]  # all that can be searched or were published
-    newer_first: bool  # state 0 is the last cell's output and state 1 the one before it, or not
-    # (ops, older, newer, filters, name) -> both with `filters` channels and of newer's size. At the
-    # first cell older is newer.
+    newer_first: bool  # whether state 0 is the output of the last cell; otherwise state 1 is
+    # (ops, older, newer, filters, name) -> both inputs with `filters` channels and newer's size.
+    # For the first cell, older is newer.
     calibrate: Callable[[Ops, Any, Any, int, str], tuple[Any, Any]]
-    last_relu: bool  # before the classifier
+    last_relu: bool  # whether a ReLU stands before the classifier
     classifier_bias: bool
-    auxiliary_at: int  # cells behind the second reduction cell
-    drop_path_by_depth: bool  # the rate grows linearly up to the last cell
-    drops_strided_identity: bool
+    auxiliary_at: int  # the auxiliary head reads the cell this far behind the second reduction cell
+    drop_path_by_depth: bool  # whether the rate grows linearly up to the last cell
+    drops_strided_identity: bool  # whether a strided identity counts as a path that can be dropped
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A cell of the network."""
+    """Where a cell stands in the network."""
 
     name: str
     is_reduction: bool
     filters: int
 
 
-def places(skeleton: "ImageSkeleton") -> list[Place]:
-    """Every cell, in order."""
+def places(skeleton: ImageSkeleton) -> list[Place]:
+    """All cells, in order."""
     first, cells = skeleton.channels, []
     if skeleton.stem == "imagenet":
         cells += [
@@ -68,12 +66,18 @@ def places(skeleton: "ImageSkeleton") -> list[Place]:
 def network(
     ops: Ops,
     rules: Rules,
-    genotype: Genotype,
-    skeleton: "ImageSkeleton",
+    parts: tuple[Any, Any],
+    skeleton: ImageSkeleton,
     write_cell: Callable[..., Any] | None = None,
 ) -> Any:
-    """From the image to the logits, which it returns. write_cell: None for `cell`."""
+    """Writes the network from the image to the logits, which it returns.
+
+    Args:
+      parts: what `write_cell` is called with for a normal cell and for a reduction cell.
+      write_cell: called like `cell`, with a part; None: `cell` itself, whose parts are Cells.
+    """
     write_cell = write_cell or cell
+    normal, reduction = parts
     outputs = [stem(ops, skeleton)]
     cells = places(skeleton)
     second_reduction = [place.name for place in cells].index(f"reduction{STAGES - 1}")
@@ -82,7 +86,7 @@ def network(
         older, newer = outputs[-2:] if len(outputs) > 1 else 2 * outputs
         if after_reduction and skeleton.skip_reduction_input:
             older = outputs[-3]
-        part = genotype.reduction if place.is_reduction else genotype.normal
+        part = reduction if place.is_reduction else normal
         depth = (i + 1) / len(cells) if rules.drop_path_by_depth else 1.0
         x = write_cell(ops, rules, part, older, newer, place, skeleton.drop_path * depth)
         outputs = [*outputs[-2:], x]
@@ -96,9 +100,11 @@ def network(
 def cell(
     ops: Ops, rules: Rules, part: Cell, older: Any, newer: Any, place: Place, drop_path: float
 ) -> Any:
-    """The outputs of the two cells before -> [batch, height, width, filters x states that leave].
+    """Writes a cell, which returns [batch, height, width, filters x states that leave].
 
-    drop_path: the share of images for which a path is zero, at the end of the training.
+    Args:
+      older, newer: the outputs of the two cells before.
+      drop_path: the share of images for which a path is zero, at the end of the training.
     """
     name, filters = place.name, place.filters
     older, newer = rules.calibrate(ops, older, newer, filters, name)
@@ -123,7 +129,8 @@ def cell(
     )
 
 
-def stem(ops: Ops, skeleton: "ImageSkeleton") -> Any:
+def stem(ops: Ops, skeleton: ImageSkeleton) -> Any:
+    """The convolution of the image, which the first cell reads."""
     filters = skeleton.stem_channels or STEM_FILTERS * skeleton.channels
     if skeleton.stem == "imagenet":
         x = ops.conv(
@@ -134,6 +141,7 @@ def stem(ops: Ops, skeleton: "ImageSkeleton") -> Any:
 
 
 def auxiliary_head(ops: Ops, rules: Rules, x: Any, classes: int) -> Any:
+    """The logits of a classifier inside the network, which only training uses."""
     narrow, wide = AUXILIARY_FILTERS
     x = ops.relu(x)
     x = ops.avg_pool(x, min(5, *ops.shape(x)[:2]), strides=3, padding="valid")

@@ -1,7 +1,7 @@
-"""The operations of cells. Each is operation(ops, x, filters, stride, name) -> filters channels.
+"""The operations of cells: functions (ops, x, filters, stride, name) -> `filters` channels.
 
 The order is ReLU, convolution, batch normalization, and separable convolutions are applied twice
-(Zoph et al. 2018, appendix A.4). What the papers do differently has a function for each way.
+(Zoph et al. 2018, appendix A.4). Where the papers differ, there is a function for each variant.
 """
 
 from collections.abc import Callable
@@ -13,27 +13,29 @@ Operation = Callable[[Ops, Any, int, int, str], Any]
 
 
 def relu_conv_bn(
-    ops: Ops, x, filters: int, name: str, *, kernel: Pair = (1, 1), strides: Pair = (1, 1)
+    ops: Ops, x: Any, filters: int, name: str, *, kernel: Pair = (1, 1), strides: Pair = (1, 1)
 ):
     return conv_bn(ops, ops.relu(x), filters, name, kernel=kernel, strides=strides)
 
 
-def conv_bn(ops: Ops, x, filters: int, name: str, *, kernel: Pair = (1, 1), strides: Pair = (1, 1)):
+def conv_bn(
+    ops: Ops, x: Any, filters: int, name: str, *, kernel: Pair = (1, 1), strides: Pair = (1, 1)
+):
     x = ops.conv(x, filters, kernel, strides=strides, name=f"{name}_conv")
     return ops.batch_norm(x, name=f"{name}_bn")
 
 
-def factorized_reduction(ops: Ops, x, filters: int, name: str):
-    """Halves the image: two strided 1x1 convolutions, which read the even and the odd pixels."""
+def factorized_reduction(ops: Ops, x: Any, filters: int, name: str) -> Any:
+    """Halves the image by two strided 1x1 convolutions, which read the even and the odd pixels."""
     even = ops.conv(x, filters - filters // 2, (1, 1), strides=(2, 2), name=f"{name}_even_conv")
-    if filters == 1:  # nothing is left for the odd pixels
+    if filters == 1:  # there is no filter left for the odd pixels
         return ops.batch_norm(even, name=f"{name}_bn")
     odd = ops.conv(ops.shift(x), filters // 2, (1, 1), strides=(2, 2), name=f"{name}_odd_conv")
     return ops.batch_norm(ops.concatenate([even, odd]), name=f"{name}_bn")
 
 
-def fit(ops: Ops, x, filters: int, halve: bool, name: str):
-    """x with `filters` channels, halved if asked; x itself where it fits already. No ReLU."""
+def fit(ops: Ops, x: Any, filters: int, halve: bool, name: str) -> Any:
+    """x with `filters` channels, and half its size if `halve`; x itself if it fits. No ReLU."""
     if halve:
         return factorized_reduction(ops, x, filters, name)
     return x if ops.shape(x)[2] == filters else conv_bn(ops, x, filters, name)
@@ -41,7 +43,7 @@ def fit(ops: Ops, x, filters: int, halve: bool, name: str):
 
 def separable(
     ops: Ops,
-    x,
+    x: Any,
     filters: int,
     stride: int,
     name: str,
@@ -49,8 +51,8 @@ def separable(
     size: int,
     times: int = 2,
     dilation: int = 1,
-):
-    """ReLU, depthwise and 1x1 convolution, batch normalization, so many times."""
+) -> Any:
+    """ReLU, depthwise and 1x1 convolution, batch normalization, repeated `times` times."""
     for i in range(times):
         x, strides, rate = _one_at_a_time(ops, ops.relu(x), stride if i == 0 else 1, dilation)
         x = ops.depthwise(
@@ -62,18 +64,18 @@ def separable(
 
 def convolution(
     ops: Ops,
-    x,
+    x: Any,
     filters: int,
     stride: int,
     name: str,
     *,
     kernels: tuple[Pair, ...],
     bottleneck: bool = False,
-):
+) -> Any:
     """ReLU, convolution, batch normalization for each of the kernels.
 
-    bottleneck: at a quarter of the filters, between two 1x1 convolutions, unless that is none
-    (AmoebaNet's official code, network_utils.py).
+    bottleneck: the convolutions have a quarter of the filters, between two 1x1 convolutions; it has
+      no effect on fewer than 4 filters (AmoebaNet's official code, network_utils.py).
     """
     narrow = filters // 4 if bottleneck else 0
     if narrow:
@@ -85,7 +87,9 @@ def convolution(
     return relu_conv_bn(ops, x, filters, f"{name}_after") if narrow else x
 
 
-def dilated_convolution(ops: Ops, x, filters: int, stride: int, name: str, *, size: int):
+def dilated_convolution(
+    ops: Ops, x: Any, filters: int, stride: int, name: str, *, size: int
+) -> Any:
     """ReLU, convolution with a dilation of 2, batch normalization."""
     x, strides, rate = _one_at_a_time(ops, ops.relu(x), stride, 2)
     x = ops.conv(
@@ -95,9 +99,9 @@ def dilated_convolution(ops: Ops, x, filters: int, stride: int, name: str, *, si
 
 
 def joint_convolution(
-    ops: Ops, x, filters: int, stride: int, name: str, *, kernels: tuple[Pair, ...]
-):
-    """ReLU, a convolution for each of the kernels, one batch normalization (DARTS' code)."""
+    ops: Ops, x: Any, filters: int, stride: int, name: str, *, kernels: tuple[Pair, ...]
+) -> Any:
+    """ReLU, a convolution for each of the kernels, a single batch normalization (DARTS' code)."""
     x = ops.relu(x)
     for kernel in kernels:
         label = f"{name}_{kernel[0]}x{kernel[1]}_conv"
@@ -105,45 +109,46 @@ def joint_convolution(
     return ops.batch_norm(x, name=f"{name}_bn")
 
 
-def max_pool(ops: Ops, x, filters: int, stride: int, name: str, *, size: int):
-    """A 1x1 convolution follows where the channels differ."""
+def max_pool(ops: Ops, x: Any, filters: int, stride: int, name: str, *, size: int) -> Any:
+    """A max pooling, and a 1x1 convolution if the number of channels differs."""
     return fit(ops, ops.max_pool(x, size, strides=stride), filters, False, name)
 
 
-def avg_pool(ops: Ops, x, filters: int, stride: int, name: str, *, size: int):
-    """A 1x1 convolution follows where the channels differ."""
+def avg_pool(ops: Ops, x: Any, filters: int, stride: int, name: str, *, size: int) -> Any:
+    """A mean pooling, and a 1x1 convolution if the number of channels differs."""
     return fit(ops, ops.avg_pool(x, size, strides=stride), filters, False, name)
 
 
-def identity_conv(ops: Ops, x, filters: int, stride: int, name: str):
-    """Strided, or where channels differ: ReLU and a 1x1 convolution (NASNet's official code)."""
+def identity_conv(ops: Ops, x: Any, filters: int, stride: int, name: str) -> Any:
+    """The identity; ReLU and a 1x1 convolution if it is strided or the number of channels differs
+    (NASNet's official code)."""
     if stride == 1 and ops.shape(x)[2] == filters:
         return x
     return relu_conv_bn(ops, x, filters, name, strides=(stride, stride))
 
 
-def identity_factorized(ops: Ops, x, filters: int, stride: int, name: str):
-    """Strided: a factorized reduction (ENAS' official code)."""
+def identity_factorized(ops: Ops, x: Any, filters: int, stride: int, name: str) -> Any:
+    """The identity; a factorized reduction if it is strided (ENAS' official code)."""
     return fit(ops, x, filters, stride > 1, name)
 
 
-def identity_relu_factorized(ops: Ops, x, filters: int, stride: int, name: str):
-    """Strided: a ReLU and a factorized reduction (DARTS' official code)."""
+def identity_relu_factorized(ops: Ops, x: Any, filters: int, stride: int, name: str) -> Any:
+    """The identity; ReLU and a factorized reduction if it is strided (DARTS' official code)."""
     return fit(ops, ops.relu(x) if stride > 1 else x, filters, stride > 1, name)
 
 
 def _along(kernel: Pair, stride: int) -> Pair:
-    """The strides of one kernel of a chain: a 1x7 takes those of the width, a 7x1 the height's."""
+    """The strides of one kernel of a chain: 1x7 strides along the width, 7x1 along the height."""
     if kernel[0] == kernel[1]:
         return stride, stride
     return (stride, 1) if kernel[1] == 1 else (1, stride)
 
 
-def _one_at_a_time(ops: Ops, x, stride: int, dilation: int) -> tuple[Any, int, int]:
-    """x, stride and dilation of which one is 1: no library has both at once.
+def _one_at_a_time(ops: Ops, x: Any, stride: int, dilation: int) -> tuple[Any, int, int]:
+    """x, a stride and a dilation, one of which is 1, because no library supports both at once.
 
-    At a stride of 2 a dilation of 2 reads every second pixel and no other, with the padding alike
-    on both sides, as DARTS has it. So those pixels are taken first.
+    With a stride of 2, a dilation of 2 reads only every second pixel, with equal padding on both
+    sides, as in DARTS. Therefore these pixels are selected first.
     """
     if stride == 1 or dilation == 1:
         return x, stride, dilation

@@ -1,11 +1,12 @@
 """The AmoebaNet space (Real et al. 2019, arXiv:1802.01548, "Search space" and Algorithm 1).
 
-NASNet's with fewer operations, sums alone, and the paper's mutation. The operations are those of
-the official code (tensorflow/tpu, amoeba_net): full convolutions work at a quarter of the filters.
-It drops paths alike at all depths. AmoebaNet-B and -D have operations that are not searched by
-default; the code builds B's "dil_2_separable_5x5_2" without the dilation, here it has it.
+It is NASNet's space with fewer operations, sums as the only combination, and the paper's mutation.
+The operations are those of the official code (tensorflow/tpu, amoeba_net), whose full convolutions
+have a quarter of the filters. Paths are dropped at the same rate at all depths. AmoebaNet-B and -D
+have operations that are not searched by default. The code builds B's "dil_2_separable_5x5_2"
+without the dilation; here it has the dilation.
 
-Not said in the paper: whether a mutated operation may be the old one again. Here it is another.
+The paper does not say whether a mutated operation may stay the same. Here it always changes.
 """
 
 import dataclasses
@@ -37,10 +38,10 @@ OPERATIONS: dict[str, Operation] = {
 
 
 class AmoebaNet(CellSpace):
-    """Two cells of `nodes` nodes: two states and two operations each, whose results are added.
+    """Two cells of `nodes` nodes. A node adds the results of two operations on two states.
 
-    identity_share: of the mutations, those that change nothing. The others change one state that a
-    node reads or, as often, one operation.
+    identity_share: the share of mutations that change nothing. The others change a state that a
+      node reads or, equally often, an operation.
     """
 
     rules = dataclasses.replace(NASNet.rules, operations=OPERATIONS, drop_path_by_depth=False)
@@ -63,5 +64,5 @@ class AmoebaNet(CellSpace):
         self.identity_share = identity_share
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """Every state and every operation of every node is as likely to be changed."""
+        """Changes one state or operation of a node, drawn uniformly, or changes nothing."""
         return arch if rng.random() < self.identity_share else super().mutate(arch, rng)

@@ -1,15 +1,17 @@
-"""One text for all drawings of one network: a graph's canonical form, exact, for small graphs.
+"""The exact canonical form of a small graph: one text for all numberings of its nodes.
 
-Nodes are told apart by what they do, what they read and who reads them, until that tells nothing
-new (Weisfeiler & Leman 1968). Where some are still alike, each of them is tried as the first, and
-the smallest text is the form (McKay & Piperno 2014, arXiv:1301.1493, section 2).
+Nodes are distinguished by their label, the nodes that they read and the nodes that read them, until
+this separates no more nodes (Weisfeiler & Leman 1968). If some nodes are still alike, each of them
+is tried as the first, and the smallest text is the canonical form (McKay & Piperno 2014,
+arXiv:1301.1493, section 2).
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-Node = tuple[str, tuple[int, ...]]  # what it does, and the nodes that it reads
+Node = tuple[str, tuple[int, ...]]  # its label, and the nodes that it reads
+Readers = list[list[tuple[int, int]]]  # for each node: (a node that reads it, at which input)
 
 
 def canonical(nodes: Sequence[Node], unordered: Collection[str] = ()) -> str:
@@ -18,7 +20,7 @@ def canonical(nodes: Sequence[Node], unordered: Collection[str] = ()) -> str:
     unordered: labels of nodes for which the order of what they read does not matter.
     """
     places = range(len(nodes))
-    readers: list[list[tuple[int, int]]] = [[] for _ in places]
+    readers: Readers = [[] for _ in places]
     for i, (label, inputs) in enumerate(nodes):
         for place, j in enumerate(inputs):
             readers[j].append((i, 0 if label in unordered else place))
@@ -27,38 +29,45 @@ def canonical(nodes: Sequence[Node], unordered: Collection[str] = ()) -> str:
     return min(_forms(nodes, readers, loose, ranks))
 
 
-def _forms(nodes, readers, loose, ranks: list[int]) -> Iterator[str]:
-    """The text of every numbering that is left."""
+def _forms(
+    nodes: Sequence[Node], readers: Readers, loose: list[bool], ranks: list[int]
+) -> Iterator[str]:
+    """The text of every numbering that the ranks leave open."""
     ranks = _refined(nodes, readers, loose, ranks)
     tied = [rank for rank, count in Counter(ranks).items() if count > 1]
     if not tied:
         yield _text(nodes, loose, ranks)
         return
-    twins = set()  # nodes that read the same and are read by the same: one stands for all
+    tried = set()  # nodes with the same inputs and the same readers: trying one of them is enough
     for i, rank in enumerate(ranks):
-        around = nodes[i][1], tuple(sorted(readers[i]))
-        if rank == min(tied) and around not in twins:
-            twins.add(around)
+        neighbours = nodes[i][1], tuple(sorted(readers[i]))
+        if rank == min(tied) and neighbours not in tried:
+            tried.add(neighbours)
             yield from _forms(
                 nodes, readers, loose, [2 * r - (i == j) for j, r in enumerate(ranks)]
             )
 
 
-def _refined(nodes, readers, loose, ranks: list[int]) -> list[int]:
+def _refined(
+    nodes: Sequence[Node], readers: Readers, loose: list[bool], ranks: list[int]
+) -> list[int]:
+    """Ranks that distinguish nodes by their neighbours' ranks, until these separate no more."""
     while True:
-        seen: list[Any] = []
+        descriptions: list[Any] = []
         for i, (_, inputs) in enumerate(nodes):
-            read = [ranks[j] for j in inputs]
-            by = sorted((ranks[j], place) for j, place in readers[i])
-            seen.append((ranks[i], sorted(read) if loose[i] else read, by))
-        finer = _ranks(seen)
+            input_ranks = [ranks[j] for j in inputs]
+            reader_ranks = sorted((ranks[j], place) for j, place in readers[i])
+            descriptions.append(
+                (ranks[i], sorted(input_ranks) if loose[i] else input_ranks, reader_ranks)
+            )
+        finer = _ranks(descriptions)
         if max(finer) == max(ranks):
             return finer
         ranks = finer
 
 
 def _ranks(values: Sequence[Any]) -> list[int]:
-    """The place of each value among the different ones, from 0."""
+    """The rank of each value among the different values, from 0."""
     ordered: list[Any] = []
     for value in sorted(values):
         if not ordered or value != ordered[-1]:
@@ -66,9 +75,11 @@ def _ranks(values: Sequence[Any]) -> list[int]:
     return [ordered.index(value) for value in values]
 
 
-def _text(nodes, loose, ranks: list[int]) -> str:
+def _text(nodes: Sequence[Node], loose: list[bool], ranks: list[int]) -> str:
     words = []
     for i in sorted(range(len(nodes)), key=ranks.__getitem__):
-        read = [ranks[j] for j in nodes[i][1]]
-        words.append(f"{nodes[i][0]}({','.join(map(str, sorted(read) if loose[i] else read))})")
+        inputs = [ranks[j] for j in nodes[i][1]]
+        if loose[i]:
+            inputs = sorted(inputs)
+        words.append(f"{nodes[i][0]}({','.join(map(str, inputs))})")
     return " ".join(words)

@@ -1,52 +1,51 @@
 """The networks of Genetic CNN (Xie & Yuille 2017, arXiv:1703.01513, section 3.1).
 
-A network is a few stages with a pooling behind each. A stage has ordered nodes, and a bit for each
-pair of them says whether the earlier feeds the later: K nodes have K(K-1)/2 bits, written as
-1-01-001 (what feeds node 2, node 3, node 4). A node adds up what feeds it and is a convolution,
-batch normalization and ReLU, with as many filters as all others of its stage.
+A network has a few stages, each followed by a pooling. The nodes of a stage are ordered, and a bit
+for each pair of nodes says whether the earlier node feeds the later one: K nodes have K(K-1)/2
+bits, written as 1-01-001 (the bits of the inputs of node 2, node 3 and node 4). A node adds up its
+inputs and applies a convolution, batch normalization and ReLU. All nodes of a stage have the same
+number of filters.
 
-Two nodes of a stage are not encoded. The input node reads the stage before and feeds every node
-that no other feeds; the output node reads every node that feeds no other. Nodes without any edge
-are left out; a stage without any edge is one convolution.
+Two nodes of a stage are not encoded. The input node reads the previous stage and feeds every node
+that no other node feeds. The output node reads every node that feeds no other node. Nodes without
+any edge are left out, and a stage without any edge is one convolution.
 
-Not checked against the paper's text, and ours to change: sizes of filters, poolings and of the
-dense layer (the settings' defaults). Max pooling is padded, so that no image is too small.
+The sizes of filters, poolings and the dense layer (the defaults of the settings) were not checked
+against the paper's text. Max pooling is padded, so that no image is too small.
 """
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.papers.canonical_graph import canonical
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
-
 Bits = tuple[int, ...]
-INPUT = 0  # among the nodes of a stage; its own are 1 to K
+INPUT = 0  # the number of a stage's input node; the encoded nodes are 1 to K
 
 
 class Stage(NamedTuple):
-    """A decoded stage. A stage without edges has no nodes and an output that reads nothing."""
+    """A decoded stage. A stage without edges has no nodes, and its output reads nothing."""
 
-    inputs: dict[int, tuple[int, ...]]  # what feeds each node that is not left out; INPUT or nodes
-    output: tuple[int, ...]  # what feeds the output node
+    inputs: dict[int, tuple[int, ...]]  # node -> its inputs, for the nodes that are not left out
+    output: tuple[int, ...]  # the inputs of the output node
 
 
 class GeneticCNN(ImageSpace):
     """A bit for each pair of nodes of each stage.
 
     Args:
-      nodes: of each stage, K.
-      filters: of each stage; multiplied by the skeleton's width.
-      kernel: pixels, of every convolution.
-      pool: pixels, the window of the max pooling with stride 2 behind each stage.
-      units: of the dense layer before the classifier's own; multiplied by the skeleton's width.
-        The skeleton's dropout stands behind it.
+      nodes: the number of nodes K of each stage.
+      filters: of each stage, multiplied by the skeleton's width.
+      kernel: the size of every convolution, in pixels.
+      pool: the window of the max pooling with stride 2 behind each stage, in pixels.
+      units: of the dense layer before that of the classifier, multiplied by the skeleton's width.
+        The skeleton's dropout follows it.
     """
 
     def __init__(
@@ -69,11 +68,11 @@ class GeneticCNN(ImageSpace):
         )
 
     def stages(self, arch: Arch) -> tuple[Stage, ...]:
-        """What `arch` says about each stage."""
+        """The decoded stages of `arch`."""
         return tuple(_stage(k, bits) for k, bits in zip(self.nodes, self._bits(arch), strict=True))
 
     def notation(self, arch: Arch) -> str:
-        """As the paper writes a stage, with a bar between two: 1-01|0-11-101."""
+        """The paper's notation of the stages, with a bar between two: 1-01|0-11-101."""
         stages = []
         for k, bits in zip(self.nodes, self._bits(arch), strict=True):
             digits = iter("".join(map(str, bits)))
@@ -82,7 +81,7 @@ class GeneticCNN(ImageSpace):
         return "|".join(stages)
 
     def parse(self, text: str) -> Arch:
-        """Also takes the paper's notation."""
+        """Also reads the paper's notation."""
         if "," in text:
             return super().parse(text)
         arch = tuple(int(digit) for digit in text if digit in "01")
@@ -94,21 +93,21 @@ class GeneticCNN(ImageSpace):
         return arch
 
     def key(self, arch: Arch) -> str:
-        """Equal where the stages have the same graphs, however their nodes are numbered."""
+        """Equal if the stages have the same graphs; the numbering of the nodes does not matter."""
         parts = zip(self.nodes, self._bits(arch), strict=True)
         return "|".join(_stage_key(k, bits) for k, bits in parts)
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
-        made = {"image": ops.image()}
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
+        outputs = {"image": ops.image()}
         for name, s, feeds in self._layers(arch):
-            x = ops.add([made[feed] for feed in feeds])
+            x = ops.add([outputs[feed] for feed in feeds])
             if name.startswith("pool"):
-                made[name] = ops.max_pool(x, self.pool, strides=2)
+                outputs[name] = ops.max_pool(x, self.pool, strides=2)
                 continue
             window, filters = (self.kernel, self.kernel), skeleton.filters(self.filters[s])
             x = ops.batch_norm(ops.conv(x, filters, window, name=f"{name}_conv"), name=f"{name}_bn")
-            made[name] = ops.relu(x)
-        x = ops.relu(ops.dense(made[name], skeleton.filters(self.units), name="dense"))
+            outputs[name] = ops.relu(x)
+        x = ops.relu(ops.dense(outputs[name], skeleton.filters(self.units), name="dense"))
         x = ops.dropout(x, skeleton.dropout)
         return ops.dense(x, skeleton.classes, name="logits", dtype="float32")
 
@@ -125,7 +124,7 @@ class GeneticCNN(ImageSpace):
         return Graph(tuple(nodes), tuple(edges))
 
     def _layers(self, arch: Arch) -> Iterator[tuple[str, int, list[str]]]:
-        """Name, stage and feeds of each convolution and pooling, in the order of the network."""
+        """Name, stage and inputs of each convolution and pooling, in the order of the network."""
         last = "image"
         for s, stage in enumerate(self.stages(arch)):
             names = {INPUT: f"stage{s}_input"}

@@ -1,47 +1,46 @@
 """The plain convolutional networks of MetaQNN (Baker et al. 2017, arXiv:1611.02167, section 4).
 
-A network is a chain: at each step a layer is chosen among those that may follow, until the softmax
-ends it. The layers, in the paper's notation, and what they may follow (section 4.1, 4.2, Table 1;
-where the paper is silent, the authors' code bowenbaker/metaqnn, libs/grammar/state_enumerator.py):
+A network is a chain: at each step one of the layers that may follow is chosen, until the softmax
+ends the network. These are the layers in the paper's notation, and what they may follow (sections
+4.1 and 4.2, Table 1; where the paper says nothing, the authors' code bowenbaker/metaqnn,
+libs/grammar/state_enumerator.py):
 
   C(filters,kernel)  convolution and ReLU, "same" padding; behind the image, a C or a P
   P(window,stride)   max pooling without padding; behind a C
   FC(units)          dense layer and ReLU; behind a C or a P of a small representation, or behind a
                      larger or equal FC; at most `max_fc`
   GAP                global average pooling; behind the image, a C or a P; only SM may follow
-  SM                 dense layer to the classes, the end; behind anything, and all that is left
-                     behind `layers` layers
+  SM                 dense layer to the classes, which ends the network; behind any layer, and the
+                     only choice behind `layers` layers
 
 The agent does not see the exact size of the representation but its bin: 8 and more, 4 to 7, 1 to 3
 (section 4.1). A window must be smaller than the bin's lower bound (code; the paper: not larger than
-the representation); an FC may be entered from the two smaller bins (section 4.2).
+the representation). An FC may be entered from the two smaller bins (section 4.2).
 
-Dropout stands behind every second C, P or FC, the i-th of n with rate i/(2n) (section 5). No batch
-normalization; weights start as Glorot & Bengio 2010 say (section 5: Xavier).
+Dropout stands behind every second C, P or FC; the i-th of n has the rate i/(2n) (section 5). There
+is no batch normalization. Weights are initialised as in Glorot & Bengio 2010 (section 5: Xavier).
 
-Departures. The code adds a dropout behind each FC and counts one more than it places where the
-number of layers is odd. The code's GAP is a 1x1 convolution to the classes, ReLU, mean and a dense
-layer; here it is the mean, and SM the dense layer.
+Departures: the code adds a dropout behind each FC, and if the number of layers is odd, it counts
+one dropout more than it places. The code's GAP is a 1x1 convolution to the classes, ReLU, mean and
+a dense layer; here GAP is the mean, and SM is the dense layer.
 """
 
 import dataclasses
 import functools
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.image_space import ImageSpace
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
-
 BINS = (8, 4, 1)  # pixels: the smallest of each bin (section 4.1)
-LARGEST_BEFORE_FC = 4  # the largest bin that an FC may be entered from (section 4.2)
+LARGEST_BEFORE_FC = 4  # the largest bin from which an FC may be entered (section 4.2)
 SOFTMAX, GAP = 0, 1  # choices
-START = -1  # instead of the last choice
+START = -1  # stands for the last choice before the first layer
 XAVIER = "glorot_uniform"
 
 
@@ -64,7 +63,7 @@ class Layer:
 
 
 class _Position(NamedTuple):
-    """Where a prefix has led to: all that later choices depend on."""
+    """The state after a prefix of choices: all that later choices depend on."""
 
     depth: int  # layers so far
     last: int  # the last choice, or START
@@ -75,17 +74,17 @@ class _Position(NamedTuple):
 class MetaQNN(ImageSpace):
     """Chains of at most `layers` layers and the softmax.
 
-    Every decision has the same choices, of which `allowed` says what is open. The first SM ends the
-    network; the decisions behind it are pinned to SM.
+    Every decision has the same choices; `allowed` returns those that are open. The first SM ends
+    the network, and only SM is open afterwards.
 
     Args:
-      image_size: pixels, the smaller side; what sizes are reckoned with. A network for images that
-        are smaller leaves out the poolings whose window no longer fits.
-      layers: at most so many before the softmax.
-      filters, kernels: of a C.
-      pools: (window, stride) of a P.
-      units: of an FC.
-      max_fc: FCs in a network.
+      image_size: the smaller side in pixels, from which sizes are computed. On smaller images, a
+        network leaves out the poolings whose window does not fit.
+      layers: the largest number of layers before the softmax.
+      filters, kernels: choices of a C.
+      pools: choices (window, stride) of a P.
+      units: choices of an FC.
+      max_fc: the largest number of FCs in a network.
     """
 
     def __init__(
@@ -118,9 +117,10 @@ class MetaQNN(ImageSpace):
         return self._options(self._position(prefix))
 
     def state(self, prefix: Arch) -> tuple[int, ...] | None:
-        """The paper's: depth, last layer, bin of the size, FCs so far. None: the network has ended.
+        """The paper's state: depth, last layer, bin of the size, FCs so far.
 
-        Where only SM is left is a state too: the step to the end is one that is paid for.
+        None if the network has ended. A prefix after which only SM is open has a state too, because
+        the step to the end is rewarded.
         """
         at = self._position(prefix)
         return None if at.last == SOFTMAX else at._replace(size=_bin(at.size))
@@ -136,16 +136,16 @@ class MetaQNN(ImageSpace):
         return completions(self._position(()))
 
     def chain(self, arch: Arch) -> tuple[Layer, ...]:
-        """The layers of `arch`, the SM at the end included."""
+        """The layers of `arch`, including the SM at the end."""
         self.check(arch)
         return tuple(self.choices[choice] for choice in arch[: arch.index(SOFTMAX) + 1])
 
     def notation(self, arch: Arch) -> str:
-        """As the paper writes it: [C(64,3), P(2,2), GAP, SM]."""
+        """The paper's notation: [C(64,3), P(2,2), GAP, SM]."""
         return f"[{', '.join(map(str, self.chain(arch)))}]"
 
     def parse(self, text: str) -> Arch:
-        """Also takes the paper's notation, and the code's: [C(64,3,1), D(1,1), SM(10)]."""
+        """Also reads the paper's notation, and the code's: [C(64,3,1), D(1,1), SM(10)]."""
         if not re.search("[A-Z]", text):
             return super().parse(text)
         known = {str(layer): choice for choice, layer in enumerate(self.choices)}
@@ -164,7 +164,7 @@ class MetaQNN(ImageSpace):
             ) from None
         return arch
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         chain = self.chain(arch)
         body = [layer for layer in chain if layer.kind not in ("GAP", "SM")]
         x, dropouts = ops.image(), len(body) // 2
@@ -178,7 +178,7 @@ class MetaQNN(ImageSpace):
         return ops.dense(x, skeleton.classes, name="logits", dtype="float32")
 
     def graph(self, arch: Arch) -> Graph:
-        """Sizes are those of an image of image_size."""
+        """A drawing, with the sizes for an image of `image_size` pixels."""
         names, nodes = ["image"], [("image", f"image, {self.image_size}", "input")]
         at = self._position(())
         for i, layer in enumerate(self.chain(arch)):
@@ -194,7 +194,7 @@ class MetaQNN(ImageSpace):
             nodes.append((names[-1], label, kind))
         return Graph(tuple(nodes), tuple(zip(names, names[1:], strict=False)))
 
-    def _layer(self, ops: Ops, x, layer: Layer, skeleton: "ImageSkeleton", i: int) -> Any:
+    def _layer(self, ops: Ops, x: Any, layer: Layer, skeleton: ImageSkeleton, i: int) -> Any:
         if layer.kind == "C":
             size, filters = (layer.window, layer.window), skeleton.filters(layer.units)
             x = ops.conv(x, filters, size, bias=True, initializer=XAVIER, name=f"layer{i}_conv")
@@ -242,11 +242,12 @@ class MetaQNN(ImageSpace):
 
 
 def _bin(size: int) -> int:
+    """The smallest size of the bin."""
     return next(least for least in BINS if size >= least)
 
 
 def _names(text: str) -> list[str]:
-    """The layers that are written, as Layer's str; the code's dropouts are left out."""
+    """The layers in a text, in the notation of str(Layer), without the code's dropouts."""
     written = re.fullmatch(r"\s*\[?((?:\s*,?\s*[A-Z]+(?:\([\d,\s]*\))?)*)\s*\]?\s*", text)
     if written is None:
         raise ValueError("it must be like [C(64,3), P(2,2), GAP, SM]")
@@ -284,8 +285,8 @@ def _check_choices(setting: str, values: Sequence[int]) -> None:
 
 def _check_pools(pools: Sequence[Sequence[int]]) -> None:
     pairs = [tuple(pool) for pool in pools]
-    right = all(len(pair) == 2 and min(pair) >= 1 for pair in pairs)
-    if not right or len(set(pairs)) < len(pairs):
+    are_valid = all(len(pair) == 2 and min(pair) >= 1 for pair in pairs)
+    if not are_valid or len(set(pairs)) < len(pairs):
         raise ConfigError(
             "space.pools must be different pairs (window, stride) of whole numbers from 1, "
             f"got {[list(pair) for pair in pairs]}; set space.pools=[[2,2]]"

@@ -1,54 +1,55 @@
 """The modules of NAS-Bench-101 (Ying et al., ICML 2019, arXiv:1902.09635, section 2).
 
 A module is a directed acyclic graph of at most 7 vertices and 9 edges: the input, the output and up
-to five vertices with one of three operations. What lies on no way from input to output is pruned
-first. Around it: a 3x3 stem, then three stacks of `skeleton.cells` modules, with a 2x2 max pooling
-between two stacks behind which the channels double, global average pooling and a dense layer. The
-paper: 3 modules, 128 channels.
+to five vertices, each with one of three operations. Vertices and edges on no way from the input to
+the output are pruned first. The network is a 3x3 stem, three stacks of `skeleton.cells` modules,
+global average pooling and a dense layer. A 2x2 max pooling stands between two stacks, and the
+channels double behind it. The paper uses 3 modules in each stack and 128 channels.
 
-In a module, an edge from the input is a 1x1 convolution, a vertex sums its edges, the output
-concatenates them; an edge from the input to the output is added. The channels are shared out among
-the vertices that feed the output, the first ones getting one more where they do not divide; every
-other vertex has as many as the largest that it feeds, which takes its first ones (google-research/
-nasbench, lib/model_builder.py). Every convolution is followed by batch normalization and ReLU.
+In a module, an edge from the input is a 1x1 convolution, and a vertex adds its edges. The output
+concatenates its edges; an edge from the input to the output is added to the result. The channels
+are divided among the vertices that feed the output, and the first vertices get one more if there
+is a remainder. Every other vertex has as many channels as the largest vertex that it feeds, which
+reads the first of them (google-research/nasbench, lib/model_builder.py). Every convolution is
+followed by batch normalization and ReLU.
 
-The decisions are the encoding of the paper's section 2.2, 21 bits and 5 operations, vertex by
-vertex, with the edges of the output last. Those that would make a module invalid are closed, so
-that every architecture is a module of the benchmark.
+The decisions are the encoding of the paper's section 2.2: 21 bits and 5 operations, vertex by
+vertex, with the edges of the output last. Choices that would make a module invalid are closed, so
+every architecture is a module of the benchmark.
 
-Departures: where more vertices feed the output than it has channels, each gets one. The batch
-normalizations are those of nas/ops/layers.py (momentum 0.9; the paper: 0.997). A mutation that
-makes a module invalid draws the output's edges again; the official scripts draw another one.
+Departures: if more vertices feed the output than it has channels, each of them gets one channel.
+The batch normalizations are those of nas/core/ops.py (momentum 0.9; the paper: 0.997). A mutation
+that makes a module invalid draws the edges of the output again; the official scripts draw another
+mutation.
 """
 
 import functools
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.image_space import ImageSpace
-
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
 
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 CONV_3X3, CONV_1X1, MAX_POOL = range(3)
 VERTICES, EDGES = 7, 9  # at most
 OUTPUT = VERTICES - 1
 STACKS = 3
-INITIALIZER = "lecun_normal"  # TensorFlow's variance_scaling, as the official code has it
+INITIALIZER = "lecun_normal"  # the same as TensorFlow's variance_scaling of the official code
 EXAMPLE = "010001000:input,conv3x3-bn-relu,output"
 
 
 class Module(NamedTuple):
-    """A pruned module. operations: of the vertices between input and output.
+    """A pruned module.
 
-    edges[a][b]: whether vertex a feeds vertex b, the input first and the output last.
+    edges[a][b]: whether vertex a feeds vertex b; the input is first, the output last.
+    operations: those of the vertices between input and output.
     """
 
     edges: tuple[tuple[bool, ...], ...]
@@ -56,7 +57,7 @@ class Module(NamedTuple):
 
 
 class NASBench101(ImageSpace):
-    """21 edges and 5 operations, of which those are open that keep a module valid."""
+    """21 edges and 5 operations; only choices that keep the module valid are open."""
 
     decisions = tuple(
         decision
@@ -75,7 +76,7 @@ class NASBench101(ImageSpace):
     at_operation = {d.node: i for i, d in enumerate(decisions) if d.choices is OPERATIONS}
 
     def allowed(self, prefix: Arch) -> tuple[int, ...]:
-        """All, until the edges of the output: these decide what is pruned, and so what counts."""
+        """All choices, except for the edges of the output, which decide what is pruned."""
         source = len(prefix) - (len(self.decisions) - OUTPUT)
         if source < 0:
             return tuple(range(self._counts[len(prefix)]))
@@ -92,7 +93,7 @@ class NASBench101(ImageSpace):
 
     @functools.cached_property
     def _every_valid(self) -> int:
-        """How many of the 2^21 matrices are valid: all at once, a column of truths an edge."""
+        """The number of valid matrices among all 2^21: each edge is one array of booleans."""
         bits = np.arange(2 ** len(self.at_edge), dtype=np.uint32)
         edge = {pair: bits >> i & 1 == 1 for i, pair in enumerate(self.at_edge)}
         fed, used = {0: np.array(True)}, {OUTPUT: np.array(True)}
@@ -108,11 +109,11 @@ class NASBench101(ImageSpace):
 
     @property
     def size(self) -> int:
-        """Valid encodings; the modules they stand for are 423,624 (section 2.2)."""
+        """The number of valid encodings; they describe 423,624 modules (section 2.2)."""
         return self._every_valid * len(OPERATIONS) ** (VERTICES - 2)
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """Every valid encoding with equal probability: drawn until one is."""
+        """Every valid encoding with equal probability: it draws until an encoding is valid."""
         while True:
             draws = rng.random(len(self.decisions)).tolist()
             arch = tuple([int(u * n) for u, n in zip(draws, self._counts, strict=True)])
@@ -121,15 +122,15 @@ class NASBench101(ImageSpace):
                 return arch
 
     def key(self, arch: Arch) -> str:
-        """The benchmark's hash: equal for modules that are one graph."""
+        """The benchmark's hash, which is equal for modules that are the same graph."""
         return module_hash(self.module(arch))
 
     def parse(self, text: str) -> Arch:
-        """Also takes the benchmark's own form, the rows of the matrix and the operations."""
+        """Also reads the benchmark's own notation, the rows of the matrix and the operations."""
         return from_text(text) if ":" in text else super().parse(text)
 
     def module(self, arch: Arch) -> Module:
-        """What is left of `arch` behind the pruning."""
+        """What the pruning leaves of `arch`."""
         self.check(arch)
         fed, used = {0}, {OUTPUT}
         for b in range(1, VERTICES):
@@ -142,7 +143,7 @@ class NASBench101(ImageSpace):
         edges = tuple(tuple(a < b and bool(arch[self.at_edge[a, b]]) for b in kept) for a in kept)
         return Module(edges, tuple(arch[self.at_operation[v]] for v in kept[1:-1]))
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         module, channels = self.module(arch), skeleton.channels
         x = _conv(ops, ops.image(), channels, 3, "stem")
         for stack in range(STACKS):
@@ -169,7 +170,10 @@ class NASBench101(ImageSpace):
         )
 
     def _live_edges(self, arch: Arch, feeding: set[int]) -> int:
-        """Edges on a way from the input to the output, where `feeding` feed the output."""
+        """The number of edges on a way from the input to the output.
+
+        feeding: the vertices that feed the output.
+        """
         fed = {0}
         into = {}
         for b in range(1, OUTPUT):
@@ -185,10 +189,10 @@ class NASBench101(ImageSpace):
 
 
 def module_hash(module: Module) -> str:
-    """The benchmark's MD5 of a module; rows of its table are found by it.
+    """The benchmark's MD5 of a module, by which its table is indexed.
 
-    Each vertex starts with its degrees and its operation, and is hashed with its neighbours as
-    often as there are vertices (lib/graph_util.py, hash_module).
+    The hash of a vertex starts from its degrees and its operation. It is then hashed together with
+    those of its neighbours, as many times as there are vertices (lib/graph_util.py, hash_module).
     """
     n = len(module.edges)
     before = [[a for a in range(n) if module.edges[a][b]] for b in range(n)]
@@ -210,9 +214,9 @@ def module_hash(module: Module) -> str:
 
 
 def from_text(text: str) -> Arch:
-    """`ROWS:input,OPERATION,...,output`: the matrix row by row, then a name for each vertex.
+    """Reads `ROWS:input,OPERATION,...,output`: the matrix row by row, then a name for each vertex.
 
-    Raises ConfigError for what is no module of the benchmark.
+    Raises ConfigError if the text is no module of the benchmark.
     """
     rows, _, words = text.strip().partition(":")
     names = words.split(",")
@@ -230,9 +234,11 @@ def from_text(text: str) -> Arch:
 
 
 def from_matrix(matrix: Sequence[Sequence[Any]], names: Sequence[str]) -> Arch:
-    """matrix[a][b]: whether vertex a feeds vertex b; names: input, operations, output.
+    """The architecture of a matrix and the names of its vertices: input, operations, output.
 
-    Raises ValueError for what is no module of the benchmark.
+    matrix[a][b]: whether vertex a feeds vertex b.
+
+    Raises ValueError if they are no module of the benchmark.
     """
     n = len(names)
     if not 2 <= n <= VERTICES or names[0] != "input" or names[-1] != "output":
@@ -259,7 +265,7 @@ def from_matrix(matrix: Sequence[Sequence[Any]], names: Sequence[str]) -> Arch:
 
 
 def vertex_channels(module: Module, channels: int) -> list[int]:
-    """Of the vertices between input and output, by vertex; [0] is the input's place."""
+    """The channels of each vertex between input and output; index 0, the input, is not used."""
     n = len(module.edges)
     feeding = [v for v in range(1, n - 1) if module.edges[v][n - 1]]
     widths = [0] * (n - 1)
@@ -271,30 +277,30 @@ def vertex_channels(module: Module, channels: int) -> list[int]:
     return widths
 
 
-def _module(ops: Ops, x, module: Module, channels: int, name: str):
+def _module(ops: Ops, x: Any, module: Module, channels: int, name: str) -> Any:
     """x [batch, height, width, any channels] -> [batch, height, width, channels]."""
     n, widths = len(module.edges), vertex_channels(module, channels)
-    made: dict[int, Any] = {}
+    outputs: dict[int, Any] = {}
     for v in range(1, n - 1):
-        inputs = [ops.first(made[a], widths[v]) for a in range(1, v) if module.edges[a][v]]
+        inputs = [ops.first(outputs[a], widths[v]) for a in range(1, v) if module.edges[a][v]]
         if module.edges[0][v]:
             inputs.append(_conv(ops, x, widths[v], 1, f"{name}_vertex{v}_input"))
         y, choice = ops.add(inputs), module.operations[v - 1]
         if choice == MAX_POOL:
-            made[v] = ops.max_pool(y, 3, strides=1)
+            outputs[v] = ops.max_pool(y, 3, strides=1)
         else:
-            made[v] = _conv(
+            outputs[v] = _conv(
                 ops, y, widths[v], {CONV_3X3: 3, CONV_1X1: 1}[choice], f"{name}_vertex{v}"
             )
-    feeding = [v for v in made if module.edges[v][n - 1]]
-    outputs = [ops.concatenate([made[v] for v in feeding])] if feeding else []
+    feeding = [v for v in outputs if module.edges[v][n - 1]]
+    terms = [ops.concatenate([outputs[v] for v in feeding])] if feeding else []
     if module.edges[0][n - 1]:
         width = sum(widths[v] for v in feeding) if feeding else channels
-        outputs.append(_conv(ops, x, width, 1, f"{name}_output_input"))
-    return ops.add(outputs)
+        terms.append(_conv(ops, x, width, 1, f"{name}_output_input"))
+    return ops.add(terms)
 
 
-def _conv(ops: Ops, x, filters: int, size: int, name: str):
+def _conv(ops: Ops, x: Any, filters: int, size: int, name: str) -> Any:
     x = ops.conv(x, filters, (size, size), initializer=INITIALIZER, name=f"{name}_conv")
     return ops.relu(ops.batch_norm(x, name=f"{name}_bn"))
 

@@ -1,9 +1,10 @@
 """The NASNet space (Zoph et al. 2018, arXiv:1707.07012, section 3 and appendix A.4).
 
-State 0 is the last cell's output, as in the official code (slim/nets/nasnet). That gives the rules
-of the network; it has NASNet-A alone, so that the operations NASNet-A has not, and `concat`, are
-the paper's text: a dilated convolution has a dilation of 2. A cell's output has the states that no
-node reads; NASNet-A's, as published, a further one in each cell.
+State 0 is the output of the last cell, as in the official code (slim/nets/nasnet), from which the
+rules of the network are taken. That code contains only NASNet-A. The operations that NASNet-A does
+not use, and `concat`, follow the text of the paper: a dilated convolution has a dilation of 2. The
+output of a cell has the states that no node reads; the published NASNet-A has a further state in
+each cell.
 """
 
 from collections.abc import Sequence
@@ -44,8 +45,8 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> tuple[Any, Any]:
-    """ReLU and a 1x1 convolution on the newer; on the older where it does not fit. The first cell's
-    older is raw (official code, _cell_base)."""
+    """ReLU and a 1x1 convolution on the newer input, and on the older if it does not fit. The older
+    input of the first cell stays raw (official code, _cell_base)."""
     if older is not newer:
         if ops.shape(older)[:2] != ops.shape(newer)[:2]:
             older = factorized_reduction(ops, ops.relu(older), filters, f"{name}_older")
@@ -55,7 +56,7 @@ def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> tupl
 
 
 class NASNet(CellSpace):
-    """Two cells of `nodes` nodes: two states, two operations, one combination each."""
+    """Two cells of `nodes` nodes. A node combines the results of two operations on two states."""
 
     rules = Rules(
         operations=OPERATIONS,

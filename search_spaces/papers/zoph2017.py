@@ -1,40 +1,38 @@
 """The convolutional space of Zoph & Le 2017 (arXiv:1611.01578v2, sections 3.3 and 4.1).
 
-Each layer's filter height, width and number, and its strides if wanted, are chosen; then, for each
-earlier layer, whether it feeds this one. The wiring (section 3.3):
+Each layer chooses its filter height, width and number, optionally its strides, and for each earlier
+layer, whether it feeds this one. These are the rules of the wiring (section 3.3):
 
   a. several inputs are concatenated along channels;
   b. a layer that no layer feeds reads the image;
-  c. what no layer consumes is concatenated and goes to the classifier;
-  d. inputs of different sizes are padded with zeros to the largest before concatenation.
+  c. layers that feed no other layer are concatenated and feed the classifier;
+  d. inputs of different sizes are padded with zeros to the largest size before concatenation.
 
-Not said in the paper, chosen here: a layer is convolution, batch normalization, ReLU, in this
-order, with "same" padding; kernels start as He et al. 2015 say; the zeros of rule d lie around the
-smaller image, which stays in the middle; the classifier is global average pooling and one dense
-layer. For v3 (pooling, blocks) see the arguments of ZophConv.
+The paper leaves open what is chosen here as follows. A layer is convolution, batch normalization,
+ReLU, in this order, with "same" padding. Kernels are initialised as in He et al. 2015. The zeros of
+rule d lie around the smaller image, which stays in the middle. The classifier is global average
+pooling and one dense layer. For v3 (pooling, blocks) see the arguments of ZophConv.
 """
 
 import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.core.ops import Ops, Pair
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.papers.canonical_graph import canonical
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
-
-IMAGE = -1  # the image, among the indices of layers
+IMAGE = -1  # stands for the image among the indices of layers
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """What was chosen for one layer. inputs: indices of layers, or IMAGE alone (rule b)."""
+    """The choices of one layer. inputs: indices of layers, or IMAGE alone (rule b)."""
 
     kernel: Pair  # height, width
     strides: Pair
@@ -46,17 +44,18 @@ class ZophConv(ImageSpace):
     """`layers` convolutions of searched shape with searched skip connections.
 
     Args:
-      layers: how many are decided about. Several numbers, rising: the first decision, `depth`, is
-        which of them; the decisions of layers that a network has not are pinned to their first
-        choice.
-      filter_heights, filter_widths: pixels.
-      filters: multiplied by the skeleton's width.
+      layers: the number of searched layers. For several, rising numbers, the first decision,
+        `depth`, chooses one of them; the decisions of layers that a network does not have are
+        pinned to their first choice.
+      filter_heights, filter_widths: choices in pixels.
+      filters: choices, multiplied by the skeleton's width.
       strides: choices for each axis (v2: 1, 2, 3); None: every stride is 1 (v1).
-      pool_after: after these many decided layers stands a 2x2 max pooling (v3). The paper gives the
-        depths only; here whatever is made before one and read behind it, be it an earlier layer's
-        output or the image, is pooled on the way.
-      block_layers: each decided layer becomes a block of so many layers alike, each of which reads
-        the block's inputs and all its earlier layers; the last one's output is the block's (v3: 3).
+      pool_after: a 2x2 max pooling stands after each of these numbers of searched layers (v3). The
+        paper gives only the depths. Here, everything that is computed before a pooling and read
+        behind it, an earlier layer's output or the image, is pooled on the way.
+      block_layers: each searched layer becomes a block of this many equal layers. Each of them
+        reads the inputs of the block and all earlier layers of the block; the output of the last
+        layer is that of the block (v3: 3).
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class ZophConv(ImageSpace):
         return len(self.depths) > 1
 
     def allowed(self, prefix: Arch) -> tuple[int, ...]:
-        """All; of a layer that the network has not, the first choice alone."""
+        """All choices; for a layer that the network does not have, only the first choice."""
         if prefix and self.is_conditional:
             layer = self.decisions[len(prefix)].node
             if layer is not None and layer >= self.depths[prefix[0]]:
@@ -107,7 +106,7 @@ class ZophConv(ImageSpace):
         )
 
     def layers_of(self, arch: Arch) -> tuple[Layer, ...]:
-        """What `arch` says about each layer."""
+        """The choices of each layer of `arch`."""
         self.check(arch)
         values = iter([d.choices[choice] for d, choice in zip(self.decisions, arch, strict=True)])
         layers = []
@@ -126,7 +125,7 @@ class ZophConv(ImageSpace):
         return [*feeds, tuple(i for i in range(len(feeds)) if i not in consumed)]
 
     def key(self, arch: Arch) -> str:
-        """Equal where the layers form one graph: their order and that of inputs does not matter."""
+        """Equal if the layers form the same graph; their order and that of inputs do not matter."""
         *feeds, last = self.inputs(arch)
         nodes: list[tuple[str, tuple[int, ...]]] = [("image", ())]
         for i, layer in enumerate(self.layers_of(arch)):
@@ -136,7 +135,7 @@ class ZophConv(ImageSpace):
         nodes.append(("classifier", tuple(j + 1 for j in last)))
         return canonical(nodes, unordered={label for label, _ in nodes})
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         image = ops.image()
         read = self._reader(image, lambda _, x: ops.max_pool(x, 2, strides=2))
         layers = self.layers_of(arch)
@@ -149,7 +148,7 @@ class ZophConv(ImageSpace):
                 x = ops.conv(x, filters, layer.kernel, strides=layer.strides, name=f"{name}_conv")
                 x = ops.relu(ops.batch_norm(x, name=f"{name}_bn"))
                 inputs.append(x)
-            read.made(i, x)
+            read.add(i, x)
         last = ops.concatenate([read(j, len(layers)) for j in self.inputs(arch)[-1]])
         return ops.classifier(last, skeleton.classes, dropout=skeleton.dropout)
 
@@ -167,7 +166,7 @@ class ZophConv(ImageSpace):
         for i, layer in enumerate(layers):
             edges += [(read(j, i), f"layer{i}") for j in layer.inputs]
             nodes.append((f"layer{i}", self._label(layer), "x".join(map(str, layer.kernel))))
-            read.made(i, f"layer{i}")
+            read.add(i, f"layer{i}")
         edges += [(read(j, len(layers)), "classifier") for j in self.inputs(arch)[-1]]
         nodes.append(("classifier", "classifier", "classifier"))
         return Graph(tuple(nodes), tuple(edges))
@@ -183,22 +182,22 @@ class ZophConv(ImageSpace):
 
 
 class _Reader:
-    """Gives what a layer made as a later layer sees it: behind the poolings between the two."""
+    """The output of a layer as a later layer reads it: behind the poolings between them."""
 
     def __init__(self, image: Any, pool_after: Sequence[int], pool: Callable[[int, Any], Any]):
         self.pool_after, self.pool = pool_after, pool
-        self.seen = {(IMAGE, 0): image}  # by (layer, poolings passed since the image)
+        self.outputs = {(IMAGE, 0): image}  # by (layer, number of poolings since the image)
 
-    def made(self, layer: int, x: Any) -> None:
-        self.seen[layer, self._poolings(layer)] = x
+    def add(self, layer: int, x: Any) -> None:
+        self.outputs[layer, self._poolings(layer)] = x
 
     def __call__(self, layer: int, reader: int) -> Any:
-        made, here = self._poolings(layer), self._poolings(reader)
-        for level in range(made, here):
-            if (layer, level + 1) not in self.seen:
-                x = self.seen[layer, level]
-                self.seen[layer, level + 1] = self.pool(self.pool_after[level], x)
-        return self.seen[layer, here]
+        first, last = self._poolings(layer), self._poolings(reader)
+        for level in range(first, last):
+            if (layer, level + 1) not in self.outputs:
+                x = self.outputs[layer, level]
+                self.outputs[layer, level + 1] = self.pool(self.pool_after[level], x)
+        return self.outputs[layer, last]
 
     def _poolings(self, layer: int) -> int:
         return sum(depth <= layer for depth in self.pool_after)

@@ -1,7 +1,7 @@
-"""Published architectures, as data (genotypes.json), and what a cell is.
+"""The published architectures in genotypes.json, and the cells that they describe.
 
-Every entry of the file keeps its authors' own notation, named by `encoding`, and the file of
-theirs that it was read in. `cells` reads the ones of image cells.
+Every entry of the file keeps the notation of its authors, which `encoding` names, and the name of
+the authors' file from which it was taken. `cells` reads the entries of image cells.
 """
 
 import ast
@@ -15,7 +15,7 @@ from typing import Any
 INPUTS = 2  # states 0 and 1 of a cell
 ADD, CONCAT = "add", "concat"
 
-# Notations of operations -> the names of this project.
+# The authors' names of operations -> the names of this project.
 SLIM = {
     "none": "identity",
     "1x1": "conv_1x1",
@@ -46,7 +46,7 @@ ENAS_MICRO = ("sep_3x3", "sep_5x5", "avg_pool_3x3", "max_pool_3x3", "identity")
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """Two earlier states, what is applied to each, and how the results are combined."""
+    """Two earlier states, the operation on each, and the combination of the results."""
 
     inputs: tuple[int, int]
     operations: tuple[str, str]
@@ -55,7 +55,7 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """nodes[k] makes state k + 2; the states in `concat` leave the cell."""
+    """nodes[k] computes state k + 2; the states in `concat` leave the cell."""
 
     nodes: tuple[Node, ...]
     concat: tuple[int, ...]
@@ -63,7 +63,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Genotype:
-    """What an architecture of a cell space means."""
+    """The two cells of an architecture."""
 
     normal: Cell
     reduction: Cell
@@ -85,7 +85,7 @@ def cells(encoding: str) -> dict[str, Genotype]:
 
 
 def from_slim(entry: Mapping[str, Any]) -> Genotype:
-    """State 0 is the last cell's output. What is concatenated is said by flags, 0 for yes."""
+    """State 0 is the output of the last cell. Flags name the concatenated states; 0 means yes."""
 
     def cell(part: Mapping[str, Any]) -> Cell:
         operations = [SLIM[name] for name in part["operations"]]
@@ -96,7 +96,7 @@ def from_slim(entry: Mapping[str, Any]) -> Genotype:
 
 
 def from_darts(entry: Mapping[str, Any]) -> Genotype:
-    """State 1 is the last cell's output; two (operation, state) for each node."""
+    """State 1 is the output of the last cell; each node has two pairs (operation, state)."""
 
     def cell(edges: Sequence[Sequence[Any]], concat: Sequence[int]) -> Cell:
         operations = [DARTS[name] for name, _ in edges]
@@ -108,7 +108,7 @@ def from_darts(entry: Mapping[str, Any]) -> Genotype:
 
 
 def from_enas_micro(entry: Mapping[str, Any]) -> Genotype:
-    """State 1 is the last cell's output; what no node reads is concatenated."""
+    """State 1 is the output of the last cell; the states that no node reads are concatenated."""
 
     def cell(rows: Sequence[Sequence[int]]) -> Cell:
         operations = [ENAS_MICRO[row[i]] for row in rows for i in (1, 3)]
@@ -119,9 +119,9 @@ def from_enas_micro(entry: Mapping[str, Any]) -> Genotype:
 
 
 def from_darts_text(text: str) -> Genotype:
-    """Of what the DARTS code prints: Genotype(normal=[('sep_conv_3x3', 1), ...], normal_concat=...
+    """Reads what the DARTS code prints: Genotype(normal=[('sep_conv_3x3', 1), ...], ...
 
-    Raises ValueError where it is not such a text. Nothing in it is run.
+    Raises ValueError for any other text. Nothing in the text is run.
     """
     try:
         call = ast.parse(text.strip(), mode="eval").body
@@ -134,16 +134,17 @@ def from_darts_text(text: str) -> Genotype:
 
 
 def unread(nodes: Sequence[Node]) -> tuple[int, ...]:
-    """The states, inputs among them, that no node reads."""
+    """The states that no node reads, the cell's inputs included."""
     read_by_some = {i for node in nodes for i in node.inputs}
     return tuple(i for i in range(INPUTS + len(nodes)) if i not in read_by_some)
 
 
 def canonical(cell: Cell) -> str:
-    """A name that cells have in common if they differ in the order of nodes and of paths only.
+    """The same name for all cells that differ only in the order of nodes and of paths.
 
-    Nodes are numbered anew, one after another: of those whose inputs have numbers the one with the
-    smallest description; where several have the same, the smallest of the whole names decides.
+    Nodes are renumbered one after another: among the nodes whose inputs have numbers, the one with
+    the smallest description is next. If several nodes have the same description, the smallest name
+    of the whole cell decides.
     """
 
     def described(i: int, number: Mapping[int, int]) -> tuple:

@@ -1,8 +1,9 @@
-"""Recurrent cells: what they owe a language model, and the LSTM.
+"""Recurrent cells of a language model: their interface, and the LSTM.
 
-A cell is a Keras RNN cell, called with inputs and states, made of two parts so that what does not
-depend on the state is one product for all steps of a sequence: `project` and `step`. Its `noise` is
-what stays the same for a sequence in training, dropout masks and dropped weights.
+A cell is a Keras RNN cell, called with inputs and states. It consists of two parts, `project` and
+`step`. `project` does not depend on the state, so one product serves all steps of a sequence. The
+`noise` of a cell stays the same for a whole sequence in training: dropout masks and dropped
+weights.
 """
 
 import math
@@ -15,18 +16,18 @@ from nas.core.language_skeleton import LanguageSkeleton
 from nas.core.trial import ConfigError
 
 States = tuple[tf.Tensor, ...]  # each [batch, units]
-Noise = dict[str, tf.Tensor] | None  # None: no training, nothing is dropped
+Noise = dict[str, tf.Tensor] | None  # None outside of training: nothing is dropped
 
 
 class RecurrentCell(keras.layers.Layer):
     """Subclasses add weights in __init__, and write `project` and `step`.
 
-    `drops` names the rates of the skeleton that the cell honours; others must be 0.
+    `drops` names the rates of the skeleton that the cell supports; the others must be 0.
     """
 
     drops: tuple[str, ...] = ()
-    states = 1  # how many; each of `units` numbers
-    is_written_out = True  # where the number of steps is known; else a loop in the graph
+    states = 1  # the number of states, of `units` numbers each
+    is_written_out = True  # whether a known number of steps is written out, instead of a loop
 
     def __init__(self, inputs: int, units: int, skeleton: LanguageSkeleton):
         super().__init__()
@@ -41,7 +42,7 @@ class RecurrentCell(keras.layers.Layer):
         self.output_size = units
 
     def noise(self, batch: int, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Drawn once a sequence from seed [2] int32."""
+        """What is drawn once for each sequence. seed: [2] int32."""
         return {}
 
     def project(self, inputs: tf.Tensor, noise: Noise = None) -> tf.Tensor:
@@ -53,22 +54,24 @@ class RecurrentCell(keras.layers.Layer):
         raise NotImplementedError
 
     def call(self, inputs, states):
-        """As keras.layers.RNN calls a cell; nothing is dropped."""
+        """One step, as keras.layers.RNN calls a cell. Nothing is dropped."""
         output, states = self.step(self.project(inputs), tuple(states))
         return output, list(states)
 
     def weights_of(self, name: str, *shape: int) -> keras.Variable:
-        """Uniform as the skeleton says."""
+        """A weight with uniform initial values, up to the limit that the skeleton sets."""
         limit = self.skeleton.init or 1 / math.sqrt(self.units)
-        start = keras.initializers.RandomUniform(-limit, limit)
-        return self.add_weight(name=name, shape=shape, initializer=start)
+        initializer = keras.initializers.RandomUniform(-limit, limit)
+        return self.add_weight(name=name, shape=shape, initializer=initializer)
 
 
 class LSTM(RecurrentCell):
     """Long short-term memory without peepholes (Zaremba et al. 2014, section 3; one bias).
 
-    Gates in Keras' order: input, forget, candidate, output. forget_bias is added to the forget
-    gate's own bias: 0 in Zaremba et al.'s runs and the TensorFlow tutorial.
+    The gates stand in Keras' order: input, forget, candidate, output.
+
+    forget_bias: a constant added to the trained bias of the forget gate. It is 0 in Zaremba et
+      al.'s runs and in the TensorFlow tutorial.
     """
 
     drops = ("weight_drop",)
@@ -105,42 +108,45 @@ class LSTM(RecurrentCell):
 def over_time(
     cell: RecurrentCell, inputs: tf.Tensor, states: States, noise: Noise
 ) -> tuple[tf.Tensor, States]:
-    """inputs [time, batch, inputs] -> outputs [time, batch, units], the last states.
+    """Runs a cell: inputs [time, batch, inputs] -> outputs [time, batch, units], the last states.
 
-    A known number of steps is written out, which is faster; an unknown one is a loop in the graph,
-    and so are those of a cell whose steps take long to trace.
+    A known number of steps is written out, which is faster. An unknown number is a loop in the
+    graph, and so is any number of steps of a cell whose steps take long to trace.
     """
     projected = cell.project(inputs, noise)
     if cell.is_written_out and projected.shape[0] is not None:
         outputs = []
-        for one in tf.unstack(projected):
-            output, states = cell.step(one, states, noise)
+        for projected_step in tf.unstack(projected):
+            output, states = cell.step(projected_step, states, noise)
             outputs.append(output)
         return tf.stack(outputs), states
     time = tf.shape(projected)[0]
-    # Read from an array: the gradient of a slice of `projected` is as large as the whole of it.
-    read = tf.TensorArray(tf.float32, size=time, element_shape=projected.shape[1:])
-    read = read.unstack(projected)
+    # An array, because the gradient of a slice of `projected` is as large as all of `projected`.
+    steps = tf.TensorArray(tf.float32, size=time, element_shape=projected.shape[1:])
+    steps = steps.unstack(projected)
 
-    def body(t, written, states):
-        output, states = cell.step(read.read(t), states, noise)
-        return t + 1, written.write(t, output), states
+    def body(t, outputs, states):
+        output, states = cell.step(steps.read(t), states, noise)
+        return t + 1, outputs.write(t, output), states
 
-    written = tf.TensorArray(tf.float32, size=time, element_shape=states[0].shape)
-    _, written, states = tf.while_loop(
-        lambda t, *_: t < time, body, (0, written, states), maximum_iterations=time
+    output_array = tf.TensorArray(tf.float32, size=time, element_shape=states[0].shape)
+    _, output_array, states = tf.while_loop(
+        lambda t, *_: t < time, body, (0, output_array, states), maximum_iterations=time
     )
-    return written.stack(), states
+    return output_array.stack(), states
 
 
 def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor, shape: tuple | None = None) -> tf.Tensor:
-    """Zeros with probability `rate`, the rest / (1 - rate). shape: of the mask, broadcast to x."""
+    """x with zeros at probability `rate`, and the rest divided by 1 - rate.
+
+    shape: that of the mask, which is broadcast to x; None: the shape of x.
+    """
     if not rate:
         return x
     return x * mask(tf.shape(x) if shape is None else shape, rate, seed)
 
 
 def mask(shape: Any, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """0 with probability `rate`, else 1 / (1 - rate)."""
+    """Zeros with probability `rate`, otherwise 1 / (1 - rate): float32 of that shape."""
     kept = tf.random.stateless_uniform(shape, seed) >= rate
     return tf.cast(kept, tf.float32) / (1 - rate)

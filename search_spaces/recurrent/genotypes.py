@@ -1,8 +1,8 @@
-"""Published recurrent cells of ENAS and DARTS, read from genotypes.json. Imports no TensorFlow.
+"""Published recurrent cells of ENAS and DARTS, read from genotypes.json without TensorFlow.
 
-ENAS' cell has been published in three forms that are not the same: `enas_lm` is the one of the
-authors' corrected code, `enas_rnn` that of their first, `enas_rnn_darts` the paper's figure as
-DARTS' code has it. They differ in the functions' order and in what is averaged at the end.
+ENAS' cell was published in three different forms. `enas_lm` is the cell of the authors' corrected
+code, `enas_rnn` that of their first code, and `enas_rnn_darts` the figure of the paper as DARTS'
+code has it. They differ in the order of the functions and in the states that the output averages.
 """
 
 import dataclasses
@@ -19,9 +19,11 @@ ENAS_FIRST = ("tanh", "relu", "identity", "sigmoid")
 
 @dataclasses.dataclass(frozen=True)
 class Nodes:
-    """State 0 is made of input and last output by `first`; node k, from 1, has a function of one.
+    """A cell of highway nodes.
 
-    nodes[k - 1] is (function, the earlier state it reads); the states in `outputs` are averaged.
+    The function `first` computes state 0 from the input and the last output. Node k, counted from
+    1, applies a function to one earlier state: nodes[k - 1] is (function, that state). The output
+    is the average of the states in `outputs`.
     """
 
     first: str
@@ -31,7 +33,7 @@ class Nodes:
 
 @functools.cache
 def published(name: str) -> Nodes:
-    """A recurrent cell of genotypes.json. Raises ConfigError where there is none of that name."""
+    """A recurrent cell of genotypes.json. Raises ConfigError for an unknown name."""
     if name not in names():
         raise ConfigError(
             f"cell.genotype must be one of {', '.join(names())}, got {name}; "
@@ -42,7 +44,7 @@ def published(name: str) -> Nodes:
 
 
 def names() -> tuple[str, ...]:
-    """Of the published cells."""
+    """The names of the published cells."""
     return tuple(name for name, entry in read().items() if entry["encoding"] in DECODERS)
 
 
@@ -57,13 +59,13 @@ def _from_darts(entry: Mapping[str, Any]) -> Nodes:
 
 
 def _from_enas_lm(entry: Mapping[str, Any]) -> Nodes:
-    """Every node but the first state is averaged."""
+    """The output averages all states except the first."""
     nodes = tuple((ENAS_LM[function], state) for state, function in entry["pairs"])
     return Nodes("tanh", nodes, tuple(range(1, len(nodes) + 1)))
 
 
 def _from_enas_first(entry: Mapping[str, Any]) -> Nodes:
-    """What no node reads is averaged."""
+    """The output averages the states that no node reads."""
     first, *rest = entry["flat"]
     pairs = zip(rest[::2], rest[1::2], strict=True)
     nodes = tuple((ENAS_FIRST[function], state) for state, function in pairs)

@@ -1,10 +1,10 @@
 """A recurrent language model: embedding, layers of one kind of cell, softmax.
 
-Zaremba et al. 2014 (arXiv:1409.2329); dropouts of Gal & Ghahramani 2016 and Merity et al. 2018
-(arXiv:1708.02182, section 4); tied weights of Inan et al. 2017.
+Zaremba et al. 2014 (arXiv:1409.2329). The dropouts are those of Gal & Ghahramani 2016 and Merity et
+al. 2018 (arXiv:1708.02182, section 4); the tied weights are those of Inan et al. 2017.
 
-Departure: Zaremba et al.'s own code has two bias vectors a layer, the TensorFlow tutorial and this
-one, as theirs are only ever added.
+Departure: Zaremba et al.'s own code has two bias vectors in each layer, which are only ever added;
+here, as in the TensorFlow tutorial, a layer has one.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,9 +20,9 @@ CellMaker = Callable[[int, int, LanguageSkeleton], RecurrentCell]
 
 
 class LanguageModel(keras.Model):
-    """The next token of each stream, from its tokens and the state that earlier ones left.
+    """Predicts the next token of each stream from its tokens and the state of earlier tokens.
 
-    cell: called with the numbers of inputs and units and the skeleton, once a layer.
+    cell: a function (inputs, units, skeleton) -> cell, called once for each layer.
     """
 
     def __init__(self, cell: CellMaker, skeleton: LanguageSkeleton):
@@ -39,7 +39,8 @@ class LanguageModel(keras.Model):
         self.softmax = (
             self.embedding if skeleton.tied else self._uniform("softmax", limit, words, last)
         )
-        # Zeros with tied weights, as in AWD-LSTM and DARTS; else as Zaremba et al. start all.
+        # Initially zeros with tied weights, as in AWD-LSTM and DARTS; otherwise uniform, as all
+        # weights of Zaremba et al. are.
         self.bias = tf.zeros([words])
         if skeleton.softmax_bias and skeleton.tied:
             self.bias = self.add_weight(name="softmax_bias", shape=(words,), initializer="zeros")
@@ -48,7 +49,7 @@ class LanguageModel(keras.Model):
         self.built = True
 
     def zero_states(self, batch: int) -> tuple[States, ...]:
-        """What each layer knows before the first token."""
+        """The states of each layer before the first token: [batch, size] each."""
         return tuple(
             tuple(tf.zeros([batch, size]) for size in cell.state_size) for cell in self.cells
         )
@@ -60,22 +61,22 @@ class LanguageModel(keras.Model):
         seed: tf.Tensor | None = None,
         cells: Sequence[Any] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tuple[States, ...]]:
-        """The last layer's outputs [time, batch, units], as they are and with dropout; states.
+        """The outputs of the last layer [time, batch, units], without and with dropout; the states.
 
         Args:
           tokens: [batch, time] int32.
-          seed: [2] int32, of the dropouts in training; None: none.
-          cells: what stands for the model's own cells in this call.
+          seed: [2] int32, for the dropouts in training; None: nothing is dropped.
+          cells: replace the model's own cells in this call.
         """
         x = self._embedded(tokens, seed)
-        after = []
+        last_states = []
         for i, cell in enumerate(cells or self.cells):
             noise = None if seed is None else cell.noise(tokens.shape[0], _fold(seed, 10 + i))
-            x, left = over_time(cell, x, states[i], noise)
-            after.append(left)
+            x, layer_states = over_time(cell, x, states[i], noise)
+            last_states.append(layer_states)
             if i < len(self.cells) - 1:
                 x = self._dropped(x, self.skeleton.dropout_hidden, seed, 100 + i)
-        return x, self._dropped(x, self.skeleton.dropout_output, seed, 2), tuple(after)
+        return x, self._dropped(x, self.skeleton.dropout_output, seed, 2), tuple(last_states)
 
     def losses(self, outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         """outputs [time, batch, units], targets [time * batch] int32 -> nats, [time * batch]."""
@@ -88,7 +89,7 @@ class LanguageModel(keras.Model):
         flat = tf.reshape(outputs, [-1, outputs.shape[-1]])
         return tf.nn.bias_add(tf.matmul(flat, self.softmax, transpose_b=True), self.bias)
 
-    def call(self, tokens):
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
         """tokens [batch, time] int32 -> logits [batch, time, vocabulary], from the zero state."""
         outputs, _, _ = self.outputs_of(tokens, self.zero_states(tokens.shape[0]))
         time, batch = tokens.shape[1], tokens.shape[0]
@@ -105,25 +106,28 @@ class LanguageModel(keras.Model):
         return self._dropped(x, self.skeleton.dropout_input, seed, 1)
 
     def _dropped(self, x: tf.Tensor, rate: float, seed: tf.Tensor | None, which: int) -> tf.Tensor:
-        """x [time, batch, units]; the mask of all steps is one where dropout is variational."""
+        """x [time, batch, units] with dropout; variational dropout has one mask for all steps."""
         if seed is None or not rate:
             return x
         shape = (1, *x.shape[1:]) if self.skeleton.variational else None
         return dropout(x, rate, _fold(seed, which), shape)
 
     def _uniform(self, name: str, limit: float, *shape: int) -> keras.Variable:
-        start = keras.initializers.RandomUniform(-limit, limit)
-        return self.add_weight(name=name, shape=shape, initializer=start)
+        initializer = keras.initializers.RandomUniform(-limit, limit)
+        return self.add_weight(name=name, shape=shape, initializer=initializer)
 
 
 @tf.custom_gradient
-def softmax_losses(outputs, kernel, bias, targets):
-    """Cross entropies of softmax(outputs kernel^T + bias), [n].
+def softmax_losses(
+    outputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, targets: tf.Tensor
+) -> Any:
+    """Cross entropies of softmax(outputs kernel^T + bias): [n] float32, nats.
 
     outputs: [n, units]; kernel: [vocabulary, units]; bias: [vocabulary]; targets: [n] int32.
 
-    The gradient goes through the exponentials and scales the small factors of its products, so that
-    no second [n, vocabulary] is made: a fifth of the time of the softmax of 10,000 words.
+    The gradient reuses the exponentials and scales the small factors of its products, so that no
+    second tensor [n, vocabulary] is needed. That saves a fifth of the time of the softmax of 10,000
+    words.
     """
     scores = tf.nn.bias_add(tf.matmul(outputs, kernel, transpose_b=True), bias)
     top = tf.stop_gradient(tf.reduce_max(scores, -1, keepdims=True))
@@ -134,7 +138,8 @@ def softmax_losses(outputs, kernel, bias, targets):
 
     def gradient(upstream):
         weights = upstream[:, None]
-        shares = weights / sums  # [n, 1]; powers * shares is the gradient but for the targets
+        # [n, 1]; powers * shares is the gradient except for the terms of the targets.
+        shares = weights / sums
         rows, places = weights * outputs, targets[:, None]
         d_outputs = shares * tf.matmul(powers, kernel) - weights * tf.gather(kernel, targets)
         d_kernel = tf.matmul(powers, shares * outputs, transpose_a=True)

@@ -1,9 +1,9 @@
 """Published recurrent cells: NASCell, and the graphs of nodes that ENAS and DARTS found.
 
-Zoph & Le 2017 (arXiv:1611.01578, section 4.2; TensorFlow's nas_cell.py), Pham et al. 2018
+Sources: Zoph & Le 2017 (arXiv:1611.01578, section 4.2; TensorFlow's nas_cell.py), Pham et al. 2018
 (arXiv:1802.03268, section 2.1; the authors' second code, enas_lm), Liu et al. 2019
-(arXiv:1806.09055, section 3; rnn/model.py). The graphs
-themselves are data: search_spaces/recurrent/genotypes.py.
+(arXiv:1806.09055, section 3; rnn/model.py). The graphs themselves are data, which
+search_spaces/recurrent/genotypes.py reads.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,10 @@ ACTIVATIONS = {"tanh": tf.tanh, "relu": tf.nn.relu, "sigmoid": tf.sigmoid, "iden
 
 
 class NASCell(RecurrentCell):
-    """The cell that Zoph & Le's search found; bias as in TensorFlow's, of the state's product."""
+    """The cell that Zoph & Le's search found.
+
+    bias: adds a bias to the product of the state, as TensorFlow's cell does.
+    """
 
     states = 2  # output h, memory c
 
@@ -49,8 +52,10 @@ class NASCell(RecurrentCell):
 class NodesCell(RecurrentCell):
     """A graph of highway nodes: s_k = s_j + sigmoid(t)(f(h) - s_j), [t, h] = s_j W_k.
 
-    Dropout has one mask for what enters the cell and one for all states that a product reads, each
-    kept for a sequence (enas_lm and DARTS alike). genotype: a name of genotypes.json.
+    Dropout has one mask for the input of the cell and one for all states that a product reads; both
+    stay the same for a sequence (as in enas_lm and DARTS).
+
+    genotype: a name of genotypes.json, or the graph.
     """
 
     drops = ("dropout_cell_input", "dropout_cell_state")
@@ -67,7 +72,8 @@ class NodesCell(RecurrentCell):
         self.genotype = genotype if isinstance(genotype, Nodes) else published(genotype)
         self.kernel = self.weights_of("kernel", inputs, 2 * units)
         self.recurrent_kernel = self.weights_of("recurrent_kernel", units, 2 * units)
-        # The nodes that read a state have their weights side by side: one product for all.
+        # The weights of all nodes that read a state lie side by side, so that one product serves
+        # them all.
         self.readers: dict[int, list[int]] = {}
         for k, (_, state) in enumerate(self.genotype.nodes, 1):
             self.readers.setdefault(state, []).append(k)
@@ -85,22 +91,26 @@ class NodesCell(RecurrentCell):
     def step(self, projected: tf.Tensor, states: States, noise: Noise = None):
         (last,) = states
         gates = projected + tf.matmul(masked(last, noise, "states"), self.recurrent_kernel)
-        made = {0: highway(gates, last, ACTIVATIONS[self.genotype.first])}
-        waiting: dict[int, tf.Tensor] = {}  # node: its share of a product
+        node_states = {0: highway(gates, last, ACTIVATIONS[self.genotype.first])}
+        gates_of: dict[int, tf.Tensor] = {}  # node: its part of a product
         for k, (function, state) in enumerate(self.genotype.nodes, 1):
-            if k not in waiting:
+            if k not in gates_of:
                 kernel = self.node_kernels[str(state)]
-                product = tf.matmul(masked(made[state], noise, "states"), kernel)
+                product = tf.matmul(masked(node_states[state], noise, "states"), kernel)
                 nodes = self.readers[state]
-                shares = tf.split(product, len(nodes), axis=-1)
-                waiting |= dict(zip(nodes, shares, strict=True))
-            made[k] = highway(waiting[k], made[state], ACTIVATIONS[function])
-        output = tf.add_n([made[k] for k in self.genotype.outputs]) / len(self.genotype.outputs)
+                parts = tf.split(product, len(nodes), axis=-1)
+                gates_of |= dict(zip(nodes, parts, strict=True))
+            node_states[k] = highway(gates_of[k], node_states[state], ACTIVATIONS[function])
+        outputs = [node_states[k] for k in self.genotype.outputs]
+        output = tf.add_n(outputs) / len(outputs)
         return output, (output,)
 
 
 def sequence_masks(cell: RecurrentCell, batch: int, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Of what enters the cell and of what its products read: "inputs" and "states"."""
+    """Dropout masks: "inputs" for the input of the cell, "states" for what its products read.
+
+    A mask whose rate is 0 is left out.
+    """
     rates = (cell.skeleton.dropout_cell_input, cell.skeleton.dropout_cell_state)
     sizes = {"inputs": cell.inputs, "states": cell.units}
     return {
@@ -111,10 +121,11 @@ def sequence_masks(cell: RecurrentCell, batch: int, seed: tf.Tensor) -> dict[str
 
 
 def highway(gates: tf.Tensor, state: tf.Tensor, function: Callable) -> tf.Tensor:
-    """gates [..., 2 * units], state [..., units] -> [..., units]."""
-    gate, new = tf.split(gates, 2, axis=-1)
-    return state + tf.sigmoid(gate) * (function(new) - state)
+    """A highway node: gates [..., 2 * units], state [..., units] -> [..., units]."""
+    gate, candidate = tf.split(gates, 2, axis=-1)
+    return state + tf.sigmoid(gate) * (function(candidate) - state)
 
 
 def masked(x: tf.Tensor, noise: Noise, name: str) -> tf.Tensor:
+    """x times the mask of that name, if there is one."""
     return x * noise[name] if noise and name in noise else x

@@ -1,4 +1,4 @@
-"""What the spaces of recurrent cells share: the language model round a cell, and what it costs."""
+"""Spaces of recurrent cells: the language model around a cell, and its cost."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,19 @@ if TYPE_CHECKING:
 
 
 class RecurrentSpace(Space):
-    """Subclasses set `decisions` and write `maker`, `cell_weights` and `graph`."""
+    """A space whose architectures are cells of a language model.
+
+    Subclasses set `decisions` and write `maker`, `cell_weights` and `graph`.
+    """
 
     domain = "language"
 
     def maker(self, arch: Arch) -> "CellMaker":
-        """The chosen cell, to be called with numbers of inputs and units and the skeleton."""
+        """A function (inputs, units, skeleton) -> the cell that `arch` describes."""
         raise NotImplementedError
 
     def cell_weights(self, arch: Arch, inputs: int, units: int) -> int:
-        """Trainable weights of one cell; each is multiplied once a token."""
+        """Trainable weights of one cell; each is used in one multiplication for each token."""
         raise NotImplementedError
 
     def build(self, arch: Arch, skeleton: LanguageSkeleton) -> "keras.Model":
@@ -33,7 +36,7 @@ class RecurrentSpace(Space):
         return LanguageModel(self.maker(arch), skeleton)
 
     def cost(self, arch: Arch, skeleton: LanguageSkeleton) -> Cost:
-        """Of one token; activations are what each layer and the softmax give, nodes not counted."""
+        """The cost of one token. Activations are the outputs of layers and softmax."""
         check_skeleton(skeleton)
         self.check(arch)
         sizes, words = skeleton.sizes, skeleton.vocabulary
@@ -49,6 +52,7 @@ class RecurrentSpace(Space):
 
 
 def check_skeleton(skeleton: Any) -> None:
+    """Raises ConfigError if `skeleton` is not that of a language model."""
     if not isinstance(skeleton, LanguageSkeleton):
         raise ConfigError(
             f"a space of recurrent cells needs a skeleton of language models, got "

@@ -1,13 +1,14 @@
-"""Tensors of a supernet that many may read and a path lets few: what is not chosen costs nothing.
+"""Tensors of a supernet that a path reads only in part: what is not chosen costs nothing.
 
-TensorFlow's own gradient of a conditional gives zeros, as large as the image, for everything that
-the branch taken did not read, and adds them all up. Here a tensor that several read is spread
-first: each reader gets a copy, reads it as if it were chosen and sends a gradient back, and the
-gradient of `spread` adds up those of the readers that are chosen and looks at no other.
+TensorFlow's own gradient of a conditional returns zeros, as large as the image, for every tensor
+that the taken branch did not read, and adds them all up. Here a tensor with several readers is
+copied first, once for each reader. Each reader uses its copy as if it were chosen and returns a
+gradient; the gradient of `copies_for_readers` adds up those of the chosen readers and ignores the
+others.
 
-    copies = spread(x, [True, bits[3], bits[7]])  # the first reader reads in any case
+    copies = copies_for_readers(x, [True, bits[3], bits[7]])  # the first reader always reads
     y = add_chosen(z, [copies[1]], [bits[3]])
-    z = only_if(bits[7], lambda: reduction(copies[2]), [copies[2]])
+    z = run_if_chosen(bits[7], lambda x: reduction(x), copies[2])
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +16,14 @@ from typing import Any
 
 import tensorflow as tf
 
-_AT_ONCE = 3  # tensors added by one operation, of the 2^3 that are ready for each choice of them
+_AT_ONCE = 3  # tensors that one operation adds; it holds a branch for each of their 2^3 subsets
 
 
-def spread(x: tf.Tensor, chosen: Sequence[tf.Tensor | bool]) -> list[tf.Tensor]:
-    """x once for each reader. chosen: [] bool each, whether it reads; True where it always does."""
+def copies_for_readers(x: tf.Tensor, chosen: Sequence[tf.Tensor | bool]) -> list[tf.Tensor]:
+    """One copy of x for each reader.
+
+    chosen: for each reader, whether it reads: a tensor [] bool, or True if it always does.
+    """
     if len(chosen) == 1 and chosen[0] is True:
         return [x]
 
@@ -36,7 +40,7 @@ def spread(x: tf.Tensor, chosen: Sequence[tf.Tensor | bool]) -> list[tf.Tensor]:
 
 
 def add_chosen(x: tf.Tensor, others: Sequence[tf.Tensor], chosen: Sequence[tf.Tensor]) -> tf.Tensor:
-    """x and the others that are chosen, added up. The others must come from `spread`."""
+    """The sum of x and of the chosen others, which must come from `copies_for_readers`."""
     if not others:
         return x
 
@@ -48,35 +52,43 @@ def add_chosen(x: tf.Tensor, others: Sequence[tf.Tensor], chosen: Sequence[tf.Te
 
 
 def select(index: tf.Tensor, among: Sequence[tf.Tensor]) -> tf.Tensor:
-    """One of tensors of one shape, which must come from `spread`. index: [] int32."""
+    """among[index], of tensors of one shape.
+
+    index: [] int32. among: tensors from `copies_for_readers`.
+    """
 
     @tf.custom_gradient
     def selected(*among):
-        ways = [lambda x=x: tf.identity(x) for x in among]
-        return tf.switch_case(index, ways), lambda dy: [dy] * len(among)
+        branches = [lambda x=x: tf.identity(x) for x in among]
+        return tf.switch_case(index, branches), lambda dy: [dy] * len(among)
 
     return selected(*among)
 
 
-def only_if(chosen: tf.Tensor, branch: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
-    """branch(x) where it is chosen, or else nothing, which nobody may read. x is from `spread`."""
+def run_if_chosen(
+    chosen: tf.Tensor, branch: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor
+) -> tf.Tensor:
+    """branch(x) if `chosen`; otherwise an empty tensor, which nobody may read.
+
+    x must come from `copies_for_readers`.
+    """
 
     shapes = []
 
-    def something():
+    def run():
         y = branch(x)
         shapes.append(y.shape)
         return y
 
-    y = tf.cond(chosen, something, lambda: _unread(x))
-    if shapes:  # or it has run at once and was not chosen
+    y = tf.cond(chosen, run, lambda: _unread(x))
+    if shapes:  # empty if TensorFlow runs eagerly and the branch was not chosen
         y.set_shape([None, *shapes[0][1:]])
     return y
 
 
 @tf.custom_gradient
 def _unread(x: tf.Tensor) -> Any:
-    """No image of x's; its gradient is as empty. Neither shows its shape to who adds them up."""
+    """No image of x, and a gradient without images. Their shape is hidden from what adds them."""
     return _shapeless(x[:0]), _shapeless
 
 
@@ -87,18 +99,18 @@ def _shapeless(x: tf.Tensor) -> tf.Tensor:
 def _sum(
     always: list[tf.Tensor], others: Sequence[tf.Tensor], chosen: Sequence[tf.Tensor], like: Any
 ) -> tf.Tensor:
-    """The sum of `always` and of the others that are chosen; zeros of like's shape for none."""
+    """The sum of `always` and of the chosen others; zeros of the shape of `like` if it is empty."""
     if not others:
         return _add(always, like)
     total = list(always)
     for first in range(0, len(others), _AT_ONCE):
         some, bits = others[first : first + _AT_ONCE], chosen[first : first + _AT_ONCE]
-        which = tf.add_n([tf.cast(bit, tf.int32) * 2**k for k, bit in enumerate(bits)])
-        ways = []
+        subset = tf.add_n([tf.cast(bit, tf.int32) * 2**k for k, bit in enumerate(bits)])
+        branches = []
         for number in range(2 ** len(some)):
             terms = [*total, *(x for k, x in enumerate(some) if number >> k & 1)]
-            ways.append(lambda terms=terms: _add(terms, like))
-        total = [tf.switch_case(which, ways)]
+            branches.append(lambda terms=terms: _add(terms, like))
+        total = [tf.switch_case(subset, branches)]
     return total[0]
 
 

@@ -1,13 +1,13 @@
-"""A supernet's network over weights that lie in vectors: all kernels in one, all others in another.
+"""A supernet's network whose weights lie in two vectors: all kernels in one, the others in another.
 
-To move or to reset the weights of a whole supernet is then one operation. A space needs nothing
-for it beyond its supernet: what that writes with Keras' layers is written with these instead.
+One operation then moves or resets the weights of the whole supernet. A space needs nothing beyond
+its supernet for this: what the supernet writes with Keras' layers runs on tensors here.
 """
 
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,15 +15,13 @@ import tensorflow as tf
 from nas.core.trial import Arch
 from nas.ops.weights import MEAN, VARIANCE, WeightOps, draw
 from nas.search_spaces.supernet.ops import SupernetOps
-
-if TYPE_CHECKING:
-    from nas.search_spaces.supernet.supernet import Supernet
+from nas.search_spaces.supernet.supernet import Supernet
 
 KERNELS, OTHERS = "kernels", "others"  # what weight decay reaches, and what it does not
 
 
 class Place(NamedTuple):
-    """Where a weight lies: in which vector, from where on, and of which shape."""
+    """Where a weight lies: its vector, the index of its first number there, and its shape."""
 
     vector: str
     start: int
@@ -35,14 +33,16 @@ class Place(NamedTuple):
 
 
 class FlatSupernet(SupernetOps):
-    """Runs what `supernet.write` writes on tensors that `take` takes out of the vectors.
+    """Runs what `supernet.write` writes on tensors that `take` cuts out of the vectors.
 
-    places: of each weight, by "layer/weight", layers named as in `supernet.layers`.
-    sizes: numbers in each vector.
-    averages: of each normalization, its moving mean and variance: [2, channels] float32.
+    Attributes:
+      places: the place of each weight, by "layer/weight", with the layer names of
+        `supernet.layers`.
+      sizes: how many numbers each vector has.
+      averages: the moving mean and variance of each normalization: [2, channels] float32.
     """
 
-    def __init__(self, supernet: "Supernet"):
+    def __init__(self, supernet: Supernet):
         self.places: dict[str, Place] = {}
         self.sizes = {KERNELS: 0, OTHERS: 0}
         self.averages: dict[str, tf.Variable] = {}
@@ -54,29 +54,31 @@ class FlatSupernet(SupernetOps):
         self._lists = False
 
     def take(self, kernels: tf.Tensor, others: tf.Tensor) -> None:
-        """The weights of the passes that follow. kernels, others: [sizes] float32."""
+        """Sets the weights of the passes that follow. kernels, others: [sizes] float32."""
         for name, vector in ((KERNELS, kernels), (OTHERS, others)):
             places = {k: p for k, p in self.places.items() if p.vector == name}
             pieces = tf.split(vector, [math.prod(p.shape) for p in places.values()])
             for (key, place), piece in zip(places.items(), pieces, strict=True):
                 self._tensors[key] = tf.reshape(piece, place.shape)
 
-    def logits(self, images: tf.Tensor, arch: tf.Tensor, *, training: bool, seed=None) -> tf.Tensor:
+    def logits(
+        self, images: tf.Tensor, arch: tf.Tensor, *, training: bool, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """images [batch, height, width, channels], arch [decisions] int32 -> [batch, classes]."""
         self.begin(images, self.supernet.effective(arch), training=training, seed=seed)
         return self.supernet.write(self)
 
     def first_values(self, arch: Arch, seed: int) -> list[np.ndarray]:
-        """What the network of its own that `arch` has starts from, and zeros elsewhere.
+        """The initial weights of the network that is built for `arch`, and zeros elsewhere.
 
-        Returns the vector of kernels and that of the others, float32.
+        Returns the vector of kernels and that of the others, [sizes] float32 each.
         """
         space, skeleton = self.supernet.space, self.supernet.skeleton
-        listed = WeightOps(skeleton.image_shape)
-        space.network(listed, arch, skeleton)
-        names = {own: layer.name for own, layer in self.supernet.layers(arch).items()}
+        weight_ops = WeightOps(skeleton.image_shape)
+        space.network(weight_ops, arch, skeleton)
+        names = {static: layer.name for static, layer in self.supernet.layers(arch).items()}
         vectors = {kind: np.zeros(size, np.float32) for kind, size in self.sizes.items()}
-        for name, value in draw(listed.weights, seed).items():
+        for name, value in draw(weight_ops.weights, seed).items():
             layer, _, weight = name.rpartition("/")
             if weight not in (MEAN, VARIANCE):
                 place = self.places[f"{names[layer]}/{weight}"]
@@ -84,13 +86,13 @@ class FlatSupernet(SupernetOps):
         return list(vectors.values())
 
     def reset_averages(self) -> None:
-        """Moving means are 0 and moving variances 1, as in a network that is new."""
+        """Sets moving means to 0 and moving variances to 1, their initial values."""
         for average in self.averages.values():
             channels = average.shape[1]
             average.assign(tf.stack([tf.zeros(channels), tf.ones(channels)]))
 
     def weight(self, name: str, vector: str, shape: Sequence[int]) -> tf.Tensor:
-        """The weight of that name; a place for it where the network is written the first time."""
+        """The weight of that name. While the network is first written, gives it a place instead."""
         if self._lists:
             shape = tuple(int(n) for n in shape)
             self.places[name] = Place(vector, self.sizes[vector], shape)
@@ -158,10 +160,11 @@ class _BatchNormalization(_Conv):
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             x, gamma, beta, epsilon=s["epsilon"], is_training=True
         )
-        # As in batch_norm.py: the kernel's variance is over count - 1, Keras averages over count.
+        # As in nas/ops/batch_norm.py: the fused operation divides the variance by count - 1, but
+        # Keras averages one that is divided by count.
         count = tf.cast(tf.size(x) // channels, tf.float32)
-        now = tf.stack([mean, variance * (tf.maximum(count - 1, 1) / count)])
-        average.assign(average * s["momentum"] + now * (1 - s["momentum"]))
+        moments = tf.stack([mean, variance * (tf.maximum(count - 1, 1) / count)])
+        average.assign(average * s["momentum"] + moments * (1 - s["momentum"]))
         return y
 
 

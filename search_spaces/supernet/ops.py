@@ -1,7 +1,8 @@
-"""The layers of nas/ops/layers.py run at once on tensors, with choices left to a tensor.
+"""SupernetOps: the ops that a supernet is written with, where a tensor chooses between branches.
 
-A space writes its supernet in terms of these as it writes a network in terms of KerasOps, but for
-the methods below that read the choice, where an architecture would have said what is built.
+It has the methods of KerasOps, which here run at once on tensors, and methods that choose at run
+time: `choose`, `choose_sum`, `select`, `add_chosen`, `run_if_chosen` and `in_rows`. A space calls
+these where the network of one architecture would contain only what that architecture has chosen.
 """
 
 import functools
@@ -14,17 +15,20 @@ from nas.core.ops import BN_EPSILON, BN_MOMENTUM, Pair, Shape
 from nas.ops import pixels
 from nas.ops.batch_norm import BatchNormalization
 from nas.ops.keras import KerasOps
-from nas.search_spaces.supernet import conditional_reads as shared_reads
+from nas.search_spaces.supernet import conditional_reads
 from nas.search_spaces.supernet.rows import Rows
 
-Path = tuple[tuple[int, int], ...]  # (question, answer) of each branch that a layer lies in
+Path = tuple[tuple[int, int], ...]  # (question, answer) of each branch that contains a layer
 
 
 class SupernetOps(KerasOps):
-    """Makes each layer at its first call and runs it from then on.
+    """Creates each layer at its first call and runs it from then on.
 
-    A layer inside a branch is named after the branch as well; `paths` has the branches and
-    `static_names` the name that the layer has in the network of an architecture.
+    The name of a layer inside branches also names these branches.
+
+    Attributes:
+      paths: the branches that contain each layer, by its name.
+      static_names: the name that each layer has in the network of an architecture.
     """
 
     def __init__(self, image_shape: Shape):
@@ -47,7 +51,15 @@ class SupernetOps(KerasOps):
         seed: tf.Tensor | None = None,
         progress: tf.Tensor | None = None,
     ) -> None:
-        """What the next pass through the network is for. choice None: all layers are made."""
+        """Starts a pass through the network; call it before the network is written.
+
+        Args:
+          images: [batch, height, width, channels].
+          choice: [questions] int32, gates [questions, choices] float32, or None, for the pass that
+            creates all layers.
+
+        The other arguments are those of a Supernet's call.
+        """
         self.images, self.training = images, training
         self.choice: Any = choice
         self.batch_statistics, self.seed, self.progress = batch_statistics, seed, progress
@@ -60,87 +72,100 @@ class SupernetOps(KerasOps):
         return self.choice is not None and self.choice.shape.rank == 1
 
     def choose(self, decision: int, branches: Sequence[Callable[[], tf.Tensor]]) -> tf.Tensor:
-        """One branch for each choice of the decision, of tensors of one shape.
+        """The output of the chosen branch.
 
-        An architecture runs the branch it has chosen and no other; gates run all of them and add
-        up gate x branch.
+        branches: one for each choice of the decision; their outputs must have one shape. An
+        architecture runs only the branch it has chosen; gates run all branches and add up
+        gate x output.
         """
-        ways = [functools.partial(self._inside, decision, k, b) for k, b in enumerate(branches)]
+        named = [functools.partial(self._inside, decision, k, b) for k, b in enumerate(branches)]
         if self.choice is None:
-            return [way() for way in ways][-1]
+            return [branch() for branch in named][-1]
         if self.is_path:
-            return tf.switch_case(self.choice[decision], ways)
-        return tf.add_n([self._gated(decision, k, way()) for k, way in enumerate(ways)])
+            return tf.switch_case(self.choice[decision], named)
+        return tf.add_n([self._gated(decision, k, branch()) for k, branch in enumerate(named)])
 
     def choose_sum(
         self, decisions: Sequence[int], branches: Sequence[Sequence[Callable[[], tf.Tensor]]]
     ) -> tf.Tensor:
-        """The sum over decisions of what each has chosen; their last choice is zero.
+        """The sum over decisions of the output of each chosen branch; the last choice is zero.
 
-        The branch of the last choice gives zeros of the sum's shape. A path never adds them up, but
-        where the first decision has chosen them.
+        The branch of the last choice must return zeros of the sum's shape. A path does not add
+        them, except those that the first decision has chosen.
         """
         if not self.is_path:
             return self.add([self.choose(*pair) for pair in zip(decisions, branches, strict=True)])
         total = self.choose(decisions[0], branches[0])
-        for decision, ways in zip(decisions[1:], branches[1:], strict=True):
-            added = [functools.partial(_plus, total, way) for way in ways[:-1]]
+        for decision, alternatives in zip(decisions[1:], branches[1:], strict=True):
+            added = [functools.partial(_plus, total, branch) for branch in alternatives[:-1]]
             total = self.choose(decision, [*added, functools.partial(tf.identity, total)])
         return total
 
-    def spread(self, x: tf.Tensor, readers: Sequence[tuple[int, int] | None]) -> list[tf.Tensor]:
-        """x for each reader: the (question, answer) that it is read at; None for at any."""
+    def copies_for_readers(
+        self, x: tf.Tensor, readers: Sequence[tuple[int, int] | None]
+    ) -> list[tf.Tensor]:
+        """One copy of x for each reader.
+
+        readers: the (question, answer) at which each reads x; None: it reads x at any answer.
+        """
         if not self.is_path:
             return [x] * len(readers)
         chosen = [r is None or tf.equal(self.choice[r[0]], r[1]) for r in readers]
-        return shared_reads.spread(x, chosen)
+        return conditional_reads.copies_for_readers(x, chosen)
 
     def add_chosen(
         self, x: tf.Tensor, others: Sequence[tf.Tensor], questions: Sequence[int]
     ) -> tf.Tensor:
-        """x and each of the others whose question is answered by 1. The others are from `spread`
-        or `only_if`, for such an answer."""
+        """The sum of x and of each of the others whose question is answered by 1.
+
+        The others come from `copies_for_readers` or `run_if_chosen`, for that answer.
+        """
         if self.is_path:
             bits = [tf.equal(self.choice[q], 1) for q in questions]
-            return shared_reads.add_chosen(x, others, bits)
+            return conditional_reads.add_chosen(x, others, bits)
         if self.choice is not None:
             others = [self._gated(q, 1, y) for q, y in zip(questions, others, strict=True)]
         return tf.add_n([x, *others])
 
     def select(self, decision: int, among: Sequence[tf.Tensor]) -> tf.Tensor:
-        """The tensor that the decision has chosen; all are from `spread`, for that choice."""
+        """The tensor that the decision has chosen; each comes from `copies_for_readers`, for its
+        choice."""
         if self.is_path:
-            return shared_reads.select(self.choice[decision], among)
+            return conditional_reads.select(self.choice[decision], among)
         if self.choice is None:
             return among[0]
         return tf.add_n([self._gated(decision, k, x) for k, x in enumerate(among)])
 
-    def only_if(
+    def run_if_chosen(
         self, question: int, branch: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor
     ) -> tf.Tensor:
-        """branch(x) where the question is answered by 1; nothing may read it at another answer.
+        """branch(x) if the question is answered by 1; nothing may read it at another answer.
 
-        x is from `spread`, for that answer. Gates have no such questions and run all.
+        x comes from `copies_for_readers`, for that answer. Gates do not answer such questions, and
+        run every branch.
         """
         inside = functools.partial(self._inside, question, 1, branch)
         if self.is_path:
-            return shared_reads.only_if(tf.equal(self.choice[question], 1), inside, x)
+            return conditional_reads.run_if_chosen(tf.equal(self.choice[question], 1), inside, x)
         return inside(x)
 
     def in_rows(
         self, name: str, decision: int, count: int, branch: Callable[[], tf.Tensor]
     ) -> tf.Tensor:
-        """The branch, whose layers have weights of their own for each choice of the decision."""
-        own = self._own(name)
+        """The output of the branch, whose layers have separate weights for each choice.
+
+        name: of the layers' common rows. decision: its answer is the row. count: rows.
+        """
+        unique_name = self._unique_name(name)
         if self.choice is None:
             self._rows = Rows(decision, count)
             y = branch()
-            if self._rows.layers:  # or it has no weights
+            if self._rows.layers:  # empty if the branch has no weights
                 self._rows.pack()
-                self.made[own] = self._rows
+                self.made[unique_name] = self._rows
             self._rows = None
             return y
-        self._rows = self.made.get(own)
+        self._rows = self.made.get(unique_name)
         if self._rows is None:
             return branch()
         self._rows.begin(self.choice)
@@ -152,13 +177,13 @@ class SupernetOps(KerasOps):
     def image(self) -> tf.Tensor:
         return self.images
 
-    def every(self, x, strides: Pair):
+    def every(self, x: tf.Tensor, strides: Pair):
         return pixels.every(x, strides)
 
-    def shift(self, x):
+    def shift(self, x: tf.Tensor):
         return pixels.shifted(x)
 
-    def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON):
+    def batch_norm(self, x: tf.Tensor, *, name: str, epsilon: float = BN_EPSILON):
         settings = {"momentum": BN_MOMENTUM, "epsilon": epsilon}
         layer = self._weighted(BatchNormalization, name, settings)
         if self.training or not self.batch_statistics:
@@ -172,27 +197,27 @@ class SupernetOps(KerasOps):
         )
         return normal
 
-    def relu(self, x):
+    def relu(self, x: tf.Tensor):
         return tf.nn.relu(x)
 
-    def max_pool(self, x, size: int, *, strides: int, padding: str = "same"):
+    def max_pool(self, x: tf.Tensor, size: int, *, strides: int, padding: str = "same"):
         return _max_pool(x, size, strides, padding.upper())
 
-    def avg_pool(self, x, size: int, *, strides: int, padding: str = "same"):
+    def avg_pool(self, x: tf.Tensor, size: int, *, strides: int, padding: str = "same"):
         return tf.nn.avg_pool2d(x, size, strides, padding.upper())
 
     def add(self, inputs: Sequence):
         return tf.add_n(list(inputs))
 
-    def zeros(self, x):
+    def zeros(self, x: tf.Tensor):
         return tf.zeros_like(x)
 
-    def dropout(self, x, rate: float):
+    def dropout(self, x: tf.Tensor, rate: float):
         if not (rate and self.training):
             return x
         return tf.nn.experimental.stateless_dropout(x, rate, seed=self._drawn("dropout"))
 
-    def drop_path(self, x, rate: float):
+    def drop_path(self, x: tf.Tensor, rate: float):
         if not (rate and self.training):
             return x
         if self.progress is None:
@@ -230,25 +255,26 @@ class SupernetOps(KerasOps):
     def _weighted(self, kind, name: str, settings: dict[str, Any]):
         if self._rows is not None:
             return self._rows.layer(kind, name, settings)
-        return super()._weighted(kind, self._own(name), settings)
+        return super()._weighted(kind, self._unique_name(name), settings)
 
-    def _own(self, name: str) -> str:
-        """The name of a layer on the branch that is written."""
-        own = name + "".join(f"__{question}_{k}" for question, k in self._path)
-        own = own.replace("{", "").replace("}", "")  # no sign for a name of a layer
-        self.paths[own], self.static_names[own] = self._path, name
-        return own
+    def _unique_name(self, name: str) -> str:
+        """The name of a layer in the branch that is being written."""
+        unique_name = name + "".join(f"__{question}_{k}" for question, k in self._path)
+        unique_name = unique_name.replace("{", "").replace("}", "")  # not allowed in layer names
+        self.paths[unique_name], self.static_names[unique_name] = self._path, name
+        return unique_name
 
 
-def _plus(total: tf.Tensor, way: Callable[[], tf.Tensor]) -> tf.Tensor:
-    return total + way()
+def _plus(total: tf.Tensor, branch: Callable[[], tf.Tensor]) -> tf.Tensor:
+    return total + branch()
 
 
 def _max_pool(x: tf.Tensor, size: int, strides: int, padding: str) -> tf.Tensor:
-    """tf.nn.max_pool2d, whose gradient pools anew.
+    """tf.nn.max_pool2d, whose gradient computes the pooling a second time.
 
-    oneDNN's gradient of a pooling needs the pooling in the same graph function; a branch of
-    tf.switch_case has its gradient in another, and would get a kernel many times slower.
+    oneDNN's gradient of a pooling needs the pooling in the same graph function. A branch of
+    tf.switch_case has its gradient in another function, and would get a kernel that is many times
+    slower.
     """
 
     def pool(x):

@@ -1,9 +1,9 @@
-"""Layers whose weights have a row for each choice of a decision, as ENAS' cells have for states.
+"""Layers with a row of weights for each choice of a decision, such as each state of an ENAS cell.
 
-The layers that run one after another on a branch keep their weights together, so that one read
-gives those of the chosen row: kernels, scales and offsets, and moving averages, each a variable
-[rows, numbers]. The gradient of the other rows is zero, and nas/oneshot/optimizer.py moves the
-chosen one alone.
+The layers that run one after another on a branch keep their weights in three common variables
+[rows, numbers]: kernels; scales and offsets; moving averages. One read of each returns the weights
+of the chosen row. The gradient of the other rows is zero, and nas/oneshot/optimizer.py moves only
+the chosen row.
 """
 
 import functools
@@ -19,19 +19,19 @@ _KERNELS, _SCALES, _AVERAGES = range(3)
 
 
 class Rows:
-    """The layers of one branch, `count` times.
+    """The layers of one branch, with `count` rows of weights.
 
     Args:
       decision: the question whose answer is the row.
 
-    kernels, trainable_variables, variables: once `pack` has made them.
+    kernels, trainable_variables and variables are empty until `pack` has created the variables.
     """
 
     def __init__(self, decision: int, count: int):
         self.decision, self.count = decision, count
         self.layers: dict[str, keras.layers.Layer] = {}  # of the first row, by name
         self.settings: dict[str, dict[str, Any]] = {}
-        self.shapes: dict[str, tuple] = {}  # of what the layers read
+        self.shapes: dict[str, tuple] = {}  # of the layers' inputs
         self.tables: list[keras.Variable] = []
 
     @property
@@ -47,16 +47,18 @@ class Rows:
         return [table for table in self.tables if table.name == "kernels"]
 
     def layer(self, kind, name: str, settings: dict[str, Any]) -> Callable:
-        """What runs one of the layers; the first pass, before `pack`, makes it."""
+        """The function that runs one of the layers. The first pass, before `pack`, creates it."""
         if name not in self.layers:
             self.layers[name] = kind(name=name, **settings)
             self.settings[name] = settings
         return functools.partial(self._run, name)
 
     def pack(self) -> None:
-        """Makes the variables, with the weights of the first row and of all others."""
+        """Creates the variables: the weights of the first row, and initial ones of the others."""
         rows = [[w.numpy() for w in self._weights()]]
-        rows += [[self._start(*pair) for pair in self._named()] for _ in range(1, self.count)]
+        rows += [
+            [self._initial_value(*pair) for pair in self._named()] for _ in range(1, self.count)
+        ]
         for part, name in enumerate(("kernels", "scales", "averages")):
             places = [i for i, weight in enumerate(self._weights()) if _part(weight) == part]
             if places:
@@ -72,8 +74,8 @@ class Rows:
         self.moved: dict[str, list[tf.Tensor]] = {}
 
     def end(self) -> None:
-        """Writes the moving averages that the pass has moved."""
-        values = [self.moved.get(name, own[2]) for name, own in self.read.items()]
+        """Writes back the moving averages that the pass has changed."""
+        values = [self.moved.get(name, parts[_AVERAGES]) for name, parts in self.read.items()]
         if self.moved:
             flat = [tf.reshape(value, [-1]) for each in values for value in each]
             row = tf.expand_dims(tf.concat(flat, 0), 0)
@@ -81,7 +83,10 @@ class Rows:
             table.scatter_update(tf.IndexedSlices(row, tf.expand_dims(self.row, 0)))
 
     def split(self, rows: list[Any]) -> dict[str, list[list[Any]]]:
-        """One row of each variable, [numbers], as weights by layer: kernels, scales, averages."""
+        """Weights by layer, as lists of kernels, scales and averages.
+
+        rows: one row of each variable, [numbers].
+        """
         parts = iter(rows)
         pieces: dict[int, Any] = {}
         for part in range(3):
@@ -96,7 +101,7 @@ class Rows:
         }
 
     def of(self, row: int) -> dict[str, keras.layers.Layer]:
-        """Layers with a copy of the weights of one row, by name."""
+        """By name, layers with a copy of the weights of one row."""
         values = self.split([table.value[row] for table in self.tables])
         layers = {}
         for name, first in self.layers.items():
@@ -122,13 +127,13 @@ class Rows:
     def _weights(self) -> list[keras.Variable]:
         return [weight for _, weight in self._named()]
 
-    def _start(self, layer: str, weight: keras.Variable) -> np.ndarray:
-        """Another draw of what a weight starts as."""
+    def _initial_value(self, layer: str, weight: keras.Variable) -> np.ndarray:
+        """A further draw of the initial value of a weight."""
         for name in ("kernel_initializer", "depthwise_initializer"):
             if name in self.settings[layer]:
-                given = keras.initializers.get(self.settings[layer][name])
-                return np.asarray(given.clone()(weight.shape))
-        return weight.numpy()  # the same for all
+                initializer = keras.initializers.get(self.settings[layer][name])
+                return np.asarray(initializer.clone()(weight.shape))
+        return weight.numpy()  # all rows start from the same value
 
 
 def _part(weight: keras.Variable) -> int:
@@ -139,7 +144,7 @@ def _part(weight: keras.Variable) -> int:
 
 @tf.custom_gradient
 def _row(table: tf.Tensor, row: tf.Tensor) -> Any:
-    """table [rows, numbers] -> [numbers]. TensorFlow's own gradient takes many more operations."""
+    """table [rows, numbers] -> [numbers]. TensorFlow's own gradient needs many more operations."""
 
     def gradient(dy):
         return tf.scatter_nd(tf.reshape(row, [1, 1]), tf.expand_dims(dy, 0), table.shape), None

@@ -1,49 +1,52 @@
-"""A supernet: the weights of all architectures of a space in one network, which is traced once.
+"""A supernet: one network, traced once, that holds the weights of all architectures of a space.
 
-The architecture enters as a tensor. As [decisions] int32 only the branches that it has chosen run,
-forwards and backwards: one path, as in ENAS (Pham et al. 2018, arXiv:1802.03268, section 2) and
-SPOS (Guo et al. 2020, arXiv:1904.00420, section 3.1). As gates [decisions, choices] float32 all
-run and are added up: softmax gates are DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.2),
-one-hot ones with a gradient GDAS (Dong & Yang 2019, arXiv:1910.04465, section 3.2), which
-here pays for all branches where its authors' code runs the drawn one alone.
+The architecture enters as a tensor, in one of two forms:
+
+  [decisions] int32: only the chosen branches run, forwards and backwards. That is one path, as in
+    ENAS (Pham et al. 2018, arXiv:1802.03268, section 2) and SPOS (Guo et al. 2020,
+    arXiv:1904.00420, section 3.1).
+  [decisions, choices] float32, the gates: all branches run, and their outputs are multiplied by the
+    gates and added up. Softmax gates are DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.2).
+    One-hot gates with a gradient are GDAS (Dong & Yang 2019, arXiv:1910.04465, section 3.2); here
+    all branches run, while its authors' code runs only the drawn one.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import Arch
 from nas.ops.keras import KerasOps
+from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.supernet.ops import Path, SupernetOps
 from nas.search_spaces.supernet.rows import Rows
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
-    from nas.search_spaces.supernet.flat import FlatSupernet
-
 
 class Supernet:
-    """What `space.supernet(skeleton)` gives.
+    """The network with shared weights, as `space.supernet(skeleton)` returns it.
 
     Args:
       write: writes the network with a SupernetOps, from its image to the logits.
-      live: arch [..., decisions] int32 -> what `write` chooses by, [..., questions] int32: the same
-        with choices that change nothing as the space's own `build` takes them, or answers to other
-        questions; None for the architecture itself.
-      static_name: (architecture, branches, name in `write`) -> name in `space.build`; None for the
+      effective: arch [..., decisions] int32 -> answers [..., questions] int32, by which `write`
+        chooses. They are the same decisions, with choices that change nothing replaced as the
+        space's own `build` treats them, or answers to other questions. None: the architecture
+        itself.
+      static_name: (architecture, branches, name in `write`) -> name in `space.build`; None: the
         same name.
 
-    groups: the trainable variables, by the branches that they lie in, () for none, and the question
-      whose answer is the row of theirs that is used, None where they have no rows.
-    kernels: of each of them, whether it is a kernel, which decays.
+    Attributes:
+      groups: the trainable variables, by the branches that contain them (() for none) and by the
+        question whose answer selects their row (None if they have no rows).
+      kernels: for each of these variables, whether it is a kernel, which weight decay reaches.
     """
 
     def __init__(
         self,
-        space,
-        skeleton: "ImageSkeleton",
+        space: ImageSpace,
+        skeleton: ImageSkeleton,
         write: Callable[[SupernetOps], Any],
         effective: Callable[[tf.Tensor], tf.Tensor] | None = None,
         static_name: Callable[[Arch, Path, str], str] | None = None,
@@ -61,12 +64,14 @@ class Supernet:
             group = self._ops.paths[name], getattr(layer, "decision", None)
             variables = layer.trainable_variables
             self.groups.setdefault(group, []).extend(variables)
-            own = (
+            kernels = (
                 layer.kernels
                 if isinstance(layer, Rows)
                 else [v for v in variables if len(v.shape) > 1]
             )
-            self.kernels.setdefault(group, []).extend(any(v is k for k in own) for v in variables)
+            self.kernels.setdefault(group, []).extend(
+                any(variable is kernel for kernel in kernels) for variable in variables
+            )
 
     def __call__(
         self,
@@ -82,11 +87,11 @@ class Supernet:
 
         Args:
           choice: an architecture [decisions] int32, or gates [questions, choices] float32.
-          batch_statistics: outside of training, normalise by the batch's own moments and not by the
-            moving averages, which mix all architectures.
-          seed: [2] int32, of dropout and dropped paths in training.
-          progress: [] float32 in [0, 1], the share of the training that is done, by which the rates
-            of dropped paths grow.
+          batch_statistics: outside of training, normalise by the moments of the batch instead of
+            the moving averages, which mix all architectures.
+          seed: [2] int32, for dropout and dropped paths in training.
+          progress: [] float32 in [0, 1], the share of the training that is done. The rates of
+            dropped paths grow with it.
         """
         return self.heads(
             images, choice, training=training, batch_statistics=batch_statistics, seed=seed,
@@ -94,56 +99,51 @@ class Supernet:
         )[0]  # fmt: skip
 
     def heads(self, images: tf.Tensor, choice: tf.Tensor, **settings: Any) -> list[tf.Tensor]:
-        """As a call, and in training behind the logits those of the auxiliary head, if any."""
+        """The logits of a call; in training, followed by those of the auxiliary head, if any."""
         self._ops.begin(images, self._read(choice), **settings)
         return [self.write(self._ops), *self._ops.auxiliary_logits]
 
     def active(self, choice: tf.Tensor) -> list[tf.Tensor | bool]:
-        """Of each of `groups`, whether the choice uses it: [] bool, or True where all do."""
+        """For each of `groups`, whether the choice uses it: [] bool, or True if all choices do."""
         choice = self._read(choice)
         if choice.shape.rank == 1:
             return [_all(choice[d] == k for d, k in path) for path, _ in self.groups]
-        # Questions behind those of the gates are about what a path may leave out: gates run it.
-        asked = choice.shape[0]
-        return [_all(choice[d, k] != 0 for d, k in path if d < asked) for path, _ in self.groups]
+        # Later questions are about what a path may leave out; gates have none, and run all of it.
+        gates = choice.shape[0]
+        return [_all(choice[d, k] != 0 for d, k in path if d < gates) for path, _ in self.groups]
 
     def rows(self, choice: tf.Tensor) -> list[tf.Tensor | None]:
-        """Of each of `groups`, the row of its variables that the choice uses: [] int32, or None."""
+        """For each of `groups`, the row of variables that the choice uses: [] int32, or None."""
         choice = self._read(choice)
         return [None if question is None else choice[question] for _, question in self.groups]
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All, the moving averages of normalizations included, in an order that does not change."""
+        """All variables, moving averages of normalizations included, in a fixed order."""
         return [v for layer in self._ops.made.values() for v in layer.variables]
 
     def layers(self, arch: Arch) -> dict[str, keras.layers.Layer]:
         """The layers of an architecture, by the names that they have in `space.build(arch)`.
 
-        Layers that have a row of weights for each choice are there as copies of the chosen one.
+        For a layer with a row of weights for each choice, the result has a copy with the chosen
+        row.
         """
-        live = self.effective(tf.constant(arch, tf.int32)).numpy()
+        effective_choices = self.effective(tf.constant(arch, tf.int32)).numpy()
         ops = self._ops
-        found: dict[str, keras.layers.Layer] = {}
+        layers: dict[str, keras.layers.Layer] = {}
         for name, layer in ops.made.items():
-            if not all(live[d] == k for d, k in ops.paths[name]):
+            if not all(effective_choices[d] == k for d, k in ops.paths[name]):
                 continue
             if isinstance(layer, Rows):
-                found |= layer.of(int(live[layer.decision]))
+                layers |= layer.of(int(effective_choices[layer.decision]))
             else:
-                found[self._static_name(arch, ops.paths[name], ops.static_names[name])] = layer
-        return found
+                layers[self._static_name(arch, ops.paths[name], ops.static_names[name])] = layer
+        return layers
 
     def static(self, arch: Arch) -> keras.Model:
         """The network of one architecture, over the supernet's own layers (see `layers`)."""
         ops = KerasOps(self.skeleton.image_shape, reuse=self.layers(arch))
         return ops.model(self.space.network(ops, arch, self.skeleton))
-
-    def flat(self) -> "FlatSupernet":
-        """The network over weights of its own, which lie in two vectors."""
-        from nas.search_spaces.supernet.flat import FlatSupernet
-
-        return FlatSupernet(self)
 
     def _read(self, choice: tf.Tensor) -> tf.Tensor:
         choice = tf.convert_to_tensor(choice)
@@ -159,7 +159,7 @@ class Supernet:
         )
 
 
-def _all(conditions) -> tf.Tensor | bool:
+def _all(conditions: Iterable[tf.Tensor]) -> tf.Tensor | bool:
     result: tf.Tensor | bool = True
     for condition in conditions:
         result = condition if result is True else tf.logical_and(result, condition)

@@ -12,6 +12,7 @@ import pytest
 from nas.benchmarks.tables import nasbench101_convert as converter
 from nas.benchmarks.tables.nasbench101 import NASBench101Table
 from nas.commands import cli
+from nas.core.capabilities import TableEvaluator
 from nas.core.trial import ConfigError, EvaluationError, Proposal, trial_seed
 from nas.search_spaces.papers.nasbench101 import NASBench101, from_text
 from nas.search_spaces.papers.nasbench201.space import NASBench201
@@ -103,8 +104,9 @@ def test_what_was_written_is_looked_up(table):
                 }
 
 
-def test_the_truth_is_the_mean_of_the_repeats(table):
+def test_the_reference_is_the_mean_of_the_repeats(table):
     evaluate = NASBench101Table(SPACE, seed=0, epochs=4, path=table)
+    assert isinstance(evaluate, TableEvaluator) and evaluate.budget is None
     assert evaluate.final(ARCHS[1]) == {
         "valid_108": 0.25 + 1 / 64 + 0.125,
         "test_108": 0.25 + 1 / 64,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nas.benchmarks.tables.nasbench201 import CELLS, NASBench201Table, Table, position
+from nas.core.capabilities import TableEvaluator
 from nas.core.space import Decision, Space
 from nas.core.trial import ConfigError, EvaluationError, Proposal
 from nas.search_spaces.papers.nasbench201.space import NASBench201, from_string, to_string
@@ -42,6 +43,7 @@ def small(tmp_path):
 
 def test_a_row_is_found_by_the_names_of_its_operations(small):
     evaluate = NASBench201Table(NASBench201(), path=str(small))
+    assert isinstance(evaluate, TableEvaluator) and evaluate.budget == 12_000
     # Our (0, ..., 0) is all `none`, which this file numbers 1: its row is 11111 to the base five.
     row = sum(5**i for i in range(6))
     assert evaluate(0, Proposal((0,) * 6)) == {

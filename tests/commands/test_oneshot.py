@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from nas.benchmarks.tables.nasbench201_reference import truth
+from nas.benchmarks.tables.nasbench201_reference import ranking_reference
 from nas.core.reference import RankingReference
 from nas.core.trial import ConfigError, Proposal, Trial
 from nas.engine.store import Store
@@ -158,7 +158,7 @@ def test_gates_are_refused_where_choices_depend_on_each_other(tmp_path):
 
 def test_without_a_table_there_is_no_correlation(monkeypatch):
     monkeypatch.delenv("NASBENCH201_NPZ", raising=False)
-    assert truth(seed=0) is None
+    assert ranking_reference(seed=0) is None
 
 
 @pytest.mark.parametrize(
@@ -173,17 +173,17 @@ def test_without_a_table_there_is_no_correlation(monkeypatch):
 )
 def test_wrong_settings_of_the_probe(settings, said):
     with pytest.raises(ConfigError, match=said):
-        truth(seed=0, **settings)
+        ranking_reference(seed=0, **settings)
 
 
 @pytest.mark.data
 def test_the_truth_is_the_tables(monkeypatch):
     if not os.environ.get("NASBENCH201_NPZ"):
         pytest.skip("NASBENCH201_NPZ is not set: it names the table of NAS-Bench-201")
-    every = truth(seed=0)
+    every = ranking_reference(seed=0)
     assert len(every.archs) == len(every.accuracies) == 15_625
     assert every.accuracies.max() == pytest.approx(0.9437, abs=1e-4)  # the optimum of Table 5
-    some = truth(seed=0, sample=100)
+    some = ranking_reference(seed=0, sample=100)
     known = dict(zip(every.archs, every.accuracies, strict=True))
     assert [known[arch] for arch in some.archs] == some.accuracies.tolist()
 

@@ -2,6 +2,8 @@
 
 import functools
 import math
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -43,18 +45,30 @@ KEPT = {
 
 def of_images(space) -> bool:
     """Whether its networks are image classifiers; others have skeletons of their own."""
-    return space.build.__annotations__.get("skeleton") == "ImageSkeleton"
+    return space.domain == "images"
 
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-# A growing space's mutations are transforms: those of each are tried in its own file.
+# Mutations of a space that only grows are transforms: each has tests in the file of its space.
 every_mutated_space = pytest.mark.parametrize(
     "space",
-    [pytest.param(s, id=name) for name, s in SPACES.items() if not getattr(s, "growing", False)],
+    [pytest.param(s, id=name) for name, s in SPACES.items() if not getattr(s, "only_grow", False)],
 )
 every_image_space = pytest.mark.parametrize(
     "name", [name for name, space in SPACES.items() if of_images(space)]
 )
+
+
+def test_decisions_need_neither_tensorflow_nor_keras():
+    """`nas list`, `nas search --cfg job` and searches of tables start without them."""
+    modules = sorted({type(space).__module__ for space in SPACES.values()})
+    code = f"""
+import importlib, sys
+for module in {modules}:
+    importlib.import_module(module)
+    assert not {{"tensorflow", "keras"}} & set(sys.modules), module
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @functools.cache

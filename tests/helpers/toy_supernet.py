@@ -30,6 +30,11 @@ class Toy(ImageSpace):
 
         return Supernet(self, skeleton, write)
 
+    def flat_supernet(self, skeleton):
+        from nas.search_spaces.supernet.flat import FlatSupernet
+
+        return FlatSupernet(self.supernet(skeleton))
+
 
 def operation(ops, x, choice, name):
     if choice == "none":

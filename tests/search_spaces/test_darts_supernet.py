@@ -67,8 +67,8 @@ def test_the_answers_of_an_architecture_by_hand():
     )  # fmt: skip
     none = 3
     expected = [2, 1, none, 0, 2, 1, 1, 2, none, 0]
-    assert answers(SPACE, tf.constant(arch)).numpy().tolist() == expected
-    assert answers(SPACE, tf.constant([arch] * 2)).shape == (2, 10)
+    assert answers(2, len(OPERATIONS), tf.constant(arch)).numpy().tolist() == expected
+    assert answers(2, len(OPERATIONS), tf.constant([arch] * 2)).shape == (2, 10)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def compare(net, gradients, run, arch):
 
 def test_one_hot_gates_are_the_path(net):
     arch, x = tf.constant(ARCHS[0]), tf.constant(IMAGES)
-    gates = tf.one_hot(answers(SPACE, arch), len(OPERATIONS) + 1)
+    gates = tf.one_hot(answers(2, len(OPERATIONS), arch), len(OPERATIONS) + 1)
     np.testing.assert_allclose(
         net(x, gates, training=False), net(x, arch, training=False), rtol=1e-5, atol=1e-5
     )

@@ -16,7 +16,7 @@ RNG = np.random.default_rng
 SKELETON = ImageSkeleton(image_shape=(6, 5, 2), classes=3)
 SPACE = DenseNet(blocks=2, slots=4, growth_rates=(2, 3, 5), bottleneck=2, start_growth=2)
 GROWING = DenseNet(
-    blocks=2, slots=4, growth_rates=(2, 3, 5), bottleneck=2, start_growth=2, growing=True
+    blocks=2, slots=4, growth_rates=(2, 3, 5), bottleneck=2, start_growth=2, only_grow=True
 )  # fmt: skip
 
 

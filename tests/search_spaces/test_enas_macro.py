@@ -10,7 +10,8 @@ from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError
 from nas.ops.count import CountOps
 from nas.ops.keras import KerasOps
-from nas.search_spaces.papers.enas_macro.space import ENASMacro, Layer
+from nas.search_spaces.papers.enas_macro.network import Layer
+from nas.search_spaces.papers.enas_macro.space import ENASMacro
 
 FORMS = ("final", "released", "search")
 SMALL = ENASMacro(layers=4)

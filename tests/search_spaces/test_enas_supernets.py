@@ -94,21 +94,22 @@ def test_so_it_is_in_one_graph_for_all(stepped, name, arch):
 def test_the_macro_networks_reductions_run_for_what_is_read():
     """Three layers: tensors 0, 1 and 2 are made, and behind layers 0 and 1 halved."""
     space = ENASMacro(layers=3)
-    assert enas_macro_supernet.reductions(space) == [(0, 0), (1, 0), (1, 1)]
+    assert enas_macro_supernet.reductions(space.reductions) == [(0, 0), (1, 0), (1, 1)]
     bits = {"layer1/skip0": 1, "layer2/skip0": 0, "layer2/skip1": 0}
     arch = [bits.get(d.name, 3) for d in space.decisions]
-    answers = enas_macro_supernet.questions(space, tf.constant([arch])).numpy()[0].tolist()
-    assert answers == [*arch, 1, 0, 0]
+    answers = enas_macro_supernet.questions(3, space.reductions, tf.constant([arch]))
+    assert answers.numpy()[0].tolist() == [*arch, 1, 0, 0]
     bits["layer2/skip0"] = 1
     arch = [bits.get(d.name, 3) for d in space.decisions]
-    assert enas_macro_supernet.questions(space, tf.constant(arch)).numpy()[6:].tolist() == [1, 1, 0]
+    answers = enas_macro_supernet.questions(3, space.reductions, tf.constant(arch))
+    assert answers.numpy()[6:].tolist() == [1, 1, 0]
 
 
 def test_states_that_no_node_reads_leave_a_micro_cell():
     space = ENASMicro(nodes=3)
     for _ in range(20):
         arch, genotype = (found := space.sample(RNG)), space.genotype(found)
-        answers = enas_micro_supernet.questions(space, tf.constant(arch)).numpy()[24:]
+        answers = enas_micro_supernet.questions(3, tf.constant(arch)).numpy()[24:]
         for cell, own in zip((genotype.normal, genotype.reduction), (0, 4), strict=True):
             leaving = [i for i in range(4) if answers[own + i]]
             assert (*leaving, 4) == unread(cell.nodes)

@@ -79,7 +79,8 @@ def test_nasnet_a_has_the_edges_of_darts_transcription_and_more_states_that_leav
 def test_darts_transcriptions_have_the_weights_of_darts_code(name, parameters):
     ops = CountOps((32, 32, 3))
     skeleton = ImageSkeleton(image_shape=(32, 32, 3), classes=10, cells=6, channels=36)
-    network(ops, DARTS.rules, genotypes.cells("darts_cnn")[name], skeleton)
+    genotype = genotypes.cells("darts_cnn")[name]
+    network(ops, DARTS.rules, (genotype.normal, genotype.reduction), skeleton)
     assert ops.parameters == parameters
 
 

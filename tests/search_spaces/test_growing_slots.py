@@ -262,7 +262,7 @@ def test_the_linear_model_grows_by_its_first_convolutions():
 
 
 def test_growing_mutations_always_preserve_until_nothing_can_grow():
-    space = MorphismSpace(slots=4, filters=(0, 16, 64), pool_after=(2,), growing=True)
+    space = MorphismSpace(slots=4, filters=(0, 16, 64), pool_after=(2,), only_grow=True)
     rng, parent, steps = RNG(0), space.start(), 0
     while (child := space.mutate(parent, rng)) != parent:
         before, after, same, _ = inherited(space, parent, child)

@@ -54,7 +54,7 @@ def alone(model):
 def rows_used(space, arch):
     chosen = space.genotype(arch)
     for k, (function, state) in enumerate(chosen.nodes, 1):
-        yield space.row(k, state, space.functions.index(function))
+        yield space.rules.row(k, state, space.functions.index(function))
 
 
 @pytest.mark.parametrize("space", [PAPER, RELEASED], ids=["edge", "function"])

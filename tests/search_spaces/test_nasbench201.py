@@ -111,14 +111,15 @@ def test_a_cell_of_zeros_gives_constant_logits_and_can_be_trained(cell):
 
 
 def test_a_cell_of_skips_and_pools_is_the_sum_worked_by_hand():
-    """Input x: node1 = x, node2 = x + x, output = x + pool(x) + 2x, as `_cell` alone gives it."""
+    """Input x: node1 = x, node2 = x + x, output = x + pool(x) + 2x, as `cell` alone computes it."""
     import keras
 
     from nas.ops.keras import KerasOps
-    from nas.search_spaces.papers.nasbench201.space import _cell
+    from nas.search_spaces.papers.nasbench201.cell import cell as write_cell
 
     ops = KerasOps((4, 4, 2))
-    model = ops.model(_cell(ops, ops.image(), (SKIP, SKIP, SKIP, SKIP, AVG_POOL, SKIP), 2, "cell"))
+    arch = (SKIP, SKIP, SKIP, SKIP, AVG_POOL, SKIP)
+    model = ops.model(write_cell(ops, ops.image(), arch, 2, "cell"))
     x = np.random.default_rng(0).random((1, 4, 4, 2), np.float32)
     pooled = np.zeros_like(x)
     for i, j in itertools.product(range(4), repeat=2):

@@ -8,15 +8,15 @@ from nas.core.trial import ConfigError
 from nas.morphism.tree_inheritance import inherit_tree_weights
 from nas.ops.inference import moments, outputs
 from nas.ops.recorder import describe
-from nas.search_spaces.papers.path_level.space import PathLevel
+from nas.search_spaces.papers.path_level.space import PathLevelSpace
 from nas.search_spaces.papers.path_level.trees import POOLS, Branch, Node, key, shares
 from tests.helpers.morphism_networks import images, random_weights
 
 RNG = np.random.default_rng
 SHAPE = (6, 5, 2)
 SKELETON = ImageSkeleton(image_shape=SHAPE, classes=3, cells=1, channels=8)
-SPACE = PathLevel(bottleneck=1)
-GROWING = PathLevel(bottleneck=1, growing=True)
+SPACE = PathLevelSpace(bottleneck=1)
+GROWING = PathLevelSpace(bottleneck=1, only_grow=True)
 LEAF = Branch("conv_3x3")
 
 
@@ -42,13 +42,13 @@ def inherited(parent, child, **settings):
 def test_the_trees_are_as_many_as_said():
     # An edge inside is one of 2: a node has 2 ways with one branch, 2^2 averaged, 2^2 concatenated.
     # A branch of the root has one of these 10 nodes or none: 11 + 2 * 11^2.
-    small = PathLevel(depth=2, add=(2,), edges=("identity", "conv_1x1"))
+    small = PathLevelSpace(depth=2, add=(2,), edges=("identity", "conv_1x1"))
     assert small.size == 11 + 2 * 121
     # All of the code's: 7 edges, none, two or three branches averaged, two concatenated.
     leaves = 7 + 7**2 + 7**3 + 7**2
     inner = 7 * (1 + leaves)
     nodes = inner + inner**2 + inner**3 + inner**2
-    assert PathLevel().size == (1 + nodes) + 2 * (1 + nodes) ** 2 + (1 + nodes) ** 3
+    assert PathLevelSpace().size == (1 + nodes) + 2 * (1 + nodes) ** 2 + (1 + nodes) ** 3
 
 
 def test_decisions_are_a_tree():
@@ -199,4 +199,4 @@ def test_after_any_mutation_what_is_said_to_be_preserved_is():
 )
 def test_wrong_settings_are_told(wrong, told):
     with pytest.raises(ConfigError, match=told):
-        PathLevel(**wrong)
+        PathLevelSpace(**wrong)

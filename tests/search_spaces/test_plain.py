@@ -15,11 +15,11 @@ RNG = np.random.default_rng
 SKELETON = ImageSkeleton(image_shape=(8, 6, 3), classes=4)
 SPACE = Plain(
     slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), start_filters=[[4], [8]],
-    hidden=3, units=(5, 7), start_units=(5,), growing=True,
+    hidden=3, units=(5, 7), start_units=(5,), only_grow=True,
 )  # fmt: skip
 SKIPS = Plain(
     slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), start_filters=[[4], [4]], skips=True,
-    hidden=2, units=(4, 8), start_units=(4,), growing=True, doubling=True,
+    hidden=2, units=(4, 8), start_units=(4,), only_grow=True, doubling=True,
 )  # fmt: skip
 
 

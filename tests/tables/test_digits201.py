@@ -7,6 +7,7 @@ from scipy.stats import kendalltau
 
 from nas.benchmarks.tables.tabulated import DIGITS201, digits201
 from nas.commands.cli import main
+from nas.core.capabilities import TableEvaluator
 from nas.core.trial import Proposal
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from nas.tables.enumeration import architectures, unique
@@ -35,6 +36,13 @@ def test_one_seed_ranks_cells_as_the_other_does():
     arrays, _ = read_table(DIGITS201)
     first, second = arrays["test_hits"][:, :, -1].astype(float).T
     assert kendalltau(first, second).statistic > 0.3
+
+
+def test_it_is_a_table_whose_searches_have_a_budget():
+    evaluate = digits201(NASBench201())
+    assert isinstance(evaluate, TableEvaluator)
+    assert evaluate.budget is not None and evaluate.budget > 0
+    assert set(evaluate.best_possible()) == set(evaluate.final((3,) * 6)) == {"valid", "test"}
 
 
 def test_a_cell_of_nothing_guesses():

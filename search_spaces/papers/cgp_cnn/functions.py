@@ -1,13 +1,13 @@
-"""What the nodes of CGP-CNN compute (Suganuma et al. 2017, arXiv:1704.00764).
+"""The functions of CGP-CNN's nodes (Suganuma et al. 2017, arXiv:1704.00764).
 
-As in the code (sg-nm/cgp-cnn, cnn_model.py): a block for each number of filters and kernel, max and
-average pooling (2x2, stride 2, left out where a side is one pixel), concatenation and sum. A conv
-block is convolution, batch normalization and ReLU; a res block adds its input to convolution, batch
-normalization, ReLU, convolution, batch normalization, behind which stands a ReLU. Of two images of
-different sizes the larger is max pooled until they are alike; to a sum, the one of fewer channels
-is filled up with zeros.
+They are those of the code (sg-nm/cgp-cnn, cnn_model.py): a block for each number of filters and
+each kernel; max and average pooling (2x2, stride 2, left out if a side is one pixel); concatenation
+and sum. A conv block is convolution, batch normalization and ReLU. A res block is convolution,
+batch normalization, ReLU, convolution and batch normalization; its input is added to the result,
+and a ReLU follows. If two inputs have different sizes, the larger image is max pooled until the
+sizes are equal. In a sum, the input with fewer channels is filled up with zeros.
 
-Departure: the convolutions have no bias, which batch normalization would take away.
+Departure: the convolutions have no bias, because batch normalization would cancel it.
 """
 
 from collections.abc import Sequence
@@ -21,29 +21,30 @@ TWO_INPUTS = ("concat", "sum")
 
 
 class Function(NamedTuple):
-    """kind: conv, res, max_pool, avg_pool, concat or sum."""
+    """What a node computes."""
 
-    kind: str
-    filters: int = 0  # before the skeleton's width
-    kernel: int = 0  # pixels
+    kind: str  # conv, res, max_pool, avg_pool, concat or sum
+    filters: int = 0  # of a block, before the skeleton's width
+    kernel: int = 0  # of a block, pixels
 
     def __str__(self) -> str:
         return f"{self.kind}{self.filters}_{self.kernel}" if self.filters else self.kind
 
     @property
     def label(self) -> str:
-        """For a drawing."""
+        """The text in a drawing."""
         if self.filters:
             return f"{self.kind} {self.kernel}x{self.kernel}, {self.filters}"
         return self.kind.replace("_", " ")
 
     @property
     def inputs(self) -> int:
+        """The number of inputs, 1 or 2."""
         return 2 if self.kind in TWO_INPUTS else 1
 
 
 def functions(blocks: str, filters: Sequence[int], kernels: Sequence[int]) -> tuple[Function, ...]:
-    """In the order of the code. Raises ConfigError for settings that make none."""
+    """All functions, in the order of the code. Raises ConfigError for wrong settings."""
     _check(blocks, filters=filters, kernels=kernels)
     return (
         *(Function(blocks, f, k) for f in filters for k in kernels),
@@ -51,8 +52,8 @@ def functions(blocks: str, filters: Sequence[int], kernels: Sequence[int]) -> tu
     )
 
 
-def apply(ops: Ops, function: Function, inputs: list, filters: int, name: str) -> Any:
-    """What the function makes of its inputs, one or two. filters: with the skeleton's width."""
+def apply(ops: Ops, function: Function, inputs: list[Any], filters: int, name: str) -> Any:
+    """Writes the function of one or two inputs. filters: with the skeleton's width."""
     x, window = inputs[0], (function.kernel, function.kernel)
     if function.kind in ("max_pool", "avg_pool"):
         pool = getattr(ops, function.kind)
@@ -68,8 +69,8 @@ def apply(ops: Ops, function: Function, inputs: list, filters: int, name: str) -
     return ops.relu(_sum(ops, ops.batch_norm(y, name=f"{name}_bn2"), x))
 
 
-def _of_one_size(ops: Ops, a, b) -> list:
-    """The larger image is max pooled until it is as small as the other."""
+def _of_one_size(ops: Ops, a: Any, b: Any) -> list[Any]:
+    """Both images; the larger one is max pooled until it is as small as the other."""
     while ops.shape(a)[0] > ops.shape(b)[0]:
         a = ops.max_pool(a, 2, strides=2, padding="valid")
     while ops.shape(b)[0] > ops.shape(a)[0]:
@@ -77,13 +78,13 @@ def _of_one_size(ops: Ops, a, b) -> list:
     return [a, b]
 
 
-def _sum(ops: Ops, a, b) -> Any:
-    """Of different channels, the fewer are filled up with zeros."""
-    less, more = sorted(_of_one_size(ops, a, b), key=lambda x: ops.shape(x)[2])
-    missing = ops.shape(more)[2] - ops.shape(less)[2]
+def _sum(ops: Ops, a: Any, b: Any) -> Any:
+    """The sum; the input with fewer channels is filled up with zeros."""
+    narrow, wide = sorted(_of_one_size(ops, a, b), key=lambda x: ops.shape(x)[2])
+    missing = ops.shape(wide)[2] - ops.shape(narrow)[2]
     if missing:
-        less = ops.concatenate([less, ops.zeros(ops.first(more, missing))])
-    return ops.add([less, more])
+        narrow = ops.concatenate([narrow, ops.zeros(ops.first(wide, missing))])
+    return ops.add([narrow, wide])
 
 
 def _check(blocks: str, **numbers: Sequence[int]) -> None:

@@ -1,37 +1,36 @@
 """The networks of CGP-CNN (Suganuma et al. 2017, arXiv:1704.00764, section 3; code: sg-nm/cgp-cnn).
 
-Cartesian genetic programming: nodes stand in a grid of rows and columns. Each has a function and
-two connections, to nodes of the `levels_back` columns before its own or, where these reach back so
-far, to the image. The output is a node behind the grid: a dense layer over all values of the node
-that it connects to. Only nodes that the output depends on are active; the genes of the others, and
-the second connection of a function of one input, change nothing.
+In Cartesian genetic programming, nodes stand in a grid of rows and columns. Each node has a
+function and two connections, which lead to nodes of the `levels_back` columns before its own, or to
+the image if these columns reach back so far. The output is a node behind the grid: a dense layer
+over all values of the node that it connects to. Nodes on which the output depends are active. The
+genes of the other nodes, and the second connection of a function of one input, change nothing.
 
 The genes of a node are its function and its two connections, numbered as in the code: 0 is the
-image, 1 the first node, column by column. The output has a row of genes too, two of which are idle.
+image, 1 the first node, column by column. The output has a row of genes too, two of which are
+unused.
 
-Departures. The weights of the dense layer start as Glorot & Bengio 2010 say, not as He et al. 2015.
-The limits of active nodes hold what `sample` and `mutate` give; a network of fewer or more can be
-built, which matters where genes are decided one by one.
+Departures: the weights of the dense layer are initialised as in Glorot & Bengio 2010 instead of He
+et al. 2015. The limits of active nodes apply to the results of `sample` and `mutate`; a network
+with fewer or more active nodes can be built, which matters if genes are decided one by one.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.papers.canonical_graph import canonical
 from nas.search_spaces.papers.cgp_cnn.functions import apply, functions
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
-
 GENES = 3  # of a node: the function and two connections
-DRAWS = 10_000  # genotypes in a row outside the limits: these leave nothing to draw
-IMAGE = 0  # among what a connection may lead to; the nodes follow
+DRAWS = 10_000  # after this many genotypes outside the limits, `sample` gives up
+IMAGE = 0  # the number of the image as the end of a connection; the nodes follow
 
 
 class CGPCNN(ImageSpace):
@@ -39,11 +38,11 @@ class CGPCNN(ImageSpace):
 
     Args:
       rows, columns: of the grid.
-      levels_back: a connection leads to one of so many columns before.
-      min_active, max_active: nodes that the output depends on, the output itself included.
+      levels_back: a connection leads back at most this many columns.
+      min_active, max_active: limits of the number of active nodes, the output included.
       blocks: conv (the paper's ConvSet) or res (ResSet).
-      filters: of a block; multiplied by the skeleton's width.
-      kernels: of a block, pixels.
+      filters: choices of a block, multiplied by the skeleton's width.
+      kernels: choices of a block, pixels.
     """
 
     def __init__(
@@ -69,17 +68,17 @@ class CGPCNN(ImageSpace):
         )
 
     def active(self, arch: Arch) -> tuple[int, ...]:
-        """The nodes that the output depends on, in the order of the grid, the output last."""
-        found, todo = {self.nodes}, [self.nodes]
+        """The nodes on which the output depends, in the order of the grid, the output last."""
+        active, todo = {self.nodes}, [self.nodes]
         while todo:
             for source in self._sources(arch, todo.pop()):
-                if source != IMAGE and source - 1 not in found:
-                    found.add(source - 1)
+                if source != IMAGE and source - 1 not in active:
+                    active.add(source - 1)
                     todo.append(source - 1)
-        return tuple(sorted(found))
+        return tuple(sorted(active))
 
     def active_genes(self, arch: Arch) -> set[int]:
-        """The decisions that matter: functions and connections of active nodes that are read."""
+        """The decisions that matter: functions of active nodes, and the connections they use."""
         genes = set()
         for node in self.active(arch):
             count = 1 + len(self._sources(arch, node))
@@ -87,10 +86,11 @@ class CGPCNN(ImageSpace):
         return genes
 
     def within_limits(self, arch: Arch) -> bool:
+        """Whether the number of active nodes is allowed."""
         return self.min_active <= len(self.active(arch)) <= self.max_active
 
     def genes(self, arch: Arch) -> np.ndarray:
-        """The table of the code: [nodes + 1, 3] int, of each node its function and connections."""
+        """The table of the code: the function and the connections of each node, [nodes + 1, 3]."""
         chosen = list(self.decode(arch).values())
         names = [str(function) for function in self.functions]
         table = np.zeros((self.nodes + 1, GENES), int)
@@ -100,7 +100,7 @@ class CGPCNN(ImageSpace):
         return table
 
     def from_genes(self, table: np.ndarray) -> Arch:
-        """The inverse of `genes`."""
+        """The inverse of `genes`. Raises ValueError for genes outside the space."""
         rows = np.asarray(table).reshape(self.nodes + 1, GENES).tolist()
         values = [value for function, *sources in rows for value in (function, *sources)]
         arch = []
@@ -117,7 +117,7 @@ class CGPCNN(ImageSpace):
         return tuple(arch)
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """Every choice of every gene with equal probability, drawn until it is within limits."""
+        """Every choice of every gene with equal probability; it draws until limits are kept."""
         for _ in range(DRAWS):
             arch = super().sample(rng)
             if self.within_limits(arch):
@@ -128,16 +128,16 @@ class CGPCNN(ImageSpace):
         )
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """One gene takes another value, an active one or not; within limits, what was within."""
+        """Changes one gene, active or not. A network within the limits stays within them."""
         while True:
             child = super().mutate(arch, rng)
             if self.within_limits(child) or not self.within_limits(arch):
                 return child
 
     def key(self, arch: Arch) -> str:
-        """Equal for equal active graphs; the inputs of a sum have no order.
+        """Equal for equal active graphs. The order of the inputs of a sum does not matter.
 
-        Nodes without weights that do the same to the same are one.
+        Nodes without weights that have the same function and inputs count as one node.
         """
         self.check(arch)
         nodes: list[tuple[str, tuple[int, ...]]] = [("image", ())]
@@ -145,17 +145,20 @@ class CGPCNN(ImageSpace):
         for node in self.active(arch):
             label = self._label(arch, node)
             inputs = tuple(place[source] for source in self._sources(arch, node))
-            does = label, tuple(sorted(inputs)) if label == "sum" else inputs
+            description = label, tuple(sorted(inputs)) if label == "sum" else inputs
             has_weights = node == self.nodes or self.functions[arch[GENES * node]].filters
-            if has_weights or does not in nodes:
-                nodes.append(does)
+            if has_weights or description not in nodes:
+                nodes.append(description)
                 place[node + 1] = len(nodes) - 1
             else:
-                place[node + 1] = nodes.index(does)
+                place[node + 1] = nodes.index(description)
         return canonical(nodes, unordered=("sum",))
 
     def features(self, archs: Sequence[Arch]) -> np.ndarray:
-        """Of the active nodes: how many of each function, and how often each feeds each other."""
+        """Counts of the active nodes of each function, and of the edges between functions.
+
+        [archs, features] float64.
+        """
         labels = {name: i for i, name in enumerate(["image", *map(str, self.functions), "output"])}
         counts = np.zeros((len(archs), len(labels), len(labels) + 1))
         for count, arch in zip(counts, archs, strict=True):
@@ -167,16 +170,16 @@ class CGPCNN(ImageSpace):
                     count[labels[fed], at] += 1
         return counts.reshape(len(archs), -1)
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         self.check(arch)
-        made = {IMAGE: ops.image()}
+        outputs = {IMAGE: ops.image()}
         for node in self.active(arch)[:-1]:
-            inputs = [made[source] for source in self._sources(arch, node)]
+            inputs = [outputs[source] for source in self._sources(arch, node)]
             function = self.functions[arch[GENES * node]]
             filters = skeleton.filters(function.filters)
-            made[node + 1] = apply(ops, function, inputs, filters, f"node{node}")
+            outputs[node + 1] = apply(ops, function, inputs, filters, f"node{node}")
         (last,) = self._sources(arch, self.nodes)
-        x = ops.dropout(made[last], skeleton.dropout)
+        x = ops.dropout(outputs[last], skeleton.dropout)
         return ops.dense(x, skeleton.classes, name="logits", dtype="float32")
 
     def graph(self, arch: Arch) -> Graph:
@@ -208,7 +211,7 @@ class CGPCNN(ImageSpace):
         ]
 
     def _sources(self, arch: Arch, node: int) -> tuple[int, ...]:
-        """What the node reads."""
+        """The numbers of what the node reads: IMAGE, or 1 + a node."""
         at = GENES * node
         count = 1 if node == self.nodes else self.functions[arch[at]].inputs
         return tuple(self.decisions[i].choices[arch[i]] for i in range(at + 1, at + 1 + count))
@@ -224,7 +227,7 @@ def _check_grid(**sizes: int) -> None:
 
 
 def _check_active(least: int, most: int, nodes: int, columns: int, levels_back: int) -> None:
-    shortest = columns // levels_back + 1  # the output and one node for each whole step back
+    shortest = columns // levels_back + 1  # the output, and a node for each whole step back
     if not 1 <= least <= most or most < shortest or least > nodes + 1:
         raise ConfigError(
             f"space.min_active and space.max_active must rise, with at least {shortest} for the "

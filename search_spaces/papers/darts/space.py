@@ -1,11 +1,12 @@
 """The DARTS space of convolutional cells (Liu et al. 2019, arXiv:1806.09055, section 3; code).
 
-State 1 is the last cell's output. A node has two different earlier states, each behind one
-operation, as the discretised cells of the paper do; all nodes leave the cell. The network is the
-one that a found cell is trained in (cnn/model.py). DARTS with L cells is skeleton.cells=(L-2)/3.
+State 1 is the output of the last cell. A node reads two different earlier states and applies one
+operation to each, as in the discretised cells of the paper; all nodes leave the cell. The network
+is the one in which the authors train a found cell (cnn/model.py). DARTS with L cells is
+skeleton.cells=(L-2)/3.
 
-Departures: "same" padding, which for a stride of 2 pads the other side than PyTorch, but for
-dilated convolutions; kernels start as He et al. 2015 say.
+Departures: padding is "same", which for a stride of 2 pads the other side than PyTorch does, except
+in dilated convolutions. Kernels are initialised as in He et al. 2015.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.cells.cell_space import CELLS, CellSpace
 from nas.search_spaces.cells.network import Rules
@@ -31,7 +33,7 @@ from nas.search_spaces.cells.operations import (
 from nas.search_spaces.published.genotypes import INPUTS, cells, from_darts_text
 
 if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
+    from nas.search_spaces.supernet.flat import FlatSupernet
     from nas.search_spaces.supernet.supernet import Supernet
 
 SEARCHED = (
@@ -51,7 +53,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> tuple[Any, Any]:
-    """ReLU and a 1x1 convolution on both; a factorized reduction of a larger older one."""
+    """ReLU and a 1x1 convolution on both; a factorized reduction of the older if it is larger."""
     if ops.shape(older)[:2] != ops.shape(newer)[:2]:
         older = factorized_reduction(ops, ops.relu(older), filters, f"{name}_older")
     else:
@@ -60,7 +62,7 @@ def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> tupl
 
 
 class DARTS(CellSpace):
-    """Two cells of `nodes` nodes: a pair of different states, an operation on each, added."""
+    """Two cells of `nodes` nodes. A node adds the results of two operations on different states."""
 
     rules = Rules(
         operations=OPERATIONS,
@@ -79,20 +81,31 @@ class DARTS(CellSpace):
     def __init__(self, *, nodes: int = 4, operations: Sequence[str] = SEARCHED):
         super().__init__(nodes=nodes, operations=operations)
 
-    def supernet(self, skeleton: "ImageSkeleton") -> "Supernet":
+    def supernet(self, skeleton: ImageSkeleton) -> "Supernet":
         from nas.search_spaces.papers.darts.supernet import supernet
 
-        return supernet(self, skeleton)
+        return supernet(
+            self, skeleton, rules=self.rules, nodes=self.nodes, operations=self.operations
+        )
+
+    def flat_supernet(self, skeleton: ImageSkeleton) -> "FlatSupernet":
+        from nas.search_spaces.supernet.flat import FlatSupernet
+
+        return FlatSupernet(self.supernet(skeleton))
 
     def gate_counts(self) -> tuple[int, ...]:
-        """Each edge of both cells has an operation or `none` (section 2.2)."""
+        """For each edge of both cells, its operations and `none` (section 2.2)."""
         each = sum(range(INPUTS, INPUTS + self.nodes))
         return (len(self.operations) + 1,) * (len(CELLS) * each)
 
     def architecture_from_gates(self, weights: np.ndarray) -> Arch:
-        """Of each node the two edges with the largest operation, `none` aside (section 2.4)."""
+        """For each node, the two edges whose best operation is strongest (section 2.4).
+
+        weights: [edges of both cells, operations + 1], before the softmax; the last column is
+        `none`, which takes part in the softmax but is never chosen.
+        """
         p = np.exp(weights - weights.max(1, keepdims=True))
-        p = (p / p.sum(1, keepdims=True))[:, :-1]  # without `none`, which the sum has
+        p = (p / p.sum(1, keepdims=True))[:, :-1]  # without `none`, which the sum includes
         arch: Arch = ()
         first = 0
         for cell in range(len(CELLS)):
@@ -105,7 +118,7 @@ class DARTS(CellSpace):
         return arch
 
     def parse(self, text: str) -> Arch:
-        """Also takes what the DARTS code prints, Genotype(normal=[('sep_conv_3x3', 1), ...."""
+        """Also reads what the DARTS code prints, Genotype(normal=[('sep_conv_3x3', 1), ...."""
         if "normal" not in text:
             return super().parse(text)
         try:
@@ -115,13 +128,13 @@ class DARTS(CellSpace):
                 f"genotype must be of DARTS' notation, got {text}: {error}; set genotype=darts_v2"
             ) from None
         arch = self._parsed(text, genotype)
-        mine = self.genotype(arch)
-        if (mine.normal.concat, mine.reduction.concat) != (
+        expected = self.genotype(arch)
+        if (expected.normal.concat, expected.reduction.concat) != (
             genotype.normal.concat,
             genotype.reduction.concat,
         ):
             raise ConfigError(
-                f"genotype must concatenate all nodes, {list(mine.normal.concat)}, got {text}; "
+                f"genotype must concatenate all nodes, {list(expected.normal.concat)}, got {text}; "
                 "change normal_concat and reduce_concat"
             )
         return arch

@@ -1,48 +1,66 @@
 """The supernet of the DARTS space (Liu et al. 2019, arXiv:1806.09055, section 2.2).
 
-Each node of a cell has an edge from every state before it, with every operation and `none` on it:
-the questions of the supernet, for a path as for gates. A path has two edges of each node, one
-operation on either, and equals the network that is built for it.
+Each node of a cell has an edge from every earlier state. The supernet asks one question for each
+edge, for a path and for gates alike: which operation it carries, or `none`. On a path, two edges of
+each node carry one operation each, and the path computes the same as the network that is built for
+it.
 
-Departures: the official code follows poolings by a normalization and takes scales and offsets away
-while weights are shared; here all is as in the network of a found cell. Paths are not dropped.
+Departures: while weights are shared, the official code puts a normalization behind poolings and
+removes scales and offsets; here the layers are those of the network of a found cell. Paths are not
+dropped.
 """
 
 import functools
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
+from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.cells.cell_space import CELLS
 from nas.search_spaces.cells.network import Place, Rules, network
+from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.published.genotypes import INPUTS
 from nas.search_spaces.supernet.ops import Path, SupernetOps
 from nas.search_spaces.supernet.supernet import Supernet
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
-    from nas.search_spaces.papers.darts.space import DARTS
-
-_SIDE = "{side}"  # stands for a or b in the names of layers: which of its node's paths an edge is
+_SIDE = "{side}"  # in layer names: a or b, the path of the node that the edge is
 
 
-def supernet(space: "DARTS", skeleton: "ImageSkeleton") -> Supernet:
-    """Raises ConfigError where the skeleton drops paths or has an auxiliary head."""
-    for name in ("drop_path", "auxiliary_weight"):
-        if getattr(skeleton, name):
+def supernet(
+    space: ImageSpace,
+    skeleton: ImageSkeleton,
+    *,
+    rules: Rules,
+    nodes: int,
+    operations: Sequence[str],
+) -> Supernet:
+    """The supernet of a space that asks for inputs, op1 and op2 of each of `nodes` nodes.
+
+    Raises ConfigError if the skeleton drops paths or has an auxiliary head.
+    """
+    for name, rate in (
+        ("drop_path", skeleton.drop_path),
+        ("auxiliary_weight", skeleton.auxiliary_weight),
+    ):
+        if rate:
             raise ConfigError(
-                f"skeleton.{name} must be 0 for shared weights, got {getattr(skeleton, name)}; "
-                f"set skeleton.{name}=0"
+                f"skeleton.{name} must be 0 for shared weights, got {rate}; set skeleton.{name}=0"
             )
 
     def write(ops: SupernetOps) -> Any:
-        cell = functools.partial(_cell, space)
-        return network(ops, space.rules, SimpleNamespace(normal=0, reduction=1), skeleton, cell)  # type: ignore[arg-type]
+        write_cell = functools.partial(_cell, nodes, operations)
+        return network(ops, rules, (0, 1), skeleton, write_cell)
 
-    own = functools.partial(answers, space), functools.partial(_static_name, space)
-    return Supernet(space, skeleton, write, *own)
+    return Supernet(
+        space,
+        skeleton,
+        write,
+        functools.partial(answers, nodes, len(operations)),
+        functools.partial(_static_name, nodes),
+    )
 
 
 def edges(nodes: int) -> list[tuple[int, int]]:
@@ -50,40 +68,59 @@ def edges(nodes: int) -> list[tuple[int, int]]:
     return [(i, k) for k in range(INPUTS, INPUTS + nodes) for i in range(k)]
 
 
-def answers(space: "DARTS", arch: tf.Tensor) -> tf.Tensor:
-    """[..., decisions] int32 -> [..., questions] int32, the operation of each edge or `none`."""
-    none, found = len(space.operations), []
+def answers(nodes: int, none: int, arch: tf.Tensor) -> tf.Tensor:
+    """The operation of each edge: [..., decisions] int32 -> [..., questions] int32.
+
+    none: the answer of an edge that carries nothing, which is the number of operations.
+    """
+    operations = []
     columns = iter(tf.unstack(arch, axis=-1))
-    for cell in range(len(CELLS)):
-        for k in range(space.nodes):
+    for _ in CELLS:
+        for k in range(nodes):
             inputs, op1, op2 = next(columns), next(columns), next(columns)
-            pairs = tf.constant(space.decisions[3 * (cell * space.nodes + k)].choices)
+            pairs = tf.constant(_pairs(k))
             first, second = tf.gather(pairs[:, 0], inputs), tf.gather(pairs[:, 1], inputs)
             for i in range(k + INPUTS):
                 other = tf.where(second == i, op2, none)
-                found.append(tf.where(first == i, op1, other))
-    return tf.stack(found, axis=-1)
+                operations.append(tf.where(first == i, op1, other))
+    return tf.stack(operations, axis=-1)
+
+
+def _pairs(node: int) -> list[tuple[int, int]]:
+    """The choices of a node's inputs, as CellSpace orders them."""
+    return list(itertools.combinations(range(node + INPUTS), 2))
 
 
 def _cell(
-    space: "DARTS", ops: SupernetOps, rules: Rules, part: int, older, newer, place: Place, drop_path
+    nodes: int,
+    operations: Sequence[str],
+    ops: SupernetOps,
+    rules: Rules,
+    part: int,
+    older: tf.Tensor,
+    newer: tf.Tensor,
+    place: Place,
+    drop_path: float,
 ) -> tf.Tensor:
-    """part: 0 for the normal cell, 1 for the reduction cell. As cell_network.cell."""
+    """Writes a cell as nas/search_spaces/cells/network.py does.
+
+    part: 0 for the normal cell, 1 for the reduction cell.
+    """
     states = list(rules.calibrate(ops, older, newer, place.filters, place.name))
-    numbers = {edge: n for n, edge in enumerate(edges(space.nodes))}
-    for k in range(INPUTS, INPUTS + space.nodes):
+    numbers = {edge: n for n, edge in enumerate(edges(nodes))}
+    for k in range(INPUTS, INPUTS + nodes):
         decisions, branches = [], []
         for i in range(k):
             decisions.append(part * len(numbers) + numbers[i, k])
             stride = 2 if place.is_reduction and i < INPUTS else 1
             name = f"{place.name}_node{k}{_SIDE}"
-            ways = [
+            alternatives = [
                 functools.partial(
                     rules.operations[operation], ops, states[i], place.filters, stride, name
                 )
-                for operation in space.operations
+                for operation in operations
             ]
-            branches.append([*ways, functools.partial(_nothing, ops, states[i], stride)])
+            branches.append([*alternatives, functools.partial(_nothing, ops, states[i], stride)])
         states.append(ops.choose_sum(decisions, branches))
     return ops.concatenate(states[INPUTS:])
 
@@ -92,12 +129,12 @@ def _nothing(ops: SupernetOps, x: tf.Tensor, stride: int) -> tf.Tensor:
     return ops.zeros(x[:, ::stride, ::stride])
 
 
-def _static_name(space: "DARTS", arch: Arch, path: Path, name: str) -> str:
+def _static_name(nodes: int, arch: Arch, path: Path, name: str) -> str:
     if not path:
         return name
-    each = edges(space.nodes)
-    cell, number = divmod(path[0][0], len(each))
-    i, k = each[number]
-    decision = 3 * (cell * space.nodes + k - INPUTS)
-    first, _ = space.decisions[decision].choices[arch[decision]]
+    cell_edges = edges(nodes)
+    cell, number = divmod(path[0][0], len(cell_edges))
+    i, k = cell_edges[number]
+    node = k - INPUTS
+    first, _ = _pairs(node)[arch[3 * (cell * nodes + node)]]
     return name.replace(_SIDE, "a" if i == first else "b")

@@ -1,58 +1,55 @@
 """The ENAS macro space (Pham et al. 2018, arXiv:1802.03268, section 2.3; official code).
 
-Each layer has one of six operations on the tensor right before it, and a bit for each older tensor:
-whether it joins in. Tensor 0 is the stem's and tensor i the output of layer i-1; layer l has bits
-for the tensors 0 to l-1, and none for tensor l, which it reads in any case. After a third and two
-thirds of the layers a factorized reduction halves every tensor that is still to be read.
+Each layer has one of six operations on the tensor right before it, and a bit for each older tensor,
+which says whether that tensor joins in. Tensor 0 is the output of the stem and tensor i the output
+of layer i-1. Layer l has bits for the tensors 0 to l-1, and none for tensor l, which it always
+reads. After a third and after two thirds of the layers, a factorized reduction halves every tensor
+that a later layer reads.
 
 A network has one of three forms (`skeleton.form`):
 
-  final: a found architecture's. The operations are the searched ones, written as ReLU, convolution,
-    normalization. What joins in is concatenated, and a 1x1 convolution brings it back. Filters
-    double at the reductions. The default.
-  released: as the official code builds it (general_child.py, _fixed_layer): as before, but its
-    separable convolutions are plain ones and its poolings are left out.
-  search: with shared weights (_enas_layer). What joins in is added up and normalised. Filters stay
-    as many as they are.
+  final: the form of a found architecture, and the default. The operations are the searched ones,
+    written as ReLU, convolution, normalization. The tensors that join in are concatenated, and a
+    1x1 convolution brings them back to the number of filters, which doubles at the reductions.
+  released: as the official code builds it (general_child.py, _fixed_layer). It differs from `final`
+    in that its separable convolutions are plain ones and its poolings are left out.
+  search: the form that shares weights (_enas_layer). The tensors that join in are added up and
+    normalised. The number of filters stays the same.
 
-Departures: in all forms a tensor that is not read any more is not reduced, while the official code
-keeps weights for that (`official_parameters` counts them). Odd filters are reduced as well.
+Departures: in all forms, a tensor that no later layer reads is not reduced, while the official code
+keeps weights for that (`official_parameters` counts them). Odd numbers of filters are reduced too.
 """
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.ops.count import CountOps
-from nas.search_spaces.cells.operations import conv_bn, factorized_reduction, relu_conv_bn
 from nas.search_spaces.image_space import ImageSpace
+from nas.search_spaces.papers.enas_macro.network import (
+    OPERATION_OF,
+    OPERATIONS,
+    SEARCH,
+    Layer,
+    classifier,
+    join,
+    read_behind,
+    reduction,
+    stem,
+)
 from nas.search_spaces.published.genotypes import read
 
 if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
+    from nas.search_spaces.supernet.flat import FlatSupernet
     from nas.search_spaces.supernet.supernet import Supernet
-
-# In the official order, so that a choice is the number that the authors' strings have.
-OPERATIONS = ("conv_3x3", "sep_3x3", "conv_5x5", "sep_5x5", "avg_pool_3x3", "max_pool_3x3")
-BRANCH_EPSILON = 1e-3  # of the last normalization of a branch (batch_norm_with_mask)
-FINAL, RELEASED, SEARCH = "final", "released", "search"
-
-
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """What was chosen for one layer. skips: the older tensors that join in."""
-
-    operation: str
-    skips: tuple[int, ...]
 
 
 class ENASMacro(ImageSpace):
-    """`layers` operations in a row, with any skip connections between them."""
+    """A row of `layers` operations, with any skip connections between them."""
 
     published: ClassVar[Mapping[str, Arch]] = {
         name: tuple(choice for row in entry["layers"] for choice in row)
@@ -73,7 +70,7 @@ class ENASMacro(ImageSpace):
         decisions = []
         for i in range(layers):
             decisions.append(Decision(f"layer{i}/op", self.operations, i))
-            # The official controller attends, for tensor j, to what it thought of at layer j.
+            # For tensor j, the official controller attends to its hidden state at layer j.
             decisions += [
                 Decision(f"layer{i}/skip{j}", (False, True), i, (None, j)) for j in range(i)
             ]
@@ -81,12 +78,12 @@ class ENASMacro(ImageSpace):
 
     @property
     def reductions(self) -> tuple[int, ...]:
-        """The layers behind which tensors are halved."""
+        """The layers after which tensors are halved."""
         third = self.layers // 3
         return (third - 1, 2 * third - 1) if third else ()
 
     def layers_of(self, arch: Arch) -> tuple[Layer, ...]:
-        """What `arch` says about each layer."""
+        """What `arch` chooses for each layer."""
         self.check(arch)
         values = iter([d.choices[choice] for d, choice in zip(self.decisions, arch, strict=True)])
         return tuple(
@@ -95,7 +92,7 @@ class ENASMacro(ImageSpace):
         )
 
     def parse(self, text: str) -> Arch:
-        """Also takes the authors' notation, with blanks, and the name of the published one."""
+        """Also reads the authors' notation, with blanks, and names of published architectures."""
         name = text.strip()
         arch = self.published.get(name)
         if arch is None and name[:1].isalpha():
@@ -113,7 +110,7 @@ class ENASMacro(ImageSpace):
             return super().parse(",".join(map(str, arch)))
         return super().parse(text if "," in text else ",".join(text.split()))
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         layers, filters = self.layers_of(arch), skeleton.channels
         tensors = [stem(ops, filters)]
         for i, layer in enumerate(layers):
@@ -123,20 +120,31 @@ class ENASMacro(ImageSpace):
             tensors.append(x)
             if i in self.reductions:
                 filters *= 1 if skeleton.form == SEARCH else 2
-                still = read_behind(layers, i)
+                is_read = read_behind(layers, i)
                 tensors = [
-                    reduction(ops, t, filters, i, j) if j in still else t
+                    reduction(ops, t, filters, i, j) if j in is_read else t
                     for j, t in enumerate(tensors)
                 ]
         return classifier(ops, tensors[-1], skeleton)
 
-    def supernet(self, skeleton: "ImageSkeleton") -> "Supernet":
+    def supernet(self, skeleton: ImageSkeleton) -> "Supernet":
         from nas.search_spaces.papers.enas_macro.supernet import supernet
 
-        return supernet(self, skeleton)
+        return supernet(
+            self,
+            skeleton,
+            layers=self.layers,
+            operations=self.operations,
+            halved_behind=self.reductions,
+        )
 
-    def official_parameters(self, arch: Arch, skeleton: "ImageSkeleton") -> int:
-        """Trainable weights as the official code counts them: all reductions among them."""
+    def flat_supernet(self, skeleton: ImageSkeleton) -> "FlatSupernet":
+        from nas.search_spaces.supernet.flat import FlatSupernet
+
+        return FlatSupernet(self.supernet(skeleton))
+
+    def official_parameters(self, arch: Arch, skeleton: ImageSkeleton) -> int:
+        """Trainable weights as the official code counts them, with all reductions."""
         layers, unread, filters = self.layers_of(arch), CountOps(skeleton.image_shape), 0
         for i in self.reductions:
             before = filters or skeleton.channels
@@ -153,73 +161,3 @@ class ENASMacro(ImageSpace):
             edges += [(names[j], f"layer{i}") for j in (*layer.skips, i)]
         nodes.append(("classifier", "classifier", "output"))
         return Graph(tuple(nodes), (*edges, (names[-1], "classifier")))
-
-
-def read_behind(layers: Sequence[Layer], i: int) -> set[int]:
-    """The tensors made up to layer i that later layers read."""
-    return {i + 1} | {j for later in layers[i + 1 :] for j in later.skips if j <= i}
-
-
-def stem(ops: Ops, filters: int) -> Any:
-    return conv_bn(ops, ops.image(), filters, "stem", kernel=(3, 3))
-
-
-def reduction(ops: Ops, x: Any, filters: int, layer: int, tensor: int) -> Any:
-    """Tensor number `tensor` as it is read behind `layer`."""
-    return factorized_reduction(ops, x, filters, f"reduction{layer}_tensor{tensor}")
-
-
-def classifier(ops: Ops, x: Any, skeleton: "ImageSkeleton") -> Any:
-    return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout, bias=False)
-
-
-def join(ops: Ops, inputs: Sequence, filters: int, skeleton: "ImageSkeleton", layer: int) -> Any:
-    """The tensors that join in, and last the layer's own."""
-    if skeleton.form == SEARCH:
-        return ops.batch_norm(ops.add(inputs), name=f"layer{layer}_join_bn")
-    return relu_conv_bn(ops, ops.concatenate(inputs), filters, f"layer{layer}_join")
-
-
-def search_operation(ops: Ops, x: Any, filters: int, operation: str, name: str) -> Any:
-    """1x1 convolution, normalization, ReLU; then, but for poolings, the same around a kernel."""
-    x = ops.relu(conv_bn(ops, x, filters, f"{name}_before"))
-    x = _core(ops, x, filters, operation, name)
-    if operation.endswith("pool_3x3"):
-        return x
-    return ops.relu(ops.batch_norm(x, name=f"{name}_bn", epsilon=BRANCH_EPSILON))
-
-
-def final_operation(
-    ops: Ops, x: Any, filters: int, operation: str, name: str, *, released: bool
-) -> Any:
-    """ReLU, 1x1 convolution, normalization; then, but for poolings, the same around a kernel."""
-    is_pooling = operation.endswith("pool_3x3")
-    if released and is_pooling:
-        return x
-    if released:
-        operation = operation.replace("sep", "conv")
-    x = relu_conv_bn(ops, x, filters, f"{name}_before")
-    if is_pooling:
-        return _core(ops, x, filters, operation, name)
-    return ops.batch_norm(_core(ops, ops.relu(x), filters, operation, name), name=f"{name}_bn")
-
-
-def _core(ops: Ops, x: Any, filters: int, operation: str, name: str) -> Any:
-    """The bare operation, with a stride of 1."""
-    kind, size = operation.rsplit("_", 1)
-    width = int(size[0])
-    if kind == "avg_pool":
-        return ops.avg_pool(x, width, strides=1)
-    if kind == "max_pool":
-        return ops.max_pool(x, width, strides=1)
-    if kind == "sep":
-        x = ops.depthwise(x, (width, width), name=f"{name}_depthwise")
-        return ops.conv(x, filters, (1, 1), name=f"{name}_conv")
-    return ops.conv(x, filters, (width, width), name=f"{name}_conv")
-
-
-OPERATION_OF: dict[str, Callable[[Ops, Any, int, str, str], Any]] = {
-    FINAL: partial(final_operation, released=False),
-    RELEASED: partial(final_operation, released=True),
-    SEARCH: search_operation,
-}

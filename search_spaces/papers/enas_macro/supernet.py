@@ -1,19 +1,23 @@
 """The supernet of the ENAS macro space (Pham et al. 2018, section 2.3; official code, _enas_layer).
 
-A path equals the network that is built for it in the form "search". To the decisions the supernet
-adds a question for each reduction of each tensor: whether a later layer of the path reads it.
+A path computes the same as the network that is built for it in the form "search". Besides the
+decisions, the supernet asks about each reduction of each tensor whether a later layer of the path
+reads it.
 
 Departure: in the official code all reductions run.
 """
 
+import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from nas.search_spaces.papers.enas_macro.space import (
+from nas.core.skeleton import ImageSkeleton
+from nas.search_spaces.image_space import ImageSpace
+from nas.search_spaces.papers.enas_macro.network import (
     SEARCH,
-    ENASMacro,
     classifier,
     join,
     reduction,
@@ -23,14 +27,23 @@ from nas.search_spaces.papers.enas_macro.space import (
 from nas.search_spaces.supernet.ops import SupernetOps
 from nas.search_spaces.supernet.supernet import Supernet
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
 
+def supernet(
+    space: ImageSpace,
+    skeleton: ImageSkeleton,
+    *,
+    layers: int,
+    operations: Sequence[str],
+    halved_behind: Sequence[int],
+) -> Supernet:
+    """The supernet of a space that asks for the operation and the skips of each of `layers` layers.
 
-def supernet(space: ENASMacro, skeleton: "ImageSkeleton") -> Supernet:
+    halved_behind: the layers after which tensors are halved.
+    """
     skeleton = skeleton.replace(form=SEARCH)
-    write = functools.partial(_write, space, skeleton)
-    return Supernet(space, skeleton, write, functools.partial(questions, space))
+    plan = _Plan(layers, tuple(operations), tuple(halved_behind))
+    write = functools.partial(_write, plan, skeleton)
+    return Supernet(space, skeleton, write, functools.partial(questions, layers, halved_behind))
 
 
 def op_of(layer: int) -> int:
@@ -39,74 +52,96 @@ def op_of(layer: int) -> int:
 
 
 def skip_of(layer: int, tensor: int) -> int:
+    """The decision whether a tensor joins in at a layer."""
     return op_of(layer) + 1 + tensor
 
 
-def reductions(space: ENASMacro) -> list[tuple[int, int]]:
+def reductions(halved_behind: Sequence[int]) -> list[tuple[int, int]]:
     """(layer, tensor) of the reductions that a path may leave out, in the order of the questions.
 
-    Those of the last tensor always run: the next layer reads it.
+    The reduction of the last tensor always runs, because the next layer reads it.
     """
-    return [(i, j) for i in space.reductions for j in range(i + 1)]
+    return [(i, j) for i in halved_behind for j in range(i + 1)]
 
 
-def questions(space: ENASMacro, arch: tf.Tensor) -> tf.Tensor:
-    """[..., decisions] int32 -> [..., decisions + reductions]: 1 where a later layer reads."""
-    read = []
-    for i, j in reductions(space):
-        bits = [arch[..., skip_of(later, j)] for later in range(i + 1, space.layers)]
-        read.append(tf.reduce_max(tf.stack(bits, axis=-1), axis=-1))
-    return tf.concat([arch, tf.stack(read, axis=-1)], axis=-1) if read else arch
+def questions(layers: int, halved_behind: Sequence[int], arch: tf.Tensor) -> tf.Tensor:
+    """[..., decisions] int32 -> [..., decisions + reductions]: 1 if a later layer reads it."""
+    is_read = []
+    for i, j in reductions(halved_behind):
+        bits = [arch[..., skip_of(later, j)] for later in range(i + 1, layers)]
+        is_read.append(tf.reduce_max(tf.stack(bits, axis=-1), axis=-1))
+    return tf.concat([arch, tf.stack(is_read, axis=-1)], axis=-1) if is_read else arch
 
 
-def _write(space: ENASMacro, skeleton: "ImageSkeleton", ops: SupernetOps) -> Any:
-    number = {pair: len(space.decisions) + n for n, pair in enumerate(reductions(space))}
-    filters, stage = skeleton.channels, _Stage(space, ops, number, 0)
-    stage.made(0, stem(ops, filters))
-    for i in range(space.layers):
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """The numbers that the network is written from."""
+
+    layers: int
+    operations: tuple[str, ...]
+    halved_behind: tuple[int, ...]
+
+    @functools.cached_property
+    def question_of(self) -> dict[tuple[int, int], int]:
+        """The question about each reduction that a path may leave out, by (layer, tensor)."""
+        pairs = reductions(self.halved_behind)
+        return {pair: op_of(self.layers) + n for n, pair in enumerate(pairs)}
+
+
+def _write(plan: _Plan, skeleton: ImageSkeleton, ops: SupernetOps) -> Any:
+    filters, stage = skeleton.channels, _Stage(plan, ops, 0)
+    stage.add(0, stem(ops, filters))
+    for i in range(plan.layers):
         last = stage.last.pop()
-        ways = [
+        branches = [
             functools.partial(search_operation, ops, last, filters, operation, f"layer{i}")
-            for operation in space.operations
+            for operation in plan.operations
         ]
-        x = ops.choose(op_of(i), ways)
+        x = ops.choose(op_of(i), branches)
         if i:
             others = [stage.read.pop((j, i)) for j in range(i)]
             x = ops.add_chosen(x, others, [skip_of(i, j) for j in range(i)])
             x = join(ops, [x], filters, skeleton, i)
-        stage.made(i + 1, x)
-        if i in space.reductions:
-            before, stage = stage, _Stage(space, ops, number, i + 1)
+        stage.add(i + 1, x)
+        if i in plan.halved_behind:
+            before, stage = stage, _Stage(plan, ops, i + 1)
             for j in range(i + 1):
                 halve = functools.partial(reduction, ops, filters=filters, layer=i, tensor=j)
-                x = ops.only_if(number[i, j], halve, before.read.pop((j, None)))
-                stage.made(j, x, is_last=False)
-            stage.made(i + 1, reduction(ops, before.last.pop(), filters, i, i + 1))
+                question = plan.question_of[i, j]
+                x = ops.run_if_chosen(question, halve, before.read.pop((j, None)))
+                stage.add(j, x, is_last=False)
+            stage.add(i + 1, reduction(ops, before.last.pop(), filters, i, i + 1))
     return classifier(ops, stage.last.pop(), skeleton)
 
 
 class _Stage:
-    """The tensors of one size: a copy for each of those that may read them.
+    """The tensors of one size, with a copy for each layer that may read them. Copies are used once.
 
-    read: by (tensor, layer), and by (tensor, None) for the reduction at the stage's end.
+    Args:
+      first: the first layer of the stage.
+
+    Attributes:
+      read: the copies, by (tensor, layer), and by (tensor, None) for the reduction that ends the
+        stage.
+      last: the copy of the last tensor that the next layer reads in any case.
     """
 
-    def __init__(self, space: ENASMacro, ops: SupernetOps, number: dict, first: int):
-        self.ops, self.number, self.first = ops, number, first
-        self.end = min([i for i in space.reductions if i >= first], default=space.layers - 1)
-        self.is_reduced = self.end in space.reductions
+    def __init__(self, plan: _Plan, ops: SupernetOps, first: int):
+        self.plan, self.ops, self.first = plan, ops, first
+        self.end = min([i for i in plan.halved_behind if i >= first], default=plan.layers - 1)
+        self.is_reduced = self.end in plan.halved_behind
         self.read: dict[tuple[int, int | None], tf.Tensor] = {}
         self.last: list[tf.Tensor] = []
 
-    def made(self, j: int, x: tf.Tensor, is_last: bool = True) -> None:
-        """Tensor j, which the next layer reads in any case, or with is_last=False does not."""
+    def add(self, j: int, x: tf.Tensor, is_last: bool = True) -> None:
+        """Adds tensor j. is_last: whether the next layer reads it in any case."""
         layers = range(max(self.first, j + 1), self.end + 1)
         readers: list[tuple[int, int] | None] = [(skip_of(i, j), 1) for i in layers]
         names: list[int | None] = list(layers)
         if self.is_reduced and j <= self.end:
             names.append(None)
-            readers.append((self.number[self.end, j], 1))
-        copies = self.ops.spread(x, [None, *readers] if is_last else readers)
+            readers.append((self.plan.question_of[self.end, j], 1))
+        copies = self.ops.copies_for_readers(x, [None, *readers] if is_last else readers)
         if is_last:
             self.last.append(copies.pop(0))
         self.read |= {(j, name): copy for name, copy in zip(names, copies, strict=True)}

@@ -1,36 +1,41 @@
-"""The form of an ENAS micro network that shares weights (micro_child.py, _enas_layer).
+"""The form in which an ENAS micro network shares its weights (micro_child.py, _enas_layer).
 
-It differs from the final one: a reduction is a factorized reduction before a cell without strides;
-the cells' inputs get no convolution where they fit; and what no node reads is not concatenated but
-brought to the cell's filters by a 1x1 convolution each, added up and normalised.
+It differs from the final form in three points. A reduction is a factorized reduction in front of a
+cell without strides. Cell inputs that fit get no convolution. The states that no node reads are not
+concatenated: a 1x1 convolution brings each of them to the cell's filters, and the results are added
+and normalised.
 
-Departures: kernels start as He et al. 2015 say, each by its own size; the official code takes the
-number of states as their fan-in. Where the skeleton drops paths they are dropped here as well; the
-official code has a rate for it that its search does not read.
+Departures: each kernel is initialised as in He et al. 2015, by its own size; the official code uses
+the number of states as the fan-in. If the skeleton drops paths, they are dropped here as well; the
+official code has a rate for this, which its search does not read.
 """
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.search_spaces.cells.network import Place, Rules, auxiliary_head, places, stem
 from nas.search_spaces.cells.operations import factorized_reduction, relu_conv_bn
-from nas.search_spaces.published.genotypes import INPUTS, Cell, Genotype
-
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
+from nas.search_spaces.published.genotypes import INPUTS, Cell
 
 
 def network(
     ops: Ops,
     rules: Rules,
-    genotype: Genotype,
-    skeleton: "ImageSkeleton",
+    parts: tuple[Any, Any],
+    skeleton: ImageSkeleton,
     write_cell: Callable[..., Any] | None = None,
 ) -> Any:
-    """From the image to the logits, which it returns. write_cell: None for `cell`."""
+    """Writes the network from the image to the logits, which it returns.
+
+    Args:
+      parts: what `write_cell` is called with for a normal cell and for a reduction cell.
+      write_cell: called like `cell`, with a part; None: `cell` itself, whose parts are Cells.
+    """
     write_cell = write_cell or cell
+    normal, reduction = parts
     older = newer = stem(ops, skeleton)
     cells = places(skeleton)
     last_reduction = max(i for i, place in enumerate(cells) if place.is_reduction)
@@ -38,7 +43,7 @@ def network(
         if place.is_reduction:
             halved = factorized_reduction(ops, newer, place.filters, f"{place.name}_halved")
             older, newer = newer, halved
-        part = genotype.reduction if place.is_reduction else genotype.normal
+        part = reduction if place.is_reduction else normal
         rate = skeleton.drop_path * (i + 1) / len(cells)
         x = write_cell(ops, rules, part, older, newer, place, rate)
         older, newer = newer, x
@@ -52,7 +57,10 @@ def network(
 def cell(
     ops: Ops, rules: Rules, part: Cell, older: Any, newer: Any, place: Place, drop_path: float
 ) -> Any:
-    """The two tensors before -> [batch, height, width, filters], of newer's size."""
+    """Writes a cell, which returns [batch, height, width, filters], of newer's size.
+
+    older, newer: the outputs of the two cells before, or of the cell and the reduction before.
+    """
     name, filters = place.name, place.filters
     states = calibrate(ops, older, newer, filters, name)
     for k, node in enumerate(part.nodes, INPUTS):
@@ -66,7 +74,7 @@ def cell(
 
 
 def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> list[Any]:
-    """Both with `filters` channels and of newer's size."""
+    """Both inputs with `filters` channels and newer's size."""
     if ops.shape(older)[:2] != ops.shape(newer)[:2]:
         older = factorized_reduction(ops, ops.relu(older), filters, f"{name}_older")
     elif ops.shape(older)[2] != filters:
@@ -79,9 +87,11 @@ def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> list
 def path(
     ops: Ops, rules: Rules, operation: str, x: Any, filters: int, name: str, drop_path: float
 ) -> Any:
+    """The output of an operation; all but the identity can be dropped."""
     x = rules.operations[operation](ops, x, filters, 1, name)
     return x if operation == "identity" else ops.drop_path(x, drop_path)
 
 
 def leave(ops: Ops, x: Any, filters: int, name: str) -> Any:
+    """A state that leaves the cell, brought to `filters` channels."""
     return ops.conv(ops.relu(x), filters, (1, 1), name=f"{name}_conv")

@@ -1,11 +1,12 @@
 """The ENAS micro space (Pham et al. 2018, arXiv:1802.03268, section 2.4; official code).
 
-State 1 is the last cell's output. The network is the one that a found cell is trained in from the
-start (micro_child.py, _fixed_layer), or with skeleton.form=search the one that shares weights
-(enas_micro_search.py).
+State 1 is the output of the last cell. The network is the one in which the authors train a found
+cell from scratch (micro_child.py, _fixed_layer), or with skeleton.form=search the one that shares
+weights (search_form.py).
 
-Departures: the auxiliary head is trained unless skeleton.auxiliary_trained=false, which is what the
-official code does by mistake; its last convolution has no padding, as in NASNet's.
+Departures: the auxiliary head is trained. The official code leaves it untrained by mistake;
+skeleton.auxiliary_trained=false does the same. The head's last convolution has no padding, as in
+NASNet.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.cells.cell_space import CellSpace
 from nas.search_spaces.cells.network import Rules, network
@@ -25,14 +27,14 @@ from nas.search_spaces.cells.operations import (
     relu_conv_bn,
     separable,
 )
-from nas.search_spaces.papers.enas_micro import search_form as enas_micro_search
+from nas.search_spaces.papers.enas_micro import search_form
 from nas.search_spaces.published.genotypes import cells
 
 if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
+    from nas.search_spaces.supernet.flat import FlatSupernet
     from nas.search_spaces.supernet.supernet import Supernet
 
-# In the official order, so that a choice is the number that the authors' strings have.
+# In the official order, so that choices are the numbers of the authors' strings.
 OPERATIONS: dict[str, Operation] = {
     "sep_3x3": partial(separable, size=3),
     "sep_5x5": partial(separable, size=5),
@@ -43,7 +45,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> tuple[Any, Any]:
-    """Each gets ReLU and a 1x1 convolution where it does not fit, the newer one more in any case
+    """ReLU and a 1x1 convolution on each input that does not fit; then once more on the newer
     (official code, _maybe_calibrate_size and layer_base)."""
     first = newer
     if ops.shape(newer)[2] != filters:
@@ -56,7 +58,7 @@ def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> tupl
 
 
 class ENASMicro(CellSpace):
-    """Two cells of `nodes` nodes: a state and an operation, twice, whose results are added."""
+    """Two cells of `nodes` nodes. A node adds the results of two operations on two states."""
 
     rules = Rules(
         operations=OPERATIONS,
@@ -75,21 +77,30 @@ class ENASMicro(CellSpace):
     def __init__(self, *, nodes: int = 5, operations: Sequence[str] = tuple(OPERATIONS)):
         super().__init__(nodes=nodes, operations=operations)
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
-        write = enas_micro_search.network if skeleton.form == "search" else network
-        return write(ops, self.rules, self.genotype(arch), skeleton)
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
+        write = search_form.network if skeleton.form == "search" else network
+        genotype = self.genotype(arch)
+        return write(ops, self.rules, (genotype.normal, genotype.reduction), skeleton)
 
-    def supernet(self, skeleton: "ImageSkeleton") -> "Supernet":
+    def supernet(self, skeleton: ImageSkeleton) -> "Supernet":
         from nas.search_spaces.papers.enas_micro.supernet import supernet
 
-        return supernet(self, skeleton)
+        return supernet(
+            self, skeleton, rules=self.rules, nodes=self.nodes, operations=self.operations
+        )
+
+    def flat_supernet(self, skeleton: ImageSkeleton) -> "FlatSupernet":
+        from nas.search_spaces.supernet.flat import FlatSupernet
+
+        return FlatSupernet(self.supernet(skeleton))
 
     def gate_counts(self) -> tuple[int, ...]:
+        """Raises ConfigError: an operation has other weights for each state that it reads."""
         raise ConfigError(
             "method must draw paths in the ENAS micro space, where an operation has other weights "
             "for each state that it reads, got gates; set method=uniform"
         )
 
     def parse(self, text: str) -> Arch:
-        """Also takes the authors' notation: the choices separated by blanks."""
+        """Also reads the authors' notation: the choices separated by blanks."""
         return super().parse(text if "," in text else ",".join(text.split()))

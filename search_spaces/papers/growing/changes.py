@@ -1,4 +1,4 @@
-"""Of the growing space (`morphism_space.py`): the mutations that apply, and which settings do."""
+"""Networks that grow: the mutations that an architecture allows, and the checks of the settings."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,14 @@ HEADS = ("pool", "flatten")
 
 
 def changes(
-    space: Space, arch: Arch, *, growing: bool, doubling: bool
+    space: Space, arch: Arch, *, only_grow: bool, doubling: bool
 ) -> dict[str, list[tuple[int, Arch]]]:
-    """By kind of change, from which decision on `arch` takes which new choices.
+    """The possible changes of `arch`, by kind: (the first changed decision, its new choices).
 
-    growing: only those that make the network larger and preserve what it computes: deeper, wider
-    and skip. doubling: wider is twice as wide.
+    Args:
+      only_grow: return only changes that make the network larger and preserve what it computes. The
+        kinds are deeper, wider and skip.
+      doubling: wider means twice as wide.
     """
     kinds: dict[str, list[tuple[int, Arch]]] = {}
     for at, decision in enumerate(space.decisions):
@@ -23,15 +25,15 @@ def changes(
             if choice == old:
                 continue
             new: Arch = (choice,)
-            if growing and not old and part in ("kernel", "units"):
+            if only_grow and not old and part in ("kernel", "units"):
                 same = _same_width(space, arch, at)
                 if same is None or (part == "units" and choice != same):
                     continue
                 if part == "kernel":
                     new = choice, same
-            elif growing and not _grows(part, decision.choices, old, choice, doubling):
+            elif only_grow and not _grows(part, decision.choices, old, choice, doubling):
                 continue
-            kind = _growth(part, old) if growing else _change(part, old, choice)
+            kind = _growth(part, old) if only_grow else _change(part, old, choice)
             kinds.setdefault(kind, []).append((at, new))
     return kinds
 
@@ -43,7 +45,7 @@ def _growth(part: str, old: int) -> str:
 
 
 def _change(part: str, old: int, new: int) -> str:
-    if part in ("kernel", "skip", "units"):  # to come, to go, or to change
+    if part in ("kernel", "skip", "units"):  # these can be added, removed or changed
         part += " added" if not old else " removed" if not new else ""
     return part
 
@@ -52,17 +54,17 @@ def _grows(part: str, choices: Sequence, old: int, new: int, doubling: bool) -> 
     if part in ("filters", "units"):
         if doubling:
             return choices[new] == 2 * choices[old] > 0
-        return choices[new] > choices[old] > 0  # 0, as many as come in, may be more or fewer
+        return choices[new] > choices[old] > 0  # 0, as wide as the input, may be more or fewer
     return part == "skip" and not old
 
 
 def _same_width(space: Space, arch: Arch, at: int) -> int | None:
-    """The choice of its width that makes a layer, added by decision `at`, as wide as what it reads.
+    """The choice of width that makes a layer, added by decision `at`, as wide as its input.
 
-    None: there is none.
+    None if no choice does.
     """
     part = space.decisions[at].name.split("/")[-1]
-    width = at + (part == "kernel")  # its filters are asked for next
+    width = at + (part == "kernel")  # a convolution's filters are the next decision
     if 0 in space.decisions[width].choices and part == "kernel":
         return space.decisions[width].choices.index(0)
     before = (i for i in reversed(range(at)) if space.decisions[i].name.endswith(f"/{part}"))
@@ -76,7 +78,7 @@ def check_slots(
     strides: Sequence[int],
     pool_after: Sequence[int],
 ) -> None:
-    """Raises ConfigError."""
+    """Raises ConfigError for settings of slots that make no space."""
     if slots < 1:
         raise ConfigError(f"space.slots must be at least 1, got {slots}; set space.slots=12")
     for name, values, least in (
@@ -99,7 +101,7 @@ def check_slots(
 def check_rest(
     head: str, learning_rates: Sequence[float], filled: float, identity_share: float
 ) -> None:
-    """Raises ConfigError."""
+    """Raises ConfigError for wrong settings of head, learning rates, samples and mutations."""
     if head not in HEADS:
         raise ConfigError(f"space.head must be one of {', '.join(HEADS)}, got {head}")
     if any(not rate > 0 for rate in learning_rates) or len(set(learning_rates)) < len(
@@ -115,25 +117,30 @@ def check_rest(
 
 
 def check_growth(
-    growing: bool,
+    only_grow: bool,
     doubling: bool,
     start_filters: Sequence[Sequence[int]],
     filters: Sequence[int],
     edges: Sequence[int],
 ) -> None:
-    """Raises ConfigError. edges: the first slot of each stage, and one behind the last."""
-    if doubling and not growing:
-        raise ConfigError("space.doubling needs space.growing=true; set it or space.doubling=false")
+    """Raises ConfigError for wrong settings of growth.
+
+    edges: the first slot of each stage, and the number of slots.
+    """
+    if doubling and not only_grow:
+        raise ConfigError(
+            "space.doubling needs space.only_grow=true; set it or space.doubling=false"
+        )
     if not start_filters:
         return
-    rooms = [end - first for first, end in zip(edges, edges[1:], strict=False)]
-    fits = len(start_filters) == len(rooms) and all(
-        len(stage) <= room and set(stage) <= set(filters)
-        for stage, room in zip(start_filters, rooms, strict=True)
+    lengths = [end - first for first, end in zip(edges, edges[1:], strict=False)]
+    fits = len(start_filters) == len(lengths) and all(
+        len(stage) <= length and set(stage) <= set(filters)
+        for stage, length in zip(start_filters, lengths, strict=True)
     )
     if not fits:
         raise ConfigError(
-            f"space.start_filters must be {len(rooms)} lists of space.filters={list(filters)}, at "
-            f"most {rooms} long, got {[list(stage) for stage in start_filters]}; "
+            f"space.start_filters must be {len(lengths)} lists of space.filters={list(filters)}, "
+            f"at most {lengths} long, got {[list(stage) for stage in start_filters]}; "
             "set space.start_filters=[]"
         )

@@ -1,50 +1,49 @@
 """DenseNet-BC networks that grow: blocks of slots, each empty or a layer with its own growth rate.
 
-What EAS searches from a DenseNet start (Cai et al. 2018, arXiv:1707.04873; code han-cai/EAS,
+EAS searches this space from a DenseNet start (Cai et al. 2018, arXiv:1707.04873; code han-cai/EAS,
 models/dense_net.py). A layer is batch normalization, ReLU, a 1x1 convolution of `bottleneck` times
 its growth rate, batch normalization, ReLU and a 3x3 convolution of its growth rate, concatenated
-behind what it reads (Huang et al. 2017, DenseNet-BC). Between blocks stand batch normalization,
-ReLU, a 1x1 convolution that keeps the share `reduction` of the channels, and a 2x2 mean; the first
+behind the layer's input (Huang et al. 2017, DenseNet-BC). Between blocks stand batch normalization,
+ReLU, a 1x1 convolution that keeps the share `reduction` of the channels, and a 2x2 mean. The first
 convolution has `first_ratio` times the mean growth rate (code, widen_transition).
 
-A layer keeps its slot, and so its name, in all networks that have it: a network that grew inherits
-the weights (`nas/morphism/inheritance.py`). A wider layer takes copies of its channels; a new layer is a copy of
-the one before it, whose channels are then read from both.
+A layer keeps its slot, and therefore its name, in all networks that contain it, so a network that
+grew inherits its weights (`nas/morphism/inheritance.py`). A wider layer gets copies of its
+channels. A new layer is a copy of the layer before it; later layers then read these channels from
+both.
 
-Departures: where one grew from another, the code widens the first convolution and those between
-blocks, never makes them narrower; here their width is the architecture's alone, and `growing`
-leaves out what would make the first one narrower. No dropout inside (the code has none where images
-are augmented).
+Departures: when a network grows, the code widens the first convolution and those between blocks and
+never makes them narrower. Here their width depends on the architecture alone, and `only_grow`
+leaves out the changes that would make the first convolution narrower. There is no dropout inside
+the network (the code has none if images are augmented).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.image_space import ImageSpace
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
-
 
 class DenseNet(ImageSpace):
-    """Of each slot its growth rate; 0: it is empty.
+    """The growth rate of each slot; 0: the slot is empty.
 
     Args:
-      blocks: dense blocks.
-      slots: of a block, places for a layer.
-      growth_rates: choices of a layer, multiplied by the skeleton's width; rising.
+      blocks: the number of dense blocks.
+      slots: the places for a layer in each block.
+      growth_rates: choices of a layer, rising, multiplied by the skeleton's width.
       bottleneck: filters of the 1x1 convolutions, in growth rates.
       first_ratio: filters of the first convolution, in mean growth rates.
-      reduction: the share of the channels that go on between blocks.
-      start_layers: of a block of `start`, spread over its slots.
-      start_growth: of each of them.
-      growing: mutations only add a layer or make one wider, which preserves what the network
-        computes; one that cannot grow stays as it is.
+      reduction: the share of the channels that is kept between blocks.
+      start_layers: the layers in each block of `start`, spread over its slots.
+      start_growth: the growth rate of each of these layers.
+      only_grow: mutations only add a layer or make one wider, which preserves what the network
+        computes. A network that cannot grow stays as it is.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class DenseNet(ImageSpace):
         reduction: float = 0.5,
         start_layers: int = 1,
         start_growth: int = 4,
-        growing: bool = False,
+        only_grow: bool = False,
     ):
         _check(blocks, slots, growth_rates, bottleneck, first_ratio, reduction)
         if not 1 <= start_layers <= slots:
@@ -71,7 +70,7 @@ class DenseNet(ImageSpace):
                 f"space.start_growth must be one of space.growth_rates={list(growth_rates)}, "
                 f"got {start_growth}; set space.start_growth={growth_rates[0]}"
             )
-        self.blocks, self.slots, self.growing = blocks, slots, growing
+        self.blocks, self.slots, self.only_grow = blocks, slots, only_grow
         self.bottleneck, self.first_ratio, self.reduction = bottleneck, first_ratio, reduction
         self.start_layers, self.start_growth = start_layers, start_growth
         self.pool_after = tuple(slots * block for block in range(1, blocks))
@@ -81,27 +80,27 @@ class DenseNet(ImageSpace):
         )
 
     def start(self) -> Arch:
-        """The small network that a search grows."""
+        """The small network from which a search grows."""
         filled = {i * self.slots // self.start_layers for i in range(self.start_layers)}
         choice = self.decisions[0].choices.index(self.start_growth)
         return tuple(choice if i % self.slots in filled else 0 for i in range(len(self.decisions)))
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """A slot takes another value; where it only grows, a layer more or a wider one."""
-        if not self.growing:
+        """Gives a slot another value; with only_grow, adds a layer or makes one wider."""
+        if not self.only_grow:
             return super().mutate(arch, rng)
         kinds = [kind for kind in self._growths(arch) if kind]
         if not kinds:
             return arch
-        alike = kinds[int(rng.random() * len(kinds))]
-        return alike[int(rng.random() * len(alike))]
+        options = kinds[int(rng.random() * len(kinds))]
+        return options[int(rng.random() * len(options))]
 
     def key(self, arch: Arch) -> Arch:
-        """Of each layer its block and growth rate: empty slots change nothing."""
+        """The block and growth rate of each layer; empty slots change nothing."""
         return tuple(n for i, rate in enumerate(self._rates(arch)) if rate
                      for n in (i // self.slots, rate))  # fmt: skip
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         self.check(arch)
         rates = [skeleton.filters(rate) if rate else 0 for rate in self._rates(arch)]
         mean = _mean(rates) or skeleton.filters(self.decisions[0].choices[1])
@@ -145,26 +144,26 @@ class DenseNet(ImageSpace):
         return ops.conv(x, growth, (3, 3), name=f"{name}_conv")
 
     def _rates(self, arch: Arch) -> list[int]:
-        """The growth rate of each slot, 0 where it is empty."""
+        """The growth rate of each slot; 0 if it is empty."""
         return [self.decisions[i].choices[choice] for i, choice in enumerate(arch)]
 
     def _growths(self, arch: Arch) -> tuple[list[Arch], list[Arch]]:
-        """The networks with a layer more, and with a wider one."""
-        more, wider = [], []
+        """The networks with one more layer, and those with a wider layer."""
+        deeper, wider = [], []
         for i, choice in enumerate(arch):
             if choice:
                 others = range(choice + 1, len(self.decisions[i].choices))
                 wider += [(*arch[:i], other, *arch[i + 1 :]) for other in others]
                 continue
             before = [c for c in arch[i - i % self.slots : i] if c]
-            if before:  # it becomes a copy of the last of them
-                more.append((*arch[:i], before[-1], *arch[i + 1 :]))
+            if before:  # the added layer is a copy of the last of them
+                deeper.append((*arch[:i], before[-1], *arch[i + 1 :]))
         mean = _mean(self._rates(arch))
-        return [child for child in more if _mean(self._rates(child)) >= mean], wider
+        return [child for child in deeper if _mean(self._rates(child)) >= mean], wider
 
 
 def _mean(rates: list[int]) -> float:
-    """Of the layers that are there; 0 where there are none."""
+    """The mean growth rate of the filled slots; 0 if all are empty."""
     filled = [rate for rate in rates if rate]
     return sum(filled) / max(1, len(filled))
 
@@ -177,7 +176,7 @@ def _check(
     first_ratio: float,
     reduction: float,
 ) -> None:
-    """Raises ConfigError."""
+    """Raises ConfigError for settings that make no network."""
     for name, value in (("blocks", blocks), ("slots", slots), ("bottleneck", bottleneck)):
         if value < 1:
             raise ConfigError(f"space.{name} must be at least 1, got {value}; set space.{name}=4")

@@ -1,37 +1,36 @@
 """Networks that grow: convolutions between poolings, then hidden dense layers.
 
-What EAS searches from a plain start (Cai et al. 2018, arXiv:1707.04873, section 3; code
-han-cai/EAS, models/convnet.py) and, with skips between the convolutions, Auto-Keras (Jin, Song &
-Hu 2019, arXiv:1806.10282; code 0.3.7). The convolutions and skips are those of `morphism_space.py`;
-behind the last stand global average pooling, the hidden layers, each dense, batch normalization and
-ReLU, and the logits. A layer keeps its slot, and so its name, in all networks that have it: wider
-and deeper ones inherit the weights (`nas/morphism/inheritance.py`).
+EAS searches this space from a plain start (Cai et al. 2018, arXiv:1707.04873, section 3; code
+han-cai/EAS, models/convnet.py), and Auto-Keras searches it with skips between the convolutions
+(Jin, Song & Hu 2019, arXiv:1806.10282; code 0.3.7). The convolutions and skips are those of
+slots.py. They are followed by global average pooling, the hidden layers and the logits; a hidden
+layer is dense, batch normalization and ReLU. A layer keeps its slot, and therefore its name, in all
+networks that contain it, so wider and deeper networks inherit its weights
+(`nas/morphism/inheritance.py`).
 
-Departures: a hidden layer has a bias, which its normalization takes away again; Auto-Keras' has no
-normalization; dropout stands before the logits alone, not behind every layer.
+Departures: a hidden layer has a bias, which its normalization cancels. Auto-Keras' hidden layers
+have no normalization. Dropout stands only before the logits, not behind every layer.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Chain, Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.papers.growing.slots import MorphismSpace
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
-
 
 class Plain(MorphismSpace):
-    """At most `slots` convolutions and `hidden` dense layers in a row.
+    """A row of at most `slots` convolutions and `hidden` dense layers.
 
     Args:
-      slots, kernels, filters, skips, pool_after, start_filters, filled, growing, doubling: as of
-        MorphismSpace; doubling is of units as well.
-      hidden: places for a dense layer before the logits.
-      units: choices of one, multiplied by the skeleton's width.
-      start_units: of the hidden layers that `start` has.
+      slots, kernels, filters, skips, pool_after, start_filters, filled, only_grow, doubling: those
+        of MorphismSpace; doubling applies to units as well.
+      hidden: the places for a dense layer before the logits.
+      units: choices of a dense layer's units, multiplied by the skeleton's width.
+      start_units: the units of the hidden layers that `start` has.
     """
 
     def __init__(
@@ -47,12 +46,12 @@ class Plain(MorphismSpace):
         units: Sequence[int] = (64, 128, 256),
         start_units: Sequence[int] = (64,),
         filled: float = 0.5,
-        growing: bool = False,
+        only_grow: bool = False,
         doubling: bool = False,
     ):
         super().__init__(
             slots=slots, kernels=kernels, filters=filters, skips=skips, pool_after=pool_after,
-            head="flatten", filled=filled, growing=growing, doubling=doubling,
+            head="flatten", filled=filled, only_grow=only_grow, doubling=doubling,
             start_filters=start_filters,
         )  # fmt: skip
         _check(hidden, units, start_units)
@@ -91,14 +90,14 @@ class Plain(MorphismSpace):
         return Chain((*layers, *hidden, classifier), chain.skips)
 
     def hidden(self, arch: Arch) -> dict[int, int]:
-        """Of each filled slot of a hidden layer its units, before the skeleton's width."""
+        """Slot of a hidden layer -> its units, before the skeleton's width; filled slots only."""
         chosen = zip(self.decisions[self._first_hidden :], arch[self._first_hidden :], strict=True)
         return {i: decision.choices[c] for i, (decision, c) in enumerate(chosen) if c}
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         self.check(arch)
         x = self.convolutions(ops, arch, skeleton)
-        size = max(ops.shape(x)[:2])  # what lies outside of an image does not count
+        size = max(ops.shape(x)[:2])  # the mean ignores what lies outside of the image
         x = ops.avg_pool(x, size, strides=size)
         for i, units in self.hidden(arch).items():
             x = ops.dense(x, skeleton.filters(units), name=f"hidden{i}_dense")
@@ -117,7 +116,7 @@ class Plain(MorphismSpace):
 
 
 def _check(hidden: int, units: Sequence[int], start_units: Sequence[int]) -> None:
-    """Raises ConfigError."""
+    """Raises ConfigError for wrong settings of the hidden layers."""
     if hidden < 0:
         raise ConfigError(f"space.hidden must be at least 0, got {hidden}; set space.hidden=1")
     if not units or min(units) < 1 or len(set(units)) < len(units):

@@ -1,69 +1,71 @@
 """Networks that grow: a row of slots, each empty or a convolution, with skips between them.
 
-A layer keeps its slot, and so its name, in all networks that have it: what an insertion, a wider
-layer or a new skip leaves as it was can be inherited (`nas/morphism/inheritance.py`). A slot is a convolution,
-batch normalization, the skip that ends there, ReLU. An added skip is a 1x1 convolution of an
-earlier slot's output, added; a concatenated one is concatenated, and a 1x1 convolution brings the
-channels back to their number (Jin, Song & Hu 2019, arXiv:1806.10282, whose code 0.3.7 adds skips
-so). A layer of "0" filters has as many as its input.
+A layer keeps its slot, and therefore its name, in all networks that contain it. After an insertion,
+a wider layer or a new skip, a network inherits the weights of the layers that stay the same
+(`nas/morphism/inheritance.py`).
 
-`mutate` draws the kind of a change first, uniformly among those that apply (Real et al. 2017,
-arXiv:1703.01041, section 3.2): insert or remove a convolution, alter its filters, its stride or
-its size, add or remove a skip, alter the learning rate, or nothing.
+A slot is a convolution, batch normalization, the skip that ends there, and ReLU. An added skip is a
+1x1 convolution of the output of an earlier slot, which is added. A concatenated skip is
+concatenated, and a 1x1 convolution restores the number of channels (Jin, Song & Hu 2019,
+arXiv:1806.10282, whose code 0.3.7 adds skips in this way). A layer of "0" filters has as many
+filters as its input has channels.
 
-Departures from Real et al. 2017: depth is bounded by the slots, a slot has one skip at most, all
-numbers come from lists, kernels are square, every convolution has normalization and ReLU, and
-skips of other sizes are shrunk by strides or max pooling, not interpolated. The mutation that
-resets weights is the controller's.
+`mutate` first draws the kind of a change, uniformly among those that apply (Real et al. 2017,
+arXiv:1703.01041, section 3.2): insert or remove a convolution, change its filters, its stride or
+its size, add or remove a skip, change the learning rate, or change nothing.
+
+Departures from Real et al. 2017: the slots limit the depth; a slot has at most one skip; all
+numbers come from lists; kernels are square; every convolution has normalization and ReLU; and
+skips between different sizes are shrunk by strides or max pooling instead of interpolation. The
+mutation that resets weights belongs to the controller.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Chain, ChainLayer, ChainSkip, Decision, Graph
 from nas.core.trial import Arch
 from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.papers.growing.changes import changes, check_growth, check_rest, check_slots
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
-
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """What was chosen for a slot that is not empty."""
+    """The choices of a slot that is not empty."""
 
     kernel: int  # pixels, square
-    filters: int  # before the skeleton's width; 0: as many as come in
+    filters: int  # before the skeleton's width; 0: as many as the input has channels
     stride: int
-    skip: tuple[str, int] | None  # add or concat, and the slot whose output it brings
+    skip: tuple[str, int] | None  # add or concat, and the slot where the skip begins
 
 
 class MorphismSpace(ImageSpace):
-    """At most `slots` convolutions in a row, with skips.
+    """A row of at most `slots` convolutions, with skips.
 
     Args:
-      slots: places for a convolution.
-      kernels: pixels, square.
-      filters: 0 is as many as come in; others are multiplied by the skeleton's width.
-      strides: of a convolution, both axes.
-      skips: whether slots may have one.
-      pool_after: behind these many slots stands a 2x2 max pooling.
-      head: pool (global average) or flatten, before the dense layer to the logits.
-      learning_rates: choices of the recipe's learning rate; empty: the recipe's own.
-      filled: the share of slots that `sample` fills; 0: it gives the linear model alone, with the
-        first learning rate.
-      identity_share: of the mutations, those that change nothing and keep on training.
-      growing: mutations only add a layer with as many filters as come in, more filters or a skip,
-        each kind as often, which preserves what the network computes; one that cannot grow stays
+      slots: the places for a convolution.
+      kernels: choices of a convolution's size in pixels; kernels are square.
+      filters: choices, multiplied by the skeleton's width; 0: as many as the input has channels.
+      strides: choices of a convolution's stride, for both axes.
+      skips: whether slots may have a skip.
+      pool_after: a 2x2 max pooling stands after each of these numbers of slots.
+      head: pool (global average pooling) or flatten, before the dense layer to the logits.
+      learning_rates: choices of the recipe's learning rate; empty: the recipe's own rate.
+      filled: the share of slots that `sample` fills; 0: `sample` only returns the linear model,
+        with the first learning rate.
+      identity_share: the share of mutations that change nothing, so that training goes on.
+      only_grow: mutations only add a layer as wide as its input, more filters or a skip, each kind
+        equally often, which preserves what the network computes. A network that cannot grow stays
         as it is.
-      doubling: of a growing space, filters are only doubled.
-      start_filters: of each layer that `start` has between two poolings, 3x3 where that is a
-        choice; empty: two layers between poolings, the filters rising.
+      doubling: together with only_grow: filters are only doubled.
+      start_filters: for each stage between two poolings, the filters of the layers that `start`
+        has; their kernels are 3x3 if that is a choice. Empty: two layers in each stage, with rising
+        filters.
     """
 
     def __init__(
@@ -79,15 +81,15 @@ class MorphismSpace(ImageSpace):
         learning_rates: Sequence[float] = (),
         filled: float = 0.5,
         identity_share: float = 0.0,
-        growing: bool = False,
+        only_grow: bool = False,
         doubling: bool = False,
         start_filters: Sequence[Sequence[int]] = (),
     ):
         check_slots(slots, kernels, filters, strides, pool_after)
         check_rest(head, learning_rates, filled, identity_share)
-        check_growth(growing, doubling, start_filters, filters, (0, *pool_after, slots))
+        check_growth(only_grow, doubling, start_filters, filters, (0, *pool_after, slots))
         self.slots, self.head, self.filled = slots, head, filled
-        self.growing, self.doubling = growing, doubling
+        self.only_grow, self.doubling = only_grow, doubling
         self.start_filters = tuple(tuple(stage) for stage in start_filters)
         self.pool_after, self.identity_share = tuple(pool_after), identity_share
         self._rates = bool(learning_rates)
@@ -101,7 +103,7 @@ class MorphismSpace(ImageSpace):
         self.decisions = tuple(rates)
 
     def allowed(self, prefix: Arch) -> tuple[int, ...]:
-        """Of an empty slot nothing is asked; a skip starts at a slot that is not empty."""
+        """An empty slot has no further choices; a skip starts at a slot that is not empty."""
         at = len(prefix) - self._rates
         slot, part = divmod(at, len(self._parts))
         decision = self.decisions[len(prefix)]
@@ -116,21 +118,21 @@ class MorphismSpace(ImageSpace):
 
     @property
     def size(self) -> int:
-        """Counted by how many slots before are filled."""
+        """Counted slot by slot, by the number of earlier slots that are filled."""
         counts = {d.name.split("/")[-1]: len(d.choices) for d in self.decisions}
-        one = (counts["kernel"] - 1) * counts["filters"] * counts["stride"]
-        ways = {0: counts.get("learning_rate", 1)}
+        convolutions = (counts["kernel"] - 1) * counts["filters"] * counts["stride"]
+        prefixes = {0: counts.get("learning_rate", 1)}
         for _ in range(self.slots):
-            more: dict[int, int] = {}
-            for filled, count in ways.items():
+            longer: dict[int, int] = {}
+            for filled, count in prefixes.items():
                 skips = 1 + 2 * filled if "skip" in self._parts else 1
-                more[filled] = more.get(filled, 0) + count
-                more[filled + 1] = more.get(filled + 1, 0) + count * one * skips
-            ways = more
-        return sum(ways.values())
+                longer[filled] = longer.get(filled, 0) + count
+                longer[filled + 1] = longer.get(filled + 1, 0) + count * convolutions * skips
+            prefixes = longer
+        return sum(prefixes.values())
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """Fills each slot with probability `filled`; half of the filled ones have no skip."""
+        """Fills each slot with probability `filled`; half of the filled slots have no skip."""
         if not self.filled:
             return (0,) * len(self.decisions)
         arch: Arch = ()
@@ -144,36 +146,36 @@ class MorphismSpace(ImageSpace):
         return arch
 
     def start(self) -> Arch:
-        """A small network to grow from, as `start_filters` says."""
+        """The small network that `start_filters` describes, from which a search grows."""
         chosen = {decision.name: decision.choices[0] for decision in self.decisions}
         kernels = self.decisions[self._rates].choices
         rising = sorted(f for f in self.decisions[self._rates + 1].choices if f) or [0]
         for stage, first in enumerate((0, *self.pool_after)):
-            room = (*self.pool_after, self.slots)[stage] - first
-            layers = [rising[min(stage, len(rising) - 1)]] * min(2, room)
+            length = (*self.pool_after, self.slots)[stage] - first
+            widths = [rising[min(stage, len(rising) - 1)]] * min(2, length)
             if self.start_filters:
-                layers = list(self.start_filters[stage])
-            for i, filters in enumerate(layers, first):
+                widths = list(self.start_filters[stage])
+            for i, filters in enumerate(widths, first):
                 chosen[f"slot{i}/kernel"] = 3 if 3 in kernels else kernels[1]
                 chosen[f"slot{i}/filters"] = filters
         return self.encode(chosen)
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """A kind of change, uniformly among those that apply, then one of that kind."""
+        """Draws a kind of change, uniformly among those that apply, and a change of that kind."""
         if rng.random() < self.identity_share:
             return arch
-        kinds = changes(self, arch, growing=self.growing, doubling=self.doubling)
+        kinds = changes(self, arch, only_grow=self.only_grow, doubling=self.doubling)
         if not kinds:
             return arch
-        alike = list(kinds.values())[int(rng.random() * len(kinds))]
-        at, new = alike[int(rng.random() * len(alike))]
+        options = list(kinds.values())[int(rng.random() * len(kinds))]
+        at, new = options[int(rng.random() * len(options))]
         child = (*arch[:at], *new)
-        for old in arch[len(child) :]:  # a skip from a slot that has gone is none
+        for old in arch[len(child) :]:  # a skip is removed with the slot where it begins
             child += (old if old in self.allowed(child) else 0,)
         return child
 
     def key(self, arch: Arch) -> Arch:
-        """Slots between the same two poolings are numbered anew: empty ones change nothing."""
+        """Filled slots between two poolings are renumbered, because empty slots change nothing."""
         edges = (0, *self.pool_after, self.slots)
         places: dict[int, int] = {}
         for start, end in zip(edges, edges[1:], strict=False):
@@ -184,7 +186,7 @@ class MorphismSpace(ImageSpace):
             slot = self.slot(arch, i)
             if slot:
                 kind, source = slot.skip or ("", i)
-                filters = slot.filters or filters  # 0: those of the slot before
+                filters = slot.filters or filters  # 0: as many as the slot before
                 key += [place, slot.kernel, filters, slot.stride]
                 key += [("", "add", "concat").index(kind), places[source]]
         return tuple(key)
@@ -193,8 +195,8 @@ class MorphismSpace(ImageSpace):
         """Convolutions (filters, kernel, stride), poolings (size, stride) and the classifier."""
         layers: list[ChainLayer] = []
         skips: list[ChainSkip] = []
-        ends: dict[int, int] = {}  # of a slot, the number of its layer
-        filters = 0  # as many as the image has
+        layer_of: dict[int, int] = {}  # slot -> the number of its layer
+        filters = 0  # as many as the image has channels
         for i in range(self.slots):
             if i in self.pool_after:
                 layers.append(("max_pool", (2, 2)))
@@ -203,18 +205,18 @@ class MorphismSpace(ImageSpace):
                 continue
             filters = slot.filters or filters
             layers.append(("conv", (filters, slot.kernel, slot.stride)))
-            ends[i] = len(layers)
+            layer_of[i] = len(layers)
             if slot.skip:
                 kind, j = slot.skip
-                skips.append((ends[j], ends[i], kind))
+                skips.append((layer_of[j], layer_of[i], kind))
         return Chain((*layers, ("classifier", ())), tuple(skips))
 
     def learning_rate(self, arch: Arch) -> float | None:
-        """The chosen one; None where the recipe's stands."""
+        """The chosen learning rate; None: the recipe's own rate."""
         return self.decisions[0].choices[arch[0]] if self._rates else None
 
     def slot(self, arch: Arch, i: int) -> Slot | None:
-        """What `arch` has in slot i; None: nothing."""
+        """What `arch` has in slot i; None if the slot is empty."""
         first = self._rates + i * len(self._parts)
         if not arch[first]:
             return None
@@ -225,14 +227,14 @@ class MorphismSpace(ImageSpace):
         )
         return Slot(kernel, filters, stride, skip[0] if skip else None)
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         self.check(arch)
         return self.classified(ops, self.convolutions(ops, arch, skeleton), skeleton)
 
-    def convolutions(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
-        """What the last slot gives."""
+    def convolutions(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
+        """Writes all slots and returns the output of the last one."""
         x, shrunk = ops.image(), 1
-        made: dict[int, tuple[Any, int]] = {}  # a slot's output, and how often it was divided
+        outputs: dict[int, tuple[Any, int]] = {}  # slot -> its output, and the divisor of its size
         for i in range(self.slots):
             if i in self.pool_after:
                 x, shrunk = ops.max_pool(x, 2, strides=2), shrunk * 2
@@ -245,14 +247,14 @@ class MorphismSpace(ImageSpace):
             x, shrunk = ops.batch_norm(x, name=f"slot{i}_bn"), shrunk * slot.stride
             if slot.skip:
                 kind, j = slot.skip
-                source, before = made[j]
-                x = _joined(ops, x, kind, source, shrunk // before, f"slot{i}_skip")
+                source, source_shrunk = outputs[j]
+                x = _joined(ops, x, kind, source, shrunk // source_shrunk, f"slot{i}_skip")
             x = ops.relu(x)
-            made[i] = x, shrunk
+            outputs[i] = x, shrunk
         return x
 
-    def classified(self, ops: Ops, x: Any, skeleton: "ImageSkeleton") -> Any:
-        """The logits of what the last layer gives."""
+    def classified(self, ops: Ops, x: Any, skeleton: ImageSkeleton) -> Any:
+        """The logits. x: the output of the last layer."""
         if self.head == "pool":
             return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
         x = ops.dropout(x, skeleton.dropout)
@@ -282,6 +284,7 @@ class MorphismSpace(ImageSpace):
 
 
 def _joined(ops: Ops, x: Any, kind: str, source: Any, shrink: int, name: str) -> Any:
+    """x with a skip from `source`, whose height and width are `shrink` times as large."""
     filters = ops.shape(x)[2]
     if kind == "add":
         skip = ops.conv(source, filters, (1, 1), strides=(shrink, shrink), name=name)

@@ -1,7 +1,8 @@
 """The graphs of hierarchical representations (Liu et al. 2018, arXiv:1711.00436, section 2).
 
-A motif has ordered nodes, and for each pair of them an entry: nothing, or what leads from the
-earlier to the later. The first node is its input, the last one its output.
+The nodes of a motif are ordered. An entry for each pair of nodes says what leads from the earlier
+node to the later one, or that nothing does. The first node is the input of the motif, the last one
+its output.
 """
 
 import hashlib
@@ -12,58 +13,59 @@ from typing import NamedTuple
 from nas.core.trial import Arch
 from nas.search_spaces.papers.canonical_graph import Node, canonical
 
-NONE = 0  # the choice of nothing
+NONE = 0  # the choice that nothing leads from one node to the other
 
-Inputs = dict[int, list[tuple[int, int]]]  # of each node: where from, and by which choice
+Inputs = dict[int, list[tuple[int, int]]]  # node -> (source, choice) of what leads to it
 
 
 class Motif(NamedTuple):
-    """Its entries are decisions in a row: node by node, each with all that come before it."""
+    """A motif. Its entries are consecutive decisions: for each node, those from earlier nodes."""
 
     name: str
-    level: int  # 2 and up
+    level: int  # at least 2
     nodes: int
-    start: int  # its first decision
+    start: int  # the index of its first decision
     choices: tuple[str, ...]  # of each entry
 
     def entry(self, source: int, target: int) -> int:
-        """The decision about what leads from one node to another."""
+        """The index of the decision about what leads from `source` to `target`."""
         return self.start + target * (target - 1) // 2 + source
 
     def reached(self, arch: Arch | list[int]) -> list[bool]:
-        """Of each node but the output, whether anything leads to it from the input."""
-        found = [True]
+        """For each node except the output, whether a way leads to it from the input."""
+        is_reached = [True]
         for i in range(1, self.nodes - 1):
-            found.append(any(found[j] and arch[self.entry(j, i)] for j in range(i)))
-        return found
+            is_reached.append(any(is_reached[j] and arch[self.entry(j, i)] for j in range(i)))
+        return is_reached
 
     def joined(self, arch: Arch | list[int]) -> bool:
-        """Whether the input leads to the output."""
+        """Whether a way leads from the input to the output."""
         last = self.nodes - 1
         return any(
-            there and arch[self.entry(j, last)] for j, there in enumerate(self.reached(arch))
+            is_reached and arch[self.entry(j, last)]
+            for j, is_reached in enumerate(self.reached(arch))
         )
 
     def inputs(self, arch: Arch) -> Inputs:
-        """What leads to each node, of all that lies on a way from the input to the output."""
+        """What leads to each node; only nodes and entries on a way from the input to the output."""
         reached = [*self.reached(arch), True]
-        found: Inputs = {}
-        wanted = {self.nodes - 1}
+        inputs: Inputs = {}
+        used = {self.nodes - 1}
         for i in reversed(range(1, self.nodes)):
-            if i in wanted:
+            if i in used:
                 entries = [(j, arch[self.entry(j, i)]) for j in range(i) if reached[j]]
-                found[i] = [(j, choice) for j, choice in entries if choice != NONE]
-                wanted |= {j for j, _ in found[i]}
-        return dict(sorted(found.items()))
+                inputs[i] = [(j, choice) for j, choice in entries if choice != NONE]
+                used |= {j for j, _ in inputs[i]}
+        return dict(sorted(inputs.items()))
 
 
 def form(inputs: Inputs, labels: Sequence[str], identity: int | None) -> str:
-    """A digest, equal for motifs that compute alike.
+    """A digest that is equal for motifs that compute the same.
 
     Args:
-      labels: of each choice; alike where the choices are.
-      identity: the choice that changes nothing. A node to which one identity leads and nothing else
-        is the node where it comes from.
+      labels: a text for each choice, the same for choices that compute the same.
+      identity: the choice that changes nothing, if there is one. A node whose only input is an
+        identity is the same node as the source of that identity.
     """
     nodes: list[Node] = [("input", ())]
     place = {0: 0}
@@ -81,18 +83,19 @@ def form(inputs: Inputs, labels: Sequence[str], identity: int | None) -> str:
 
 
 def count(nodes: int, choices: int) -> int:
-    """How many motifs lead from the input to the output.
+    """The number of motifs in which a way leads from the input to the output.
 
-    Nodes are added one by one to so many graphs of which so many nodes are reached.
+    Nodes are added one by one; the graphs are counted by the number of nodes that are reached.
     """
-    graphs = Counter({1: 1})  # by the number of nodes that are reached
+    graphs = Counter({1: 1})  # reached nodes -> graphs
     for i in range(1, nodes):
-        more: Counter[int] = Counter()
-        for reached, ways in graphs.items():
-            others = ways * choices ** (i - reached)  # what the other nodes have, leads nowhere
-            more[reached] += others
-            more[reached + 1] += others * (choices**reached - 1)
+        larger: Counter[int] = Counter()
+        for reached, graph_count in graphs.items():
+            # Entries from nodes that are not reached may be anything.
+            unreached = graph_count * choices ** (i - reached)
+            larger[reached] += unreached
+            larger[reached + 1] += unreached * (choices**reached - 1)
             if i == nodes - 1:
-                more[reached] -= others  # the output must be reached
-        graphs = more
+                larger[reached] -= unreached  # the output must be reached
+        graphs = larger
     return graphs.total()

@@ -1,35 +1,34 @@
 """Hierarchical representations (Liu et al. 2018, arXiv:1711.00436, sections 2 and 3).
 
-A motif is a graph whose entries are nothing or motifs of the level below; those of level 1 are six
-operations. A node concatenates what leads to it along channels. By default six motifs of 4 nodes
-stand at level 2, and one of 5 nodes at level 3, the cell. A motif that is used in several places is
-one structure there, with weights of its own at each. Behind a motif of level 2 a 1x1 convolution
-brings the channels back to those of its input. The flat space is a cell of 11 nodes over the
-operations.
+A motif is a graph whose entries are nothing, or motifs of the level below; those of level 1 are six
+operations. A node concatenates its inputs along channels. By default there are six motifs of 4
+nodes at level 2, and one motif of 5 nodes, the cell, at level 3. A motif that is used in several
+places has the same structure in each of them, and separate weights. Behind a motif of level 2, a
+1x1 convolution brings the channels back to those of its input. The flat space is a cell of 11 nodes
+over the operations.
 
-The network: a 3x3 convolution; three stages of `skeleton.cells` cells, behind each of which stands
-a 3x3 separable convolution, the last one of a stage halving the image and doubling the channels;
-global average pooling and a dense layer. Convolutions are followed by batch normalization and ReLU.
+The network is a 3x3 convolution, three stages of `skeleton.cells` cells, global average pooling and
+a dense layer. A 3x3 separable convolution stands behind each cell; the last one of a stage halves
+the image and doubles the channels. Convolutions are followed by batch normalization and ReLU.
 
-Only its abstract was checked against the paper's text, the rest against other implementations. Ours
-is what becomes of a motif whose output nothing leads to: there is none, an entry that would cut it
-off is closed and a mutation that would is drawn again. A mutated entry is always another.
+Only the abstract of the paper was checked against its text; the rest was checked against other
+implementations. One rule is ours: there is no motif whose output is not reached. An entry that
+would cut it off is closed, and a mutation that would cut it off is drawn again. A mutated entry
+always changes.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.cells.operations import conv_bn
 from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.papers.hierarchical.motifs import NONE, Motif, count, form
-
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
 
 OPERATIONS = ("conv1x1", "depthwise3x3", "separable3x3", "max_pool3x3", "avg_pool3x3", "identity")
 IDENTITY = 1 + OPERATIONS.index("identity")
@@ -37,12 +36,12 @@ STAGES = 3
 
 
 class Hierarchical(ImageSpace):
-    """The entries of all motifs, level by level from below; the cell comes last.
+    """The entries of all motifs, level by level from level 2; the cell is last.
 
     Args:
-      nodes: of the motifs of each level, from level 2 up.
-      motifs: how many each of these levels has; the last one has one, the cell.
-      mutations: of a chain of identities, that make a sample.
+      nodes: the number of nodes of each motif, for each level from level 2.
+      motifs: the number of motifs of each of these levels; the last level has one, the cell.
+      mutations: `sample` applies this many mutations to a chain of identities.
     """
 
     def __init__(
@@ -58,9 +57,9 @@ class Hierarchical(ImageSpace):
         decisions: list[Decision] = []
         below: tuple[str, ...] = OPERATIONS
         anchors: tuple[int | None, ...] | None = None
-        for level, (size, many) in enumerate(zip(nodes, motifs, strict=True), 2):
+        for level, (size, motif_count) in enumerate(zip(nodes, motifs, strict=True), 2):
             first = sum(map(len, self.levels))  # motifs so far; each is a node of its decisions
-            names = tuple(f"motif{first + m}" for m in range(many))
+            names = tuple(f"motif{first + m}" for m in range(motif_count))
             names = ("cell",) if level == len(nodes) + 1 else names
             self.levels.append([])
             for place, name in enumerate(names, first):
@@ -71,28 +70,29 @@ class Hierarchical(ImageSpace):
                     for i in range(1, size)
                     for j in range(i)
                 ]
-            below, anchors = names, (None, *range(first, first + many))
+            below, anchors = names, (None, *range(first, first + motif_count))
         self.cell = self.levels[-1][0]
         self.decisions = tuple(decisions)
-        every = [motif for level in self.levels for motif in level]
-        self._motif_of = [every[d.node] for d in decisions if d.node is not None]
+        all_motifs = [motif for level in self.levels for motif in level]
+        self._motif_of = [all_motifs[d.node] for d in decisions if d.node is not None]
 
     def allowed(self, prefix: Arch) -> tuple[int, ...]:
-        """All, but not nothing where it would leave the output of the motif unreached."""
+        """All choices, except nothing if it would leave the output of the motif unreached."""
         motif = self._motif_of[len(prefix)]
-        every, last = tuple(range(len(motif.choices))), motif.nodes - 1
+        choices, last = tuple(range(len(motif.choices))), motif.nodes - 1
         source = len(prefix) - motif.entry(0, last)
         if source < 0:
-            return every
+            return choices
         reached = motif.reached(prefix)
-        led = any(
-            there and prefix[motif.entry(j, last)] for j, there in enumerate(reached[:source])
+        is_joined = any(
+            is_reached and prefix[motif.entry(j, last)]
+            for j, is_reached in enumerate(reached[:source])
         )
-        return every if led or any(reached[source + 1 :]) else every[1:]
+        return choices if is_joined or any(reached[source + 1 :]) else choices[1:]
 
     @property
     def size(self) -> int:
-        """All ways to fill in the entries so that every motif's input leads to its output."""
+        """The number of ways to fill in the entries so that every motif's output is reached."""
         size = 1
         for level in self.levels:
             size *= count(level[0].nodes, len(level[0].choices)) ** len(level)
@@ -108,7 +108,7 @@ class Hierarchical(ImageSpace):
         return tuple(arch)
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """The chain of identities, mutated so many times."""
+        """The chain of identities after `mutations` mutations."""
         arch, done = list(self.identity()), 0
         while done < self.mutations:
             for draw in rng.random((self.mutations - done, 5)).tolist():
@@ -116,14 +116,14 @@ class Hierarchical(ImageSpace):
         return tuple(arch)
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """A level, a motif of it, a node of it and one before it are drawn; their entry changes."""
+        """Draws a level, a motif of it, a node of it and an earlier node; their entry changes."""
         child = list(arch)
         while not self._changed(child, rng.random(5).tolist()):
             pass
         return tuple(child)
 
     def key(self, arch: Arch) -> str:
-        """Equal where the cells are one graph of motifs alike, without what leads nowhere."""
+        """Equal if the cells compute the same; entries that do not reach an output are ignored."""
         self.check(arch)
         labels: list[str] = list(OPERATIONS)
         for level in self.levels:
@@ -131,7 +131,7 @@ class Hierarchical(ImageSpace):
             labels = [form(motif.inputs(arch), ["", *labels], identity) for motif in level]
         return labels[0]
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         self.check(arch)
         channels = skeleton.channels
         x = ops.relu(conv_bn(ops, ops.image(), channels, "stem", kernel=(3, 3)))
@@ -145,7 +145,7 @@ class Hierarchical(ImageSpace):
         return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
 
     def graph(self, arch: Arch) -> Graph:
-        """The motifs that the cell uses, each on its own, and the cell."""
+        """A drawing of the motifs that the cell uses, each on its own, and of the cell."""
         self.check(arch)
         nodes, edges = [], []
         for motif in self.used(arch):
@@ -163,43 +163,46 @@ class Hierarchical(ImageSpace):
         return Graph(tuple(nodes), tuple(edges))
 
     def used(self, arch: Arch) -> list[Motif]:
-        """The motifs that the cell is made of, from below, and the cell."""
-        found = [self.cell]
+        """The motifs that the cell uses, from level 2 up, and the cell."""
+        motifs = [self.cell]
         for below in reversed(self.levels[:-1]):
             leads = [
                 lead
-                for motif in found
+                for motif in motifs
                 if motif.level == below[0].level + 1
                 for inputs in motif.inputs(arch).values()
                 for lead in inputs
             ]
-            found = [below[m] for m in sorted({choice - 1 for _, choice in leads})] + found
-        return found
+            motifs = [below[m] for m in sorted({choice - 1 for _, choice in leads})] + motifs
+        return motifs
 
-    def _motif(self, ops: Ops, arch: Arch, x, motif: Motif, channels: int, name: str) -> Any:
-        """x [batch, height, width, any channels] -> [batch, height, width, channels of its own].
+    def _motif(self, ops: Ops, arch: Arch, x: Any, motif: Motif, channels: int, name: str) -> Any:
+        """x [batch, height, width, any channels] -> the same height and width, other channels.
 
-        channels: of the convolutions inside.
+        channels: those of the convolutions inside.
         """
-        made = {0: x}
+        nodes = {0: x}
         for i, leads in motif.inputs(arch).items():
             inputs = []
             for j, choice in leads:
                 inside = f"{name}_{j}to{i}"
                 if motif.level == 2:
-                    y = _operation(ops, made[j], motif.choices[choice], channels, inside)
+                    y = _operation(ops, nodes[j], motif.choices[choice], channels, inside)
                 else:
                     below = self.levels[motif.level - 3][choice - 1]
-                    y = self._motif(ops, arch, made[j], below, channels, inside)
+                    y = self._motif(ops, arch, nodes[j], below, channels, inside)
                 inputs.append(y)
-            made[i] = ops.concatenate(inputs)
-        last = made[motif.nodes - 1]
+            nodes[i] = ops.concatenate(inputs)
+        last = nodes[motif.nodes - 1]
         if motif.level > 2 or motif is self.cell:
             return last
         return ops.relu(conv_bn(ops, last, ops.shape(x)[2], f"{name}_output"))
 
     def _changed(self, arch: list[int], draw: Sequence[float]) -> bool:
-        """Changes the entry that numbers in [0, 1) say, unless that would cut off an output."""
+        """Changes the entry that five numbers in [0, 1) select, in place. Returns whether it did.
+
+        A change that would cut off an output is undone.
+        """
         level = self.levels[int(draw[0] * len(self.levels))]
         motif = level[int(draw[1] * len(level))]
         target = 1 + int(draw[2] * (motif.nodes - 1))
@@ -212,8 +215,8 @@ class Hierarchical(ImageSpace):
         return False
 
 
-def _operation(ops: Ops, x, operation: str, channels: int, name: str) -> Any:
-    """Convolutions give `channels`, the others as many as they are given."""
+def _operation(ops: Ops, x: Any, operation: str, channels: int, name: str) -> Any:
+    """Convolutions return `channels` channels; the other operations keep those of x."""
     if operation == "conv1x1":
         return ops.relu(conv_bn(ops, x, channels, name))
     if operation == "depthwise3x3":
@@ -225,7 +228,7 @@ def _operation(ops: Ops, x, operation: str, channels: int, name: str) -> Any:
     return ops.avg_pool(x, 3, strides=1) if operation == "avg_pool3x3" else x
 
 
-def _separable(ops: Ops, x, channels: int, name: str, strides: int = 1) -> Any:
+def _separable(ops: Ops, x: Any, channels: int, name: str, strides: int = 1) -> Any:
     x = ops.depthwise(x, (3, 3), strides=strides, name=f"{name}_depthwise")
     return ops.relu(conv_bn(ops, x, channels, name))
 

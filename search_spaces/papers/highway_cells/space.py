@@ -1,9 +1,13 @@
 """The recurrent space of ENAS and DARTS: highway nodes, each of which reads one earlier state.
 
-Pham et al. 2018 (arXiv:1802.03268, section 2.1): 12 functions and 11 predecessors, what no node
-reads is averaged: nodes=11, first=null, average=loose, shared=edge. The authors' corrected code
-(enas_lm): a first state of tanh, all nodes averaged, shared=function. Liu et al. 2019
-(arXiv:1806.09055, section 3): 8 nodes behind a first state of tanh, all averaged, shared=node.
+Three sources define variants of it:
+
+  Pham et al. 2018 (arXiv:1802.03268, section 2.1) choose 12 functions and 11 predecessors, and
+    average the states that no node reads: nodes=11, first=null, average=loose, shared=edge.
+  The authors' corrected code (enas_lm) begins with a first state of tanh and averages all nodes:
+    shared=function.
+  Liu et al. 2019 (arXiv:1806.09055, section 3) use 8 nodes behind a first state of tanh and average
+    all of them: shared=node.
 """
 
 from collections.abc import Sequence
@@ -14,6 +18,7 @@ import numpy as np
 from nas.core.language_skeleton import LanguageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
+from nas.search_spaces.papers.highway_cells.rules import EDGE, NODE, SHARED, HighwayRules
 from nas.search_spaces.recurrent.genotypes import Nodes, loose_ends, names, published
 from nas.search_spaces.recurrent.space import RecurrentSpace, check_skeleton
 
@@ -23,19 +28,20 @@ if TYPE_CHECKING:
 
 FUNCTIONS = ("tanh", "relu", "sigmoid", "identity")
 AVERAGES = ("all", "loose")
-NODE, EDGE, FUNCTION = SHARED = ("node", "edge", "function")
 
 
 class RecurrentNodes(RecurrentSpace):
-    """`nodes` nodes behind the first state.
+    """Cells of `nodes` nodes behind a first state.
 
     Args:
-      functions: among tanh, relu, sigmoid, identity.
-      first: the first state's function; None: it is chosen too.
-      average: "all" nodes behind the first, or the "loose" ones that no node reads.
+      nodes: the number of nodes behind the first state.
+      functions: what a node may apply, among tanh, relu, sigmoid and identity.
+      first: the function of the first state; None: it is searched too.
+      average: the output averages "all" nodes behind the first state, or the "loose" ones, which no
+        node reads.
       shared: what has a matrix of its own in the supernet: a "node", whatever it reads; an "edge"
         from a state to a node; or a "function" of an edge.
-      normalised: the supernet normalises each state by the moments of its batch.
+      normalised: whether the supernet normalises each state by the moments of its batch.
     """
 
     def __init__(
@@ -63,8 +69,8 @@ class RecurrentNodes(RecurrentSpace):
         if shared not in SHARED:
             raise ConfigError(f"space.shared must be one of {', '.join(SHARED)}, got {shared}")
         self.nodes, self.functions = nodes, tuple(functions)
-        self.first, self.average = first, average
-        self.shared, self.normalised = shared, normalised
+        self.first, self.average, self.shared = first, average, shared
+        self.rules = HighwayRules(nodes, self.functions, first, average, shared, normalised)
         decisions = [] if first else [Decision("node0/function", self.functions, node=0)]
         for k in range(1, nodes + 1):
             states = tuple(range(k))
@@ -73,6 +79,7 @@ class RecurrentNodes(RecurrentSpace):
         self.decisions = tuple(decisions)
 
     def genotype(self, arch: Arch) -> Nodes:
+        """The cell of `arch`."""
         chosen = self.decode(arch)
         nodes = tuple(
             (chosen[f"node{k}/function"], chosen[f"node{k}/input"])
@@ -84,10 +91,10 @@ class RecurrentNodes(RecurrentSpace):
 
     @property
     def published(self) -> tuple[str, ...]:
-        """Names of the published cells that lie in the space."""
-        return tuple(name for name in names() if self._holds(name))
+        """Names of the published cells that the space contains."""
+        return tuple(name for name in names() if self._contains(name))
 
-    def _holds(self, name: str) -> bool:
+    def _contains(self, name: str) -> bool:
         try:
             self.parse(name)
         except ConfigError:
@@ -95,7 +102,7 @@ class RecurrentNodes(RecurrentSpace):
         return True
 
     def parse(self, text: str) -> Arch:
-        """Also takes the name of a published cell that lies in the space, such as darts_rnn_v2."""
+        """Also reads the name of a published cell that the space contains, such as darts_rnn_v2."""
         if text.strip() not in names():
             return super().parse(text)
         cell = published(text.strip())
@@ -122,26 +129,16 @@ class RecurrentNodes(RecurrentSpace):
     def cell_weights(self, arch: Arch, inputs: int, units: int) -> int:
         return 2 * units * (inputs + units) + self.nodes * 2 * units * units
 
-    def supernet(  # type: ignore[override]
-        self, skeleton: LanguageSkeleton
-    ) -> "RecurrentSupernet":
+    def supernet(self, skeleton: LanguageSkeleton) -> "RecurrentSupernet":
         from nas.search_spaces.papers.highway_cells.supernet import RecurrentSupernet
 
         check_skeleton(skeleton)
-        return RecurrentSupernet(self, skeleton)
-
-    def rows(self, node: int) -> int:
-        """How many matrices the supernet has of a node, counted from 1."""
-        return {NODE: 1, EDGE: node, FUNCTION: node * len(self.functions)}[self.shared]
-
-    def row(self, node: int, state: Any, function: Any) -> Any:
-        """The one that is used where the node applies a function to a state; ints or tensors."""
-        return {NODE: 0 * state, EDGE: state, FUNCTION: function * node + state}[self.shared]
+        return RecurrentSupernet(self, self.rules, skeleton)
 
     def gate_counts(self) -> tuple[int, ...]:
-        """Of the first state, where it is chosen, its functions; of each edge these and `none`.
+        """The functions of the first state, if it is searched; for each edge, these and `none`.
 
-        Raises ConfigError where gates cannot say what the space asks.
+        Raises ConfigError if gates cannot answer what the space asks.
         """
         for name, value, known in (
             ("average", self.average, ("all",)),
@@ -157,8 +154,11 @@ class RecurrentNodes(RecurrentSpace):
         return (width,) * (self.first is None) + (width + 1,) * edges
 
     def architecture_from_gates(self, weights: np.ndarray) -> Arch:
-        """Of each node the edge with the strongest function, `none` left out, and that function
-        (code, rnn/model_search.py, genotype)."""
+        """For each node, the edge with the strongest function, and that function; never `none`
+        (code, rnn/model_search.py, genotype).
+
+        weights: [questions, functions + 1], before the softmax.
+        """
         weights = weights.astype(np.float64)
         width, chosen = len(self.functions), []
         if self.first is None:

@@ -1,17 +1,17 @@
 """The supernet of NAS-Bench-201 (Dong & Yang, ICLR 2020, arXiv:2001.00326, section 4).
 
-Each edge of each cell holds both its convolutions. A convolution that carries nothing (see
-nasbench201.py) is not run either, so that a path equals the network that is built for it.
+Each edge of each cell holds both of its convolutions. A convolution that carries nothing (see
+space.py) does not run, so a path computes the same as the network that is built for it.
 
-Departures: normalizations have a scale and an offset, as they have in the built network; the
-official code takes both away while weights are shared.
+Departures: normalizations have a scale and an offset, as in the built network; the official code
+removes both while weights are shared.
 """
-
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from nas.search_spaces.papers.nasbench201.space import (
+from nas.core.skeleton import ImageSkeleton
+from nas.search_spaces.image_space import ImageSpace
+from nas.search_spaces.papers.nasbench201.cell import (
     AVG_POOL,
     EDGES,
     KERNELS,
@@ -19,19 +19,16 @@ from nas.search_spaces.papers.nasbench201.space import (
     OPERATIONS,
     OUTPUT,
     SKIP,
-    NASBench201,
     conv,
-    frame,
+    write_network,
 )
 from nas.search_spaces.supernet.ops import SupernetOps
 from nas.search_spaces.supernet.supernet import Supernet
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
 
-
-def supernet(space: NASBench201, skeleton: "ImageSkeleton") -> Supernet:
-    return Supernet(space, skeleton, lambda ops: frame(ops, skeleton, _cell), effective)
+def supernet(space: ImageSpace, skeleton: ImageSkeleton) -> Supernet:
+    """The supernet of a space whose decisions are the edges of the cell, in the order of EDGES."""
+    return Supernet(space, skeleton, lambda ops: write_network(ops, skeleton, _cell), effective)
 
 
 def effective(arch: tf.Tensor) -> tf.Tensor:
@@ -52,13 +49,13 @@ def _cell(ops: SupernetOps, x: tf.Tensor, channels: int, name: str) -> tf.Tensor
         terms = []
         for edge, (a, b) in enumerate(EDGES):
             if b == node:
-                ways = [
+                branches = [
                     lambda k=k, a=a, b=b: _operation(
                         ops, nodes[a], channels, k, f"{name}_edge{a}{b}"
                     )
                     for k in range(len(OPERATIONS))
                 ]
-                terms.append(ops.choose(edge, ways))
+                terms.append(ops.choose(edge, branches))
         nodes.append(ops.add(terms))
     return nodes[OUTPUT]
 

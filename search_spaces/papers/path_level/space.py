@@ -1,30 +1,34 @@
 """Tree-structured cells in a DenseNet (Cai et al. 2018, arXiv:1806.02639; code PathLevel-EAS).
 
-Path-level transforms make a tree of a 3x3 convolution: its copies are averaged, or its filters are
-divided among branches that are concatenated; a branch gets another node, whose one edge is the
-identity; an identity becomes a pooling or a convolution that starts as the identity. A node's
-branches all read its input; where they are concatenated inside the cell, each reads its share of
-the channels. Decisions are asked depth first, as in the code (arch_search_tree_cell.py). What a
-network inherits is in `nas/morphism/tree_inheritance.py`.
+Path-level transforms turn a 3x3 convolution into a tree. They average copies of it, or divide its
+filters among branches that are concatenated; they add a node behind a branch, whose only edge is
+the identity; they replace an identity by a pooling, or by a convolution that starts as the
+identity. All branches of a node read its input; inside the cell, each branch of a concatenation
+reads its share of the channels. Decisions are asked depth first, as in the code
+(arch_search_tree_cell.py). `nas/morphism/tree_inheritance.py` computes the weights that a network
+inherits.
 
-The cell is the 3x3 convolution of every layer of a DenseNet (code, models/densenet.py): a 1x1
-convolution to `bottleneck` growth rates, the cell, concatenation. There are three blocks of
-`skeleton.cells` layers; between them a 1x1 convolution halves the channels, and a 2x2 mean. The
-growth rate is `skeleton.channels`, at least 8: three concatenations in a row leave a channel each.
+The cell replaces the 3x3 convolution in every layer of a DenseNet (code, models/densenet.py). A
+layer is a 1x1 convolution to `bottleneck` growth rates, the cell, and a concatenation. There are
+three blocks of `skeleton.cells` layers. Between two blocks, a 1x1 convolution halves the channels,
+and a 2x2 mean follows. The growth rate is `skeleton.channels`, and at least 8, so that three
+concatenations in a row leave one channel to each branch.
 
-Departures: convolution, normalization and ReLU in this order, by which identities preserve what is
-computed; the code's DenseNet has them the other way round and learns again from the old network's
-logits. No grouped 3x3 convolutions (the code's results have two groups), no dropped paths. The
-cell in which nothing was inserted is in the space: it is what a search starts from.
+Departures: the order is convolution, normalization, ReLU, so that identities preserve what is
+computed; the code's DenseNet has the opposite order and trains each network again with the old
+network's logits. There are no grouped 3x3 convolutions (the code's results have two groups) and no
+dropped paths. The space contains the cell in which nothing was inserted, because a search starts
+from it.
 """
 
 import itertools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from nas.core.ops import Ops
+from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.image_space import ImageSpace
@@ -46,28 +50,25 @@ from nas.search_spaces.papers.path_level.trees import (
     write,
 )
 
-if TYPE_CHECKING:
-    from nas.core.skeleton import ImageSkeleton
-
-Place = tuple[int, ...]  # the branches that lead to it from the root
+Place = tuple[int, ...]  # a node or a branch: the branches that lead to it from the root
 LEAST_GROWTH = 8
 
 
-class PathLevel(ImageSpace):
-    """Trees of `depth` edges from the root to a leaf at most.
+class PathLevelSpace(ImageSpace):
+    """Trees with at most `depth` edges from the root to a leaf.
 
     Args:
-      depth: edges in a row.
-      add, concat: numbers of branches that a node may average, or concatenate.
-      edges: operations of an edge inside the cell; the first must be the identity.
+      depth: the largest number of edges in a row.
+      add, concat: the numbers of branches that a node may average, or concatenate.
+      edges: the operations of an edge inside the cell; the first must be the identity.
       bottleneck: filters of the 1x1 convolution before a cell, in growth rates.
       first_ratio: filters of the first convolution, in growth rates.
-      reduction: the share of the channels that go on between blocks.
-      growing: mutations are transforms that preserve what the network computes; one that cannot
-        grow stays as it is.
+      reduction: the share of the channels that is kept between blocks.
+      only_grow: mutations are transforms that preserve what the network computes. A network that
+        cannot grow stays as it is.
     """
 
-    trees = path_trees  # what its cells are made of, for `nas/morphism/tree_inheritance.py`
+    trees = path_trees  # the parts of its cells, for `nas/morphism/tree_inheritance.py`
 
     def __init__(
         self,
@@ -79,16 +80,17 @@ class PathLevel(ImageSpace):
         bottleneck: int = 4,
         first_ratio: int = 2,
         reduction: float = 0.5,
-        growing: bool = False,
+        only_grow: bool = False,
     ):
         _check(depth, add, concat, edges)
-        self.depth, self.edges, self.growing = depth, tuple(edges), growing
+        self.depth, self.edges, self.only_grow = depth, tuple(edges), only_grow
         self.bottleneck, self.first_ratio, self.reduction = bottleneck, first_ratio, reduction
         self.merges: tuple[Merge, ...] = (
             (NONE, 1), *((ADD, n) for n in add), *((CONCAT, n) for n in concat),
         )  # fmt: skip
         self.most = max(n for _, n in self.merges)
-        self._asked: list[tuple[str, Place]] = []  # of each decision: merge, edge or expand; where
+        # For each decision: whether it is about a merge, an edge or an expansion, and where.
+        self._asked: list[tuple[str, Place]] = []
         self._ask(())
         self.at = {asked: i for i, asked in enumerate(self._asked)}
         nodes = {place: n for n, place in enumerate(dict.fromkeys(p for _, p in self._asked))}
@@ -100,16 +102,16 @@ class PathLevel(ImageSpace):
 
     @staticmethod
     def name(place: Place) -> str:
-        """Of a node, or of the branch that leads to it."""
+        """The name of a node, or of the branch that leads to it."""
         return "_".join(map(str, place)) or "root"
 
     def allowed(self, prefix: Arch) -> tuple[int, ...]:
-        """Of what is not there nothing is asked."""
+        """All choices; a decision about a node or branch that does not exist has only the first."""
         what, place = self._asked[len(prefix)]
-        there = place if what == "merge" else place[:-1]
+        node = place if what == "merge" else place[:-1]
         is_open = all(
             self._has_branch(prefix, place[:i]) and prefix[self.at["expand", place[:i]]]
-            for i in range(1, len(there) + 1)
+            for i in range(1, len(node) + 1)
         )
         if not is_open or (what != "merge" and not self._has_branch(prefix, place)):
             return (0,)
@@ -125,18 +127,18 @@ class PathLevel(ImageSpace):
         return nodes
 
     def start(self) -> Arch:
-        """The convolution that all cells grow from."""
+        """The convolution from which all cells grow."""
         return (0,) * len(self.decisions)
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """A decision is answered otherwise; where it only grows, one of the three transforms."""
-        if not self.growing:
+        """Changes one decision; with only_grow, applies one of the three transforms."""
+        if not self.only_grow:
             return super().mutate(arch, rng)
         kinds = [kind for kind in self._growths(arch).values() if kind]
         if not kinds:
             return arch
-        alike = kinds[int(rng.random() * len(kinds))]
-        return alike[int(rng.random() * len(alike))]
+        options = kinds[int(rng.random() * len(kinds))]
+        return options[int(rng.random() * len(options))]
 
     def key(self, arch: Arch) -> Arch | str:
         return repr(key(self.tree(arch)))
@@ -146,13 +148,13 @@ class PathLevel(ImageSpace):
         merge, count = self.merges[arch[self.at["merge", place]]]
         branches = []
         for i in range(count):
-            there = (*place, i)
-            edge = self.edges[arch[self.at["edge", there]]] if place else ROOT_EDGE
-            leaf = self._is_leaf(arch, there)
-            branches.append(Branch(edge, None if leaf else self.tree(arch, there)))
+            branch = (*place, i)
+            edge = self.edges[arch[self.at["edge", branch]]] if place else ROOT_EDGE
+            is_leaf = self._is_leaf(arch, branch)
+            branches.append(Branch(edge, None if is_leaf else self.tree(arch, branch)))
         return Node(merge, tuple(branches))
 
-    def network(self, ops: Ops, arch: Arch, skeleton: "ImageSkeleton") -> Any:
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         self.check(arch)
         tree, growth = self.tree(arch), max(LEAST_GROWTH, skeleton.channels)
         x = conv(ops, ops.image(), self.first_ratio * growth, 3, "first")
@@ -166,21 +168,21 @@ class PathLevel(ImageSpace):
                 x = ops.avg_pool(x, 2, strides=2)
         return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
 
-    def cells(self, skeleton: "ImageSkeleton") -> list[str]:
-        """What the names of the layers of each cell begin with."""
+    def cells(self, skeleton: ImageSkeleton) -> list[str]:
+        """The beginning of the names of each cell's layers."""
         return [f"cell{i}" for i in range(3 * skeleton.cells)]
 
     def graph(self, arch: Arch) -> Graph:
         nodes, edges = [("input", "cell's input", "input")], []
 
-        def draw(node: Node, read: str, name: str) -> str:
-            """Draws a node behind `read`; returns where it ends."""
+        def draw(node: Node, source: str, name: str) -> str:
+            """Draws a node that reads `source`; returns the name of its last drawn part."""
             ends = []
             for i, branch in enumerate(node.branches):
-                own, part = f"{name}_{i}", f", part {i + 1}" if node.merge == CONCAT else ""
-                nodes.append((own, branch.edge.replace("_", " ") + part, branch.edge))
-                edges.append((read, own))
-                ends.append(draw(branch.node, own, own) if branch.node else own)
+                edge, part = f"{name}_{i}", f", part {i + 1}" if node.merge == CONCAT else ""
+                nodes.append((edge, branch.edge.replace("_", " ") + part, branch.edge))
+                edges.append((source, edge))
+                ends.append(draw(branch.node, edge, edge) if branch.node else edge)
             if node.merge == NONE:
                 return ends[0]
             nodes.append((f"{name}_{node.merge}", node.merge, node.merge))
@@ -191,7 +193,7 @@ class PathLevel(ImageSpace):
         return Graph((*nodes, ("output", "cell's output", "output")), (*edges, (end, "output")))
 
     def _ask(self, place: Place) -> None:
-        """What is asked of the node at `place`, and of all that may stand behind it."""
+        """Appends the decisions about the node at `place` and about all nodes behind it."""
         self._asked.append(("merge", place))
         branches = [(*place, i) for i in range(self.most)]
         if place:
@@ -202,15 +204,15 @@ class PathLevel(ImageSpace):
                 self._ask(branch)
 
     def _has_branch(self, prefix: Arch, branch: Place) -> bool:
-        """Whether its node, if that is there, has so many branches."""
+        """Whether the node that the branch belongs to has this many branches, if it exists."""
         return branch[-1] < self.merges[prefix[self.at["merge", branch[:-1]]]][1]
 
     def _is_leaf(self, arch: Arch, branch: Place) -> bool:
         return len(branch) == self.depth or not arch[self.at["expand", branch]]
 
     def _growths(self, arch: Arch) -> dict[str, list[Arch]]:
-        """By transform, the cells that compute what this one does."""
-        found: dict[str, list[Arch]] = {"merge": [], "expand": [], "edge": []}
+        """By transform, the larger cells that compute the same as `arch`."""
+        growths: dict[str, list[Arch]] = {"merge": [], "expand": [], "edge": []}
 
         def changed(*answers: tuple[int, int]) -> Arch:
             return tuple(dict(answers).get(i, choice) for i, choice in enumerate(arch))
@@ -219,28 +221,28 @@ class PathLevel(ImageSpace):
             if arch[i] or len(self.allowed(arch[:i])) == 1:
                 continue
             if what == "expand":
-                found["expand"].append(changed((i, 1)))
+                growths["expand"].append(changed((i, 1)))
             elif what == "edge":
                 convs = [c for c, edge in enumerate(self.edges) if edge in CONVS]
-                found["edge"] += [changed((i, choice)) for choice in convs]
+                growths["edge"] += [changed((i, choice)) for choice in convs]
             elif self._is_leaf(arch, (*place, 0)):
-                found["merge"] += self._merged(arch, place, changed)
-        return found
+                growths["merge"] += self._merged(arch, place, changed)
+        return growths
 
-    def _merged(self, arch: Arch, place: Place, changed) -> list[Arch]:
-        """The one branch of the node at `place`, copied or divided."""
+    def _merged(self, arch: Arch, place: Place, changed: Callable[..., Arch]) -> list[Arch]:
+        """The cells in which the single branch of the node at `place` is copied or divided."""
         edge = arch[self.at["edge", (*place, 0)]] if place else 0
-        divides = not place or self.edges[edge] in (IDENTITY, *POOLS)
-        found = []
+        can_be_divided = not place or self.edges[edge] in (IDENTITY, *POOLS)
+        cells = []
         for choice, (merge, count) in enumerate(self.merges):
-            if merge == ADD or (merge == CONCAT and divides):
+            if merge == ADD or (merge == CONCAT and can_be_divided):
                 copies = [(self.at["edge", (*place, j)], edge) for j in range(count) if place]
-                found.append(changed((self.at["merge", place], choice), *copies))
-        return found
+                cells.append(changed((self.at["merge", place], choice), *copies))
+        return cells
 
 
 def _check(depth: int, add: Sequence[int], concat: Sequence[int], edges: Sequence[str]) -> None:
-    """Raises ConfigError."""
+    """Raises ConfigError for settings that make no tree."""
     if not 1 <= depth <= 3:
         raise ConfigError(f"space.depth must be in [1, 3], got {depth}; set space.depth=3")
     for name, counts, most in (("add", add, 9), ("concat", concat, 2)):

@@ -1,8 +1,8 @@
-"""Tree-structured cells as plain data, and how they are written.
+"""Tree-structured cells as plain data, and the function that writes them as layers.
 
-Cai et al. 2018, arXiv:1806.02639. A node gives its input to its branches and merges what they give:
-their average, or their concatenation, each branch with a share of the channels. A branch is an edge
-(an operation) and, behind it, perhaps a node.
+Cai et al. 2018, arXiv:1806.02639. A node passes its input to its branches and merges their outputs:
+it averages them, or concatenates them, where each branch has a share of the channels. A branch is
+an edge, which has an operation, and possibly a node behind it.
 """
 
 import dataclasses
@@ -10,12 +10,12 @@ from typing import Any
 
 from nas.core.ops import Ops
 
-Merge = tuple[str, int]  # none, add or concat, and how many branches
+Merge = tuple[str, int]  # none, add or concat, and the number of branches
 Key = tuple[object, ...]
 
 NONE, ADD, CONCAT = "none", "add", "concat"
 IDENTITY = "identity"
-ROOT_EDGE = "conv_3x3"  # of every branch of the root
+ROOT_EDGE = "conv_3x3"  # the operation of every branch of the root
 CONVS = {"conv_1x1": 1, "depth_conv_3x3": 3, "depth_conv_5x5": 5, "depth_conv_7x7": 7}
 POOLS = ("max_pool_3x3", "avg_pool_3x3")
 EDGES = (IDENTITY, "depth_conv_3x3", "depth_conv_5x5", "depth_conv_7x7", "conv_1x1", *POOLS)
@@ -23,7 +23,7 @@ EDGES = (IDENTITY, "depth_conv_3x3", "depth_conv_5x5", "depth_conv_7x7", "conv_1
 
 @dataclasses.dataclass(frozen=True)
 class Branch:
-    """An edge, and the node behind it; None: there is none."""
+    """An edge, and the node behind it, if there is one."""
 
     edge: str
     node: "Node | None" = None
@@ -31,19 +31,19 @@ class Branch:
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """How branches are merged (none: there is one), and they."""
+    """Branches, and how they are merged; "none" for a single branch."""
 
     merge: str
     branches: tuple[Branch, ...]
 
 
 def shares(channels: int, count: int) -> list[int]:
-    """The channels of each of the branches that are concatenated, the first ones larger."""
+    """The channels of each concatenated branch; the first branches get those that remain."""
     return [channels // count + (i < channels % count) for i in range(count)]
 
 
 def key(node: Node) -> Key:
-    """Equal for cells that compute the same: averages have no order, identities do nothing."""
+    """Equal for cells that compute the same: it ignores the order of averages, and identities."""
     paths = [_path(branch) for branch in node.branches]
     if node.merge == NONE:
         return paths[0]
@@ -56,18 +56,22 @@ def _path(branch: Branch) -> Key:
 
 
 def write(ops: Ops, x: Any, node: Node, channels: int, name: str, *, is_root: bool = True) -> Any:
-    """What `node` makes of x: so many channels. name: what those of its layers begin with."""
-    count, before, given = len(node.branches), 0, []
+    """Writes a node: x [batch, height, width, any channels] -> [batch, height, width, channels].
+
+    name: the beginning of its layers' names. is_root: whether it is the root of the cell, whose
+    branches all read the whole of x.
+    """
+    count, before, outputs = len(node.branches), 0, []
     widths = shares(channels, count) if node.merge == CONCAT else [channels] * count
     for i, (branch, width) in enumerate(zip(node.branches, widths, strict=True)):
-        own, read = f"{name}_{i}", x
+        branch_name, branch_input = f"{name}_{i}", x
         if node.merge == CONCAT and not is_root:
-            read, before = ops.first(x, width, after=before), before + width
-        y = _edge(ops, read, branch.edge, width, own)
+            branch_input, before = ops.first(x, width, after=before), before + width
+        y = _edge(ops, branch_input, branch.edge, width, branch_name)
         if branch.node:
-            y = write(ops, y, branch.node, width, own, is_root=False)
-        given.append(y)
-    return ops.concatenate(given) if node.merge == CONCAT else ops.average(given)
+            y = write(ops, y, branch.node, width, branch_name, is_root=False)
+        outputs.append(y)
+    return ops.concatenate(outputs) if node.merge == CONCAT else ops.average(outputs)
 
 
 def _edge(ops: Ops, x: Any, edge: str, filters: int, name: str) -> Any:

@@ -1,29 +1,32 @@
 """The recurrent space of Zoph & Le 2017 (arXiv:1611.01578v2, sections 3.4 and 4.2): base-8 trees.
 
-`base` leaves see the input and the last output, each through two matrices of its own; internal
-nodes merge two earlier nodes and have no weights. Every node combines its two (add or multiply),
-then has an activation. Two indices tie the memory in: one names the node whose output is replaced
-by activation(output combined with the last memory), the other the node whose value before its
-activation is the next memory. The last node's output is the cell's.
+A cell is a tree with `base` leaves. Each leaf reads the input and the last output, through two
+matrices of its own. Internal nodes merge two earlier nodes and have no weights. Every node combines
+its two inputs (it adds or multiplies them) and applies an activation.
+
+Two indices connect the memory. One names the node whose output is replaced by activation(output
+combined with the last memory); the other names the node whose value before its activation is the
+next memory. The output of the last node is the output of the cell.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from nas.core.space import Decision, Graph
 from nas.core.trial import Arch, ConfigError
+from nas.search_spaces.papers.zoph2017_rnn.tree import ACTIVATIONS, COMBINATIONS, inputs_of
 from nas.search_spaces.recurrent.space import RecurrentSpace
 
 if TYPE_CHECKING:
     from nas.search_spaces.recurrent.language_model import CellMaker
 
-COMBINATIONS = ("add", "elem_mult")
-ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu")
-
 
 class ZophRNN(RecurrentSpace):
-    """Trees of `base` leaves, a power of 2: 8 in the paper, 2 in its worked example."""
+    """Trees of `base` leaves.
 
-    published = ("nascell",)  # names that `parse` takes
+    base: a power of 2: 8 in the paper, 2 in its worked example.
+    """
+
+    published = ("nascell",)  # names that `parse` reads
 
     def __init__(self, *, base: int = 8):
         if isinstance(base, bool) or not isinstance(base, int) or base < 2 or base & (base - 1):
@@ -34,13 +37,13 @@ class ZophRNN(RecurrentSpace):
             name = f"node{k}" if k < self.nodes else "inject"
             decisions.append(Decision(f"{name}/combination", COMBINATIONS, node=k))
             decisions.append(Decision(f"{name}/activation", ACTIVATIONS, node=k))
-        every = tuple(range(self.nodes))
-        decisions.append(Decision("index/new_memory", every, node=self.nodes + 1))
-        decisions.append(Decision("index/old_memory", every, node=self.nodes + 1))
+        all_nodes = tuple(range(self.nodes))
+        decisions.append(Decision("index/new_memory", all_nodes, node=self.nodes + 1))
+        decisions.append(Decision("index/old_memory", all_nodes, node=self.nodes + 1))
         self.decisions = tuple(decisions)
 
     def parse(self, text: str) -> Arch:
-        """Also takes nascell, the cell that the paper's search found, in a space of base 8."""
+        """Also reads nascell, the cell that the paper's search found, in a space of base 8."""
         if text.strip() != "nascell":
             return super().parse(text)
         if self.base != 8:
@@ -83,13 +86,8 @@ class ZophRNN(RecurrentSpace):
 
     @staticmethod
     def _end(old: int):
-        """Names where the output of a node leaves it."""
+        """A function of a node's number: the drawn node that its output leaves from."""
         return lambda k: "inject/activation" if k == old else f"node{k}/activation"
-
-
-def inputs_of(base: int, k: int) -> tuple[int, int]:
-    """The two nodes that internal node k merges: pairs of each level, from left to right."""
-    return 2 * (k - base), 2 * (k - base) + 1
 
 
 def nascell() -> Arch:
@@ -99,13 +97,15 @@ def nascell() -> Arch:
     entry = read()["nascell"]
     words = {"add": "add", "mul": "elem_mult"}
     chosen: dict[str, Any] = {}
-    place = {"a0": 8, "a1": 9, "a2": 10, "a3": 11, "b0": 12, "b1": 13}
+    number = {"a0": 8, "a1": 9, "a2": 10, "a3": 11, "b0": 12, "b1": 13}
     rows = [(k, function, how) for k, function, how in entry["leaves"]]
-    rows += [(place[n], function, how) for n, function, how, _ in entry["layer2"] + entry["layer3"]]
+    rows += [
+        (number[n], function, how) for n, function, how, _ in entry["layer2"] + entry["layer3"]
+    ]
     rows.append((14, *entry["new_h"][:2]))
     for k, function, how in rows:
         chosen |= {f"node{k}/combination": words[how], f"node{k}/activation": function}
     injected, function, how, _ = entry["cell_inject"]
     chosen |= {"inject/combination": words[how], "inject/activation": function}
-    chosen |= {"index/new_memory": place[entry["new_c"]], "index/old_memory": place[injected]}
+    chosen |= {"index/new_memory": number[entry["new_c"]], "index/old_memory": number[injected]}
     return ZophRNN().encode(chosen)

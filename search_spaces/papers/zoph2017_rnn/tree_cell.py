@@ -1,4 +1,4 @@
-"""A cell of the base-8 space, as search_spaces/papers/zoph2017_rnn/space.py describes it."""
+"""A tree cell of Zoph & Le 2017, which search_spaces/papers/zoph2017_rnn/space.py describes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from nas.core.language_skeleton import LanguageSkeleton
-from nas.search_spaces.papers.zoph2017_rnn.space import inputs_of
+from nas.search_spaces.papers.zoph2017_rnn.tree import inputs_of
 from nas.search_spaces.recurrent.cell import Noise, RecurrentCell, States
 from nas.search_spaces.recurrent.published_cells import ACTIVATIONS
 
@@ -14,7 +14,10 @@ COMBINED = {"add": tf.add, "elem_mult": tf.multiply}
 
 
 class TreeCell(RecurrentCell):
-    """chosen: the values of a ZophRNN space's decisions by name; base: leaves."""
+    """The cell of one architecture.
+
+    chosen: the chosen values of a ZophRNN space, by the names of its decisions. base: leaves.
+    """
 
     states = 2  # output h, memory c
 
