@@ -1,5 +1,6 @@
 """Auto-Keras: annealing by hand, who descends from whom, what it inherits, what is refused."""
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from nas.benchmarks.images import digits
-from nas.controllers.auto_keras import AutoKeras
+from nas.controllers.auto_keras import ANNEALING, GAUSSIAN_PROCESS, AutoKeras
 from nas.controllers.surrogates.annealing import anneal, temperatures
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError, Proposal, Trial
@@ -26,7 +27,8 @@ SPACE = MorphismSpace(
 )  # fmt: skip
 
 
-SHORT = {"decay": 0.5, "neighbours": 4}  # 14 networks are taken from the queue
+# 14 networks are taken from the queue.
+SHORT = {"annealing": dataclasses.replace(ANNEALING, decay=0.5, neighbours=4)}
 
 
 def play(controller, trials, start=0, reward=lambda arch: 0.5 + 0.01 * sum(arch)):
@@ -163,23 +165,43 @@ def test_children_inherit_and_compute_at_first_what_their_parents_did(tmp_path):
 @pytest.mark.parametrize(
     "settings, told",
     [
-        ({"noise": 0}, "controller.noise must be above 0, got 0"),
         ({"skip_weight": -1}, "controller.skip_weight must not be negative, got -1"),
-        ({"neighbours": 0}, "controller.neighbours must be at least 1, got 0"),
-        ({"min_temperature": 2}, r"min_temperature must be in \(0, controller.temperature=1.0\)"),
-        ({"decay": 1.0}, r"controller.decay must be in \(0, 1\), got 1.0"),
         ({"distance": "far"}, "controller.distance must be one of features, edit, got far"),
         (
             {"distance": "features", "shrinking": True},
             "need controller.distance=edit, got features",
         ),
         ({"acquisition": "best"}, "controller.acquisition must be one of"),
-        ({"kernel": "linear"}, "controller.kernel must be one of"),
+        (
+            {"gaussian_process": dataclasses.replace(GAUSSIAN_PROCESS, kernel="linear")},
+            "controller.gaussian_process.kernel must be one of",
+        ),
     ],
 )
 def test_wrong_settings_are_told(settings, told):
     with pytest.raises(ConfigError, match=told):
         AutoKeras(SPACE, seed=0, **settings)
+
+
+@pytest.mark.parametrize(
+    "record, settings, told",
+    [
+        (
+            GAUSSIAN_PROCESS,
+            {"noise": 0},
+            "controller.gaussian_process.noise must be above 0, got 0",
+        ),
+        (ANNEALING, {"neighbours": 0}, "controller.annealing.neighbours must be at least 1, got 0"),
+        (
+            *(ANNEALING, {"min_temperature": 2}),
+            r"min_temperature must be in \(0, controller.annealing.temperature=1.0\)",
+        ),
+        (ANNEALING, {"decay": 1.0}, r"controller.annealing.decay must be in \(0, 1\), got 1.0"),
+    ],
+)
+def test_wrong_settings_of_a_nested_node_are_told(record, settings, told):
+    with pytest.raises(ConfigError, match=told):
+        dataclasses.replace(record, **settings)
 
 
 def test_a_space_without_chains_is_refused_unless_compared_by_features():

@@ -1,12 +1,13 @@
 """The posterior against the textbook's and tensorflow-probability's; acquisitions by hand."""
 
+import dataclasses
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from nas.controllers.bayesian import Bayesian
+from nas.controllers.bayesian import GAUSSIAN_PROCESS, Bayesian
 from nas.controllers.surrogates.acquisition import acquire
 from nas.controllers.surrogates.gaussian_process import GaussianProcess
 from nas.controllers.surrogates.kernels import KERNELS, kernel
@@ -86,7 +87,8 @@ def test_thompson_draws_each_point_on_its_own():
 
 def test_any_kernel_finds_the_best_of_a_cell_space_sooner_than_chance():
     for name in KERNELS:
-        controller = Bayesian(NASBench201(), seed=0, kernel=name)
+        settings = dataclasses.replace(GAUSSIAN_PROCESS, kernel=name)
+        controller = Bayesian(NASBench201(), seed=0, gaussian_process=settings)
         rewards = []
         for i in range(30):
             (proposal,) = controller.ask(1)

@@ -6,13 +6,14 @@ import tensorflow as tf
 
 from nas.controllers.growing.tree_encoder import ADD, CONCAT_SPLIT, Tree, TreeEncoder
 from nas.controllers.path_level import PathLevel as Controller
+from nas.controllers.policies.settings import EncoderSettings
 from nas.core.trial import ConfigError, Trial
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from nas.search_spaces.papers.path_level.space import PathLevel
 from tests.contracts.test_controllers import text
 
 SPACE = PathLevel(depth=2, edges=("identity", "conv_1x1"))
-TINY = {"episode": 2, "embedding": 2, "units": 3}
+TINY = {"episode": 2, "encoder": EncoderSettings(embedding=2, units=3)}
 
 
 def scripted(policy, answers):

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from nas.controllers.policies.lstm import LSTMPolicy, start_nodes
+from nas.controllers.policies.settings import AdamSettings, LSTMSettings
 from nas.controllers.ppo import PPO, slopes
 from nas.controllers.reinforce import Reinforce
 from nas.core.space import Decision, Space
@@ -15,7 +16,11 @@ from nas.core.trial import ConfigError, Proposal, Trial
 from nas.search_spaces.papers.enas_micro.space import ENASMicro
 from nas.search_spaces.papers.zoph2017 import ZophConv
 
-SMALL = {"units": 8, "learning_rate": 0.01, "batch_size": 10}
+SMALL = {
+    "lstm": LSTMSettings(layers=1, units=8, init_scale=0.1),
+    "adam": AdamSettings(learning_rate=0.01),
+    "batch_size": 10,
+}
 
 
 class Bits(Space):
@@ -39,10 +44,8 @@ def play(controller, trials, reward=share_of_ones, start=0):
 def policy(space, *, seed=0, entropy_weight=0.0, init_scale=1.0):
     return LSTMPolicy(
         space,
-        layers=1,
-        units=6,
-        init_scale=init_scale,
-        learning_rate=0.01,
+        LSTMSettings(layers=1, units=6, init_scale=init_scale),
+        AdamSettings(learning_rate=0.01),
         entropy_weight=entropy_weight,
         rng=np.random.default_rng(seed),
     )
@@ -97,7 +100,7 @@ def test_the_gradient_is_that_of_the_clipped_objective():
 
 def test_one_pass_is_reinforce():
     """Nothing has moved when a batch is looked at for the first time: all ratios are 1."""
-    settings = {"layers": 1, "init_scale": 0.1, "entropy_weight": 0.01, **SMALL}
+    settings = {"entropy_weight": 0.01, **SMALL}
     once = PPO(Bits(3), seed=3, passes=1, baseline_decay=0.9, **settings)
     other = Reinforce(Bits(3), seed=3, baseline_decay=0.9, **settings)
     for trial in play(once, 30):
@@ -109,7 +112,7 @@ def test_one_pass_is_reinforce():
 
 def test_it_learns_to_count_ones():
     """A uniform policy's mean of 50 architectures of 3 bits is 0.5, with a deviation of 0.041."""
-    controller = PPO(Bits(3), seed=0, **(SMALL | {"learning_rate": 0.05}))
+    controller = PPO(Bits(3), seed=0, **(SMALL | {"adam": AdamSettings(learning_rate=0.05)}))
     history = play(controller, 120)
     deviation = 0.5 / np.sqrt(3 * 50)
     assert np.mean([trial.reward for trial in history[-50:]]) > 0.5 + 10 * deviation
@@ -124,7 +127,7 @@ def test_a_batch_is_drawn_from_one_policy_and_what_is_left_of_it_is_thrown_away(
     np.testing.assert_allclose(noted, before, atol=1e-6)
     controller.tell([Trial(i, p, float(i % 2)) for i, p in enumerate(first)])
     assert controller.drawn == [] and len(controller.batch) == 3
-    assert controller.policy.updates.numpy() == 3  # passes
+    assert controller.policy.adam.updates.numpy() == 3  # passes
 
 
 def test_a_failed_child_is_paid_failure_reward():

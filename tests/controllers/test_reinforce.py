@@ -8,21 +8,23 @@ import numpy as np
 import pytest
 
 from nas.controllers.policies.lstm import LSTMPolicy, steps_of
+from nas.controllers.policies.settings import AdamSettings, LSTMSettings
 from nas.controllers.reinforce import Reinforce
 from nas.core.space import Decision, Space
 from nas.core.trial import ConfigError, Trial
 from nas.search_spaces.papers.zoph2017 import ZophConv
 
-SMALL = {"layers": 1, "units": 4, "batch_size": 3}
+SMALL = {"lstm": LSTMSettings(layers=1, units=4, init_scale=0.08), "batch_size": 3}
 
 
 class Bandit(Space):
     decisions = (Decision("arm", (0, 1)),)
 
 
-def policy(space, *, scale=0.5, **settings):
-    kinds = {"layers": 2, "units": 5, "learning_rate": 0.01, "entropy_weight": 0.0} | settings
-    return LSTMPolicy(space, init_scale=scale, rng=np.random.default_rng(0), **kinds)
+def policy(space, *, scale=0.5, layers=2, fixed=0):
+    lstm = LSTMSettings(layers=layers, units=5, init_scale=scale)
+    adam, rng = AdamSettings(learning_rate=0.01), np.random.default_rng(0)
+    return LSTMPolicy(space, lstm, adam, entropy_weight=0.0, rng=rng, fixed=fixed)
 
 
 def told(controller, proposals, reward, first=0):
@@ -85,7 +87,7 @@ def test_rewards_that_equal_the_baseline_change_nothing():
     before = [v.numpy().copy() for v in controller.policy.variables]
     told(controller, controller.ask(3), lambda arch: 0.7)  # the first mean is the baseline
     assert controller.baseline == pytest.approx(0.7)
-    assert controller.policy.updates.numpy() == 1
+    assert controller.policy.adam.updates.numpy() == 1
     for old, new in zip(before, controller.policy.variables, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
 
@@ -117,7 +119,7 @@ def test_networks_get_deeper_after_so_many_samples():
 def test_the_depth_is_no_choice_of_the_policy():
     """All networks of one depth have probability 1 together, without a factor for the depth."""
     space = ZophConv(layers=[1, 2], filter_heights=(1, 3), filter_widths=(1,), filters=(8,))
-    model = policy(space, scale=1.0, given=1)
+    model = policy(space, scale=1.0, fixed=1)
     two, one = (0, 1), (0,)  # depth; height, width and filters of each layer, and the skip
     archs = [(1, *rest) for rest in itertools.product(two, one, one, two, one, one, two)]
     assert np.exp(model.log_prob(archs).numpy()).sum() == pytest.approx(1, abs=1e-5)

@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 
 from nas.benchmarks.tables.nasbench201_tasks import NASBench201Tasks
+from nas.controllers.policies.settings import AdamSettings, LSTMSettings
 from nas.controllers.transfer import Transfer
 from nas.core.trial import ConfigError, Proposal, Trial
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from tests.benchmarks.test_nasbench201_table import small  # noqa: F401  a fixture
 
 SPACE = NASBench201()
-TINY = {"layers": 1, "units": 6, "task_size": 2, "batch_size": 4}
+TINY = {
+    "lstm": LSTMSettings(layers=1, units=6, init_scale=0.1),
+    "task_size": 2,
+    "batch_size": 4,
+}
 
 
 def taught(tasks=2, trials=4, seed=0):
@@ -53,12 +58,13 @@ def test_only_the_embeddings_of_tasks_are_new():
     for mine, theirs in zip(heir.policy.variables[:-1], learnt.policy.variables[:-1], strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
     np.testing.assert_array_equal(heir.policy.task_embedding.numpy(), own)
-    assert own.shape == (1, 2) and heir.policy.updates.numpy() == 0
+    assert own.shape == (1, 2) and heir.policy.adam.updates.numpy() == 0
 
 
 @pytest.mark.slow
 def test_it_learns_what_each_task_pays_for():
-    controller = Transfer(SPACE, seed=0, tasks=2, **(TINY | {"batch_size": 10}), learning_rate=0.05)
+    settings = TINY | {"batch_size": 10, "adam": AdamSettings(learning_rate=0.05)}
+    controller = Transfer(SPACE, seed=0, tasks=2, **settings)
     for i in range(40):
         proposals = controller.ask(10)
         paid = [p.arch.count(4 * p.notes["task"]) / 6 for p in proposals]
@@ -82,7 +88,7 @@ def test_each_task_reads_its_own_table(small, monkeypatch):  # noqa: F811
     "settings, words",
     [
         ({"tasks": 0}, "controller.tasks must be at least 1"),
-        ({"task_size": 6}, r"controller.task_size must be in \[1, controller.units=6\)"),
+        ({"task_size": 6}, r"controller.task_size must be in \[1, controller.lstm.units=6\)"),
         ({"decay": 1.0}, r"controller.decay must be in \(0, 1\)"),
         ({"batch_size": 0}, "controller.batch_size must be at least 1"),
     ],
@@ -96,6 +102,8 @@ def test_who_learnt_otherwise_cannot_be_taken_over():
     heir = Transfer(SPACE, seed=0, **TINY)
     with pytest.raises(ConfigError, match="must be a run of controller=transfer"):
         heir.take_over({"rng": 0})
-    other = Transfer(SPACE, seed=0, **(TINY | {"units": 8}))
+    other = Transfer(
+        SPACE, seed=0, **(TINY | {"lstm": LSTMSettings(layers=1, units=8, init_scale=0.1)})
+    )
     with pytest.raises(ConfigError, match="other layers, units or sizes"):
         heir.take_over(other.state())
