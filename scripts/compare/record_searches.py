@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-CONTROLLERS_ON_A_TABLE = ["space=nasbench201", "evaluator=digits201", "dataset=null"]
+CONTROLLERS_ON_A_TABLE = ["space=nasbench201", "evaluator=digits201"]
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
 )

@@ -37,7 +37,7 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`values` with those of `over` in their place; nested nodes are merged as well, as in Hydra."""
+    """`values` with those of `over` instead; nested nodes are merged as well, as in Hydra."""
     both = [key for key in over if is_node(values.get(key)) and isinstance(over[key], dict)]
     return values | over | {key: merged(values[key], over[key]) for key in both}
 
