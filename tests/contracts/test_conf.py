@@ -21,19 +21,19 @@ from omegaconf import OmegaConf
 from tests.helpers.hydra_configs import is_node, nested, parameters
 
 CONF = Path(str(resources.files("nas.conf")))
-# Groups of which every file states numbers of its own: a paper's, a size's.
+# Groups in which every file has numbers of its own, of a paper or a size.
 ALL_DIFFER = {"recipe", "skeleton"}
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The file's values, over those of the files of its group that its defaults list names."""
+    """The file's values, merged over those of the files that its defaults list names."""
     values: dict[str, Any] = {}
     loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    own = {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {}
-    for default in own.pop("defaults", []):
+    stated = {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {}
+    for default in stated.pop("defaults", []):
         if isinstance(default, str) and default != "_self_":
             values = merged(values, read(file.parent / f"{default}.yaml"))
-    return merged(values, own)
+    return merged(values, stated)
 
 
 def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ FILES = {
     for file in sorted(CONF.glob("*/*.yaml"))
     for name, values in nodes(f"{file.parent.name}/{file.name}", read(file))
 }
-# A target may have several files in a group: variants, that differ where their comment says why.
+# A target may have several files in a group: variants, whose comments say why they differ.
 VARIANTS = collections.defaultdict(list)
 for _file, _values in FILES.items():
     VARIANTS[_file.split("/")[0], _values["_target_"]].append(_file)

@@ -1,4 +1,4 @@
-"""Every controller of conf/controller keeps the contract: found by glob, so a new one is tested."""
+"""Every controller of conf/controller keeps the contract; a new yaml file is tested by itself."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from nas.engine.store import Store
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from tests.helpers.hydra_configs import composed, names, nested, parameters, replaced
 
-# These refuse these spaces: tests/controllers/test_eas.py, tests/controllers/test_path_level.py.
+# They refuse the spaces below; see tests/controllers/test_eas.py and test_path_level.py.
 GROWING = {"eas", "eas_densenet", "path_level"}
 CONTROLLERS = [name for name in names("controller") if name not in GROWING]
 SMALL = {
@@ -44,7 +44,7 @@ class Conditional(Space):
 
 
 class Anchored(Space):
-    """As an RNN controller likes it: a choice, a run of skips, a choice among nodes."""
+    """All kinds of steps of an LSTM policy: a choice, a run of skips, a choice among nodes."""
 
     decisions = (
         Decision("op0", ("x", "y"), node=0),
@@ -54,7 +54,7 @@ class Anchored(Space):
     )
 
 
-# Other settings of controllers that are there.
+# Other settings of controllers that are tested by their main file.
 VARIANTS = {"enas_micro", "enas_nasbench201", "enas_paper", "enas_rnn", "enas_rnn_released"}
 STEPS_AN_LSTM = VARIANTS | {"enas", "ppo", "reinforce", "transfer", "zoph2017"}
 SPACES = {"nasbench201": NASBench201, "conditional": Conditional, "anchored": Anchored}
@@ -97,7 +97,7 @@ def run(folder, controller, evaluate=score, trials=14):
 
 
 def pairs():
-    """All are tried; what steps an LSTM is, but for one space, among the slow tests."""
+    """All pairs; those with an LSTM are slow tests, except in one space."""
     for name in CONTROLLERS:
         for space in SPACES:
             slow = name in VARIANTS or (name in STEPS_AN_LSTM and space != "anchored")
@@ -112,7 +112,7 @@ def test_it_searches_any_space_and_a_stopped_run_ends_as_one_that_was_not(tmp_pa
     for trial in trials:
         space.check(trial.arch)
     assert all(type(choice) is int for trial in trials for choice in trial.arch)
-    for moment in (11,) if name in STEPS_AN_LSTM else (2, 11):  # 2 comes before any step
+    for moment in (11,) if name in STEPS_AN_LSTM else (2, 11):  # 2 comes before any update
         folder = tmp_path / f"killed{moment}"
         with pytest.raises(Killed):
             run(folder, controller(name, space), killed_at(moment))

@@ -1,4 +1,4 @@
-"""EAS: wider and deeper actions preserve the function; known answers; a stopped run ends alike."""
+"""EAS: wider and deeper actions preserve the function; known answers; stopped runs continue."""
 
 import functools
 
@@ -96,7 +96,7 @@ def test_hidden_dense_layers_are_the_last_block_and_have_no_kernel():
     growth = SlotGrowth(PLAIN)
     words = growth.tokens(growth.start)
     assert [word == 0 for word in words] == [False, True, False, True, False]
-    assert growth.vocabulary == words[-1] + 3  # fc-5, fc-7 and fc-9 are its last words
+    assert growth.vocabulary == words[-1] + 3  # the last words are fc-5, fc-7 and fc-9
     assert growth.answers == (3, 4, 2) and [growth.questions(b) for b in range(3)] == [3, 3, 2]
     arch = growth.wider(growth.start, [0, 0, 1])
     assert PLAIN.hidden(arch) == {0: 7} and growth.places(arch)[2] == [8]
@@ -106,7 +106,7 @@ def test_hidden_dense_layers_are_the_last_block_and_have_no_kernel():
 
 
 def test_the_experiment_asks_what_the_authors_code_does():
-    """Blocks, layers and kernels of a deeper step; a start of four convolutions and one dense."""
+    """The answers of a deeper step: blocks, layers, kernels; a start of 4 convolutions, 1 dense."""
     with initialize_config_module("nas.conf", version_base="1.3"):
         config = compose("search", overrides=["experiment=eas_cifar10", "run_dir=none"])
     growth = SlotGrowth(make(config.space, "space"))

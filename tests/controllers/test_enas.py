@@ -1,4 +1,4 @@
-"""ENAS' controller: its weights counted, its terms by hand, what it draws and what it learns."""
+"""ENAS' controller: the number of its weights, its terms by hand, its draws and its learning."""
 
 import itertools
 
@@ -50,7 +50,7 @@ def test_the_policy_has_as_many_weights_as_the_official_one(space, name, count):
 
 
 def test_it_asks_in_the_order_of_the_official_code():
-    """Of a cell: its inputs; of each node two states, two operations, then a look at both."""
+    """In each cell its inputs; at each node two states, two operations, a step without decision."""
     space = ENASMicro(nodes=2)
     asked = [[space.decisions[i].name for i in step.decisions] for step in enas_steps(space)]
     nodes = [
@@ -68,7 +68,7 @@ def test_it_asks_in_the_order_of_the_official_code():
 
 
 def test_terms_of_a_policy_without_weights():
-    """Six equal operations and bits of a half: the entropies and the divergence are known."""
+    """Six equal operations and bits of probability 1/2: entropies and divergence are known."""
     policy = without_weights(made(macro(3)))
     (entropy,), (penalty,) = policy.terms([(0,) * 6])
     assert entropy == pytest.approx(3 * np.log(6) / 6 + 3 * 0.5 * np.log(2), rel=1e-5)
@@ -76,7 +76,8 @@ def test_terms_of_a_policy_without_weights():
     assert per_bit == pytest.approx(0.0204, abs=5e-5)
     assert penalty == pytest.approx(1.5 * per_bit, rel=1e-4)  # layers of one and of two bits
     draws = np.array(policy.sample(400, np.random.default_rng(0)))[:, [2, 4, 5]]
-    assert abs(draws.mean() - 0.5) < 5 * 0.5 / np.sqrt(draws.size)  # fails once in 10^6
+    # Fails by chance once in 10^6 runs.
+    assert abs(draws.mean() - 0.5) < 5 * 0.5 / np.sqrt(draws.size)
 
 
 def test_the_entropy_of_all_choices_is_that_of_the_softmaxes():
@@ -102,7 +103,7 @@ def test_separable_convolutions_start_favoured_and_more_so_in_the_normal_cell():
 
 
 def test_logits_are_bounded_however_large_the_weights():
-    """Of [-q, q] with |q| <= 1.5 the odds are at most exp(3); of operations as well."""
+    """With |q| <= 1.5 the odds of [-q, q] are at most exp(3), and those of operations too."""
     policy = made(macro(2), lstm={"init_scale": 50.0}).policy
     archs = all_of(macro(2))
     found = policy.log_prob(archs).numpy().reshape(6, 6, 2)
@@ -135,7 +136,7 @@ def test_it_draws_what_its_probabilities_say(space):
 
 
 def test_the_baseline_moves_before_the_advantage_is_formed(monkeypatch):
-    """From 0, with a decay of 0.5: 0.5 after 1, then 0.75 after 1 again; the entropy is paid."""
+    """It starts at 0; with decay 0.5 it is 0.5 after a 1 and 0.75 after another; entropy counts."""
     controller = made(
         macro(2), batch_size=2, baseline_decay=0.5, regularization={"entropy_weight": 0.1}
     )
@@ -185,7 +186,7 @@ def test_the_gradient_is_that_of_reward_and_penalty():
 
 
 def test_skips_are_drawn_to_their_target():
-    """Without a reward the penalty alone moves the policy, towards sigmoid(q) = 0.2."""
+    """Without a reward only the penalty moves the policy, towards sigmoid(q) = 0.2."""
     policy = made(
         macro(2),
         regularization={"skip_target": 0.2, "skip_weight": 1.0},
@@ -215,7 +216,7 @@ def test_it_learns_what_pays():
 
 
 def test_without_nodes_to_point_at_it_is_one_softmax_after_another():
-    """NAS-Bench-201's: six edges, one softmax and one embedding for all."""
+    """NAS-Bench-201: six edges share one softmax and one embedding."""
     policy = made(NASBench201(), "enas_nasbench201").policy
     assert [len(step.decisions) for step in policy.steps] == [1] * 6
     assert len(policy.embeddings) == len(policy.out_kernels) == len(policy.out_biases) == 1
@@ -259,11 +260,11 @@ def test_wrong_settings_of_a_nested_node_are_refused(record, settings, words):
 
 
 def test_near_nodes_are_liked_as_in_the_second_code():
-    """Without weights only the distance counts: the logit of node j for k is -(k - j)^2 / 6."""
+    """With zero weights only the distance counts: at node k, j has the logit -(k - j)^2 / 6."""
     space = RecurrentNodes(nodes=2)
     policy = without_weights(made(space, "enas_rnn_released"))
     near, far = np.exp(-1 / 6), np.exp(-4 / 6)
-    for state, weight in ((1, near), (0, far)):  # of the second node; the first has one to read
+    for state, weight in ((1, near), (0, far)):  # of the second node; the first has one choice
         expected = np.log(weight / (near + far)) + 2 * np.log(1 / 4)
         found = float(policy.log_prob([(0, 2, state, 3)])[0])
         assert found == pytest.approx(expected, rel=1e-4)

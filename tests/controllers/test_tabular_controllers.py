@@ -1,4 +1,4 @@
-"""Known answers of the controllers that tables judge."""
+"""Known answers of the controllers that are compared on tables."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""A controller of several tasks: turns, normalised rewards, and what a new task takes over."""
+"""A controller of several tasks: turns, normalised rewards, and starting from another run."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_probabilities_of_a_task_sum_to_one():
     policy = taught().policy
     first = [(1, a, 0, 0, 0, 0, 0) for a in range(5)]
     p = [q.numpy() for _, q, _ in policy._answers(*policy._tensors(first))]
-    assert len(p) == 6  # the task is no decision of the policy
+    assert len(p) == 6  # the policy does not decide the task
     np.testing.assert_allclose(np.exp(p[0][0, 0]).sum(), 1, atol=1e-6)
 
 
@@ -46,19 +46,19 @@ def test_rewards_are_normalised_by_their_own_task():
     rng = np.random.default_rng(0)
     for task, mean, deviation in ((0, 50.0, 10.0), (1, 0.3, 0.01)):
         rewards = rng.normal(mean, deviation, 1000)
-        given = [controller.normalised(task, reward) for reward in rewards][200:]
-        assert abs(np.mean(given)) < 0.1 and abs(np.std(given) - 1) < 0.1
-    assert Transfer(SPACE, seed=0, **TINY).normalised(0, 5.0) == 0  # the first knows no deviation
+        normalised = [controller.normalised(task, reward) for reward in rewards][200:]
+        assert abs(np.mean(normalised)) < 0.1 and abs(np.std(normalised) - 1) < 0.1
+    assert Transfer(SPACE, seed=0, **TINY).normalised(0, 5.0) == 0  # one reward has no deviation
 
 
 def test_only_the_embeddings_of_tasks_are_new():
     learnt, heir = taught(), Transfer(SPACE, seed=1, **TINY)
-    own = heir.policy.task_embedding.numpy()
+    embedding = heir.policy.task_embedding.numpy()
     heir.take_over(learnt.state())
     for mine, theirs in zip(heir.policy.variables[:-1], learnt.policy.variables[:-1], strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
-    np.testing.assert_array_equal(heir.policy.task_embedding.numpy(), own)
-    assert own.shape == (1, 2) and heir.policy.adam.updates.numpy() == 0
+    np.testing.assert_array_equal(heir.policy.task_embedding.numpy(), embedding)
+    assert embedding.shape == (1, 2) and heir.policy.adam.updates.numpy() == 0
 
 
 @pytest.mark.slow
