@@ -1,15 +1,16 @@
 """Bayesian optimisation: a Gaussian process over a space's features proposes what to train next.
 
-Rewards become normal scores of their ranks, so that a few ruined networks do not set the scale
-(as in Salinas et al. 2020, arXiv:1909.13595). The kernel is tensorflow-probability's, by default
-exp(-d^2 / 2 l^2), d the distance of two architectures' features, each feature scaled to deviation 1
-and d^2 divided by their number: two random architectures are at d^2 = 2 on average, whatever the
-space; or that of their networks (posterior.py). A pending trial is believed to give what the
-process expects of it.
+Rewards are replaced by the normal scores of their ranks, so that a few ruined networks do not set
+the scale (as in Salinas et al. 2020, arXiv:1909.13595). The kernel is tensorflow-probability's, by
+default exp(-d^2 / 2 l^2). Here d is the distance of two architectures' features, each feature
+scaled to deviation 1 and d^2 divided by their number, so that two random architectures are at
+d^2 = 2 on average in any space; or d is the edit distance of their networks (posterior.py). A
+pending trial counts as observed with the value that the process expects of it.
 
-The posterior is gaussian_process.py's own: it grows by an observation, where tensorflow-probability
-begins anew. Small spaces are looked at whole, each point of feature space once; larger ones through
-`candidates` draws and mutations of the best.
+The posterior is gaussian_process.py's own: it grows by one observation, where
+tensorflow-probability starts again. Small spaces are searched completely, each point of feature
+space once; in larger spaces `candidates` architectures are compared, draws and mutations of the
+best.
 """
 
 import functools
@@ -31,25 +32,30 @@ from nas.controllers.surrogates.posterior import (
     check_distance,
     scale,
 )
+from nas.controllers.surrogates.settings import GaussianProcessSettings
 from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
-ROWS = 2000  # of covariances that are kept, for all searches of this process
+CACHED_ROWS = 2000  # of covariances, for all searches of this process
+GAUSSIAN_PROCESS = GaussianProcessSettings(
+    kernel="exponentiated_quadratic", length_scale=3.0, noise=0.1
+)
 
 
 class Bayesian:
-    """Asks for the candidate of the largest acquisition.
+    """Asks for the candidate with the largest acquisition.
 
     Args:
-      initial: random architectures before the process is asked.
-      distance: features, or edit, of networks in a row.
-      kernel: exponentiated_quadratic, matern_three_halves, matern_five_halves, rational_quadratic.
-      length_scale: l above.
-      noise: variance of a reward's normal score, beside the process' own variance of 1.
-      acquisition: ei, ucb or thompson.
-      ucb_weight: deviations above the mean, of ucb.
-      enumerate_below: a space of at most so many architectures is looked at whole; by features.
-      candidates: drawn at each step in a larger one, half of them mutations of the `parents` best.
+      initial: the number of random architectures before the process is used.
+      distance: "features", or "edit" (for networks whose layers are in a row).
+      gaussian_process: its noise is the variance of a reward's normal score.
+      acquisition: "ei", "ucb" or "thompson".
+      ucb_weight: deviations above the mean, for ucb.
+      enumerate_below: a space of at most this many architectures is searched completely, if the
+        distance is that of features.
+      candidates: architectures compared at each step in a larger space; half of them are mutations
+        of the `parents` best.
+      parents: see candidates.
     """
 
     def __init__(
@@ -59,9 +65,7 @@ class Bayesian:
         seed: int,
         initial: int = 10,
         distance: str = "features",
-        kernel: str = "exponentiated_quadratic",
-        length_scale: float = 3.0,
-        noise: float = 0.1,
+        gaussian_process: GaussianProcessSettings = GAUSSIAN_PROCESS,
         acquisition: str = "ei",
         ucb_weight: float = 1.0,
         enumerate_below: int = 20_000,
@@ -70,8 +74,6 @@ class Bayesian:
     ):
         check_acquisition(acquisition)
         check_distance(distance, space)
-        if noise <= 0:
-            raise ConfigError(f"controller.noise must be above 0, got {noise}")
         for name, value in (("initial", initial), ("candidates", candidates), ("parents", parents)):
             if value < 1:
                 raise ConfigError(f"controller.{name} must be at least 1, got {value}")
@@ -81,27 +83,28 @@ class Bayesian:
         self.candidates, self.parents = candidates, parents
         self.pool: _Pool | None = None
         self.posterior: Posterior
-        rule = kernels.kernel(kernel, length_scale)
-        self.noise = noise
+        name, length_scale = gaussian_process.kernel, gaussian_process.length_scale
+        kernel = kernels.kernel(name, length_scale)
+        self.noise = gaussian_process.noise
         if distance == "edit":
-            self.posterior = OverNetworks(space, rule, noise=noise)
+            self.posterior = OverNetworks(space, kernel, noise=self.noise)
         elif space.is_conditional or space.size > enumerate_below:
-            self.posterior = OverFeatures(space, rule, noise=noise, rng=self.rng)
+            self.posterior = OverFeatures(space, kernel, noise=self.noise, rng=self.rng)
         else:
-            self.pool = _pool(space, kernel, length_scale)
+            self.pool = _pool(space, name, length_scale)
         self._clear()
 
     def _clear(self) -> None:
-        """Forgets what was asked for."""
+        """Forgets all proposals and rewards."""
         self.asked: list[Arch] = []
-        self.rewards: list[float | None] = []  # of `asked`; None: failed, or not told
+        self.rewards: list[float | None] = []  # of `asked`; None: failed, or pending
         self.told: list[bool] = []
-        self.believed: list[float] = []  # normal score expected when it was asked for
+        self.believed: list[float] = []  # the normal score expected when it was asked for
         if self.pool is None:
             self.posterior.clear()
         else:
             self.process = GaussianProcess(noise=self.noise, watched=len(self.pool.points))
-            self.seen: list[int] = []  # points of `asked`
+            self.seen: list[int] = []  # the points of `asked`
 
     def ask(self, n: int) -> list[Proposal]:
         proposals = []
@@ -114,7 +117,7 @@ class Bayesian:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            if trial.id < 0:  # of another run, which a warm start tells
+            if trial.id < 0:  # a trial of another run: a warm start
                 self._note(trial.arch, 0.0)
             waiting = (i for i, arch in enumerate(self.asked) if arch == trial.arch)
             i = next((i for i in waiting if not self.told[i]), None)
@@ -141,6 +144,7 @@ class Bayesian:
         self.rng.bit_generator.state = state["rng"]
 
     def _note(self, arch: Arch, believed: float) -> None:
+        """Adds a pending architecture, with the normal score expected of it."""
         self.asked.append(arch)
         self.rewards.append(None)
         self.told.append(False)
@@ -154,6 +158,7 @@ class Bayesian:
             self.posterior.add(arch)
 
     def _unknown(self) -> Arch | None:
+        """A random architecture that was not asked for; None: there is none."""
         seen = set(self.asked)
         if len(seen) >= self.space.size:
             return None
@@ -164,16 +169,17 @@ class Bayesian:
                 return arch
 
     def _scores(self) -> np.ndarray:
-        """Normal score of each asked architecture: by rank where it is told, else as believed."""
+        """[asked], normal scores: by rank for told rewards, as expected for pending ones."""
         scores = np.array(self.believed)
         told = np.array(self.told)
         if told.any():
             rewards = [r for r, known in zip(self.rewards, self.told, strict=True) if known]
-            known = np.array([-np.inf if r is None else r for r in rewards])  # failed: the lowest
+            known = np.array([-np.inf if r is None else r for r in rewards])  # failed: lowest
             scores[told] = ndtri((rankdata(known) - 0.5) / len(known))
         return scores
 
     def _best_candidate(self) -> Arch | None:
+        """The architecture with the largest acquisition; None: all have been asked for."""
         scores = self._scores()
         if self.pool is not None:
             archs, which = self.pool.archs, self.pool.which
@@ -201,12 +207,13 @@ class Bayesian:
         return archs[best]
 
     def _draw(self) -> list[Arch]:
+        """Different architectures that were not asked for: draws, and mutations of the best."""
         seen = set(self.asked)
         ranked = sorted(
             ((reward, i) for i, reward in enumerate(self.rewards) if reward is not None),
             reverse=True,
         )[: self.parents]
-        found: dict[Arch, None] = {}
+        drawn: dict[Arch, None] = {}
         for k in range(self.candidates):
             if ranked and k % 2:
                 _, best = ranked[int(self.rng.integers(len(ranked)))]
@@ -215,14 +222,18 @@ class Bayesian:
             else:
                 arch = self.space.sample(self.rng)
             if arch not in seen:
-                found[arch] = None
-        return list(found)
+                drawn[arch] = None
+        return list(drawn)
 
 
 class _Pool:
-    """All architectures of a small space, and the points that their features make.
+    """All architectures of a small space, and the points of feature space where they lie.
 
-    archs in order, `index` of each; which [archs]: its point; points [points, features], scaled.
+    Attributes:
+      archs: in the order of their choices; `index` has the place of each.
+      points: [points, features], scaled; different architectures may share a point.
+      which: [archs], the point of each.
+      row: the covariances of a point with all points, [points].
     """
 
     def __init__(self, space: Space, covariance: kernels.Kernel):
@@ -231,11 +242,11 @@ class _Pool:
         features = space.features(self.archs)
         points, self.which = np.unique(features / scale(features), axis=0, return_inverse=True)
         self.points = points
-        self.row = functools.lru_cache(ROWS)(
+        self.row = functools.lru_cache(CACHED_ROWS)(
             lambda i: covariance(points, points[i : i + 1])[:, 0]  # [points]
         )
 
 
-@functools.lru_cache(1)  # a comparison makes one controller a seed
+@functools.lru_cache(1)  # a comparison makes a controller for each seed
 def _pool(space: Space, name: str, length_scale: float) -> _Pool:
     return _Pool(space, kernels.kernel(name, length_scale))

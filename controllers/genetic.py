@@ -1,17 +1,19 @@
 """The genetic algorithm of Genetic CNN (Xie & Yuille 2017, arXiv:1703.01513, Algorithm 1).
 
-Generation by generation, all of one size: members are drawn by roulette, neighbours exchange whole
-stages, those that exchanged nothing are mutated bit by bit, and all are evaluated. The roulette
-draws a member with a probability that grows with its fitness less the generation's worst, so the
-worst is never drawn. Whoever is evaluated again has the mean of all its rewards as its fitness.
+All generations have the same size. For each one, members are drawn by roulette, neighbours exchange
+whole stages, members that exchanged nothing are mutated bit by bit, and all are evaluated. The
+roulette draws a member with a probability proportional to its fitness minus that of the
+generation's worst, so the worst is never drawn. The fitness of a member that was evaluated several
+times is the mean of its rewards.
 
-A space's stages are the decisions that share a `node`; a decision without one stands alone. A bit
-of more than two values takes any other that is open. Where a space's choices depend on earlier
-ones, those that an exchange or a mutation closes are drawn again.
+A space's stages are the decisions that share a `node`; a decision without one is a stage alone. A
+bit with more than two values takes any other open value. If a space's choices depend on earlier
+ones, choices that an exchange or a mutation closes are drawn again.
 
-Not checked against the paper's text: the rates that are the defaults. Not said there: a generation
-whose members are all as good is drawn from uniformly; a failed child is as the worst, and where all
-failed the next generation is random. The best that another run found are in the first generation.
+Not checked against the paper's text: the default rates. Not stated there and chosen here: if all
+members of a generation are equally good, the roulette is uniform; a failed member is never drawn,
+and if all failed, the next generation is random. The best architectures of another run
+(`warm_start`) are in the first generation.
 """
 
 from collections.abc import Collection, Sequence
@@ -29,9 +31,9 @@ class Genetic:
     Args:
       population_size: members of a generation, N.
       crossover_rate: probability that a pair of neighbours exchanges stages, p_C.
-      stage_rate: of each stage, that such a pair exchanges it, q_C.
-      mutation_rate: that one that has not been crossed is mutated, p_M.
-      bit_rate: of each decision, that such a one changes it, q_M.
+      stage_rate: probability that such a pair exchanges a given stage, q_C.
+      mutation_rate: probability that a member is mutated that exchanged nothing, p_M.
+      bit_rate: probability that a mutation changes a given decision, q_M.
     """
 
     def __init__(
@@ -59,8 +61,8 @@ class Genetic:
         self.rng = np.random.default_rng(seed)
         self.blocks = blocks(space)
         self.generation = [space.sample(self.rng) for _ in range(population_size)]
-        self.asked = self.told = 0  # of this generation
-        self.rewards: dict[Arch, list[float]] = {}  # of all that ever succeeded
+        self.asked = self.told = 0  # members of this generation
+        self.rewards: dict[Arch, list[float]] = {}  # of all architectures that ever succeeded
 
     def ask(self, n: int) -> list[Proposal]:
         if self.told == self.population_size:
@@ -93,14 +95,15 @@ class Genetic:
         self.rng.bit_generator.state = state["rng"]
 
     def _replace(self, arch: Arch) -> None:
-        """The best that another run found, in the place of the least of the first generation."""
+        """Puts an architecture of another run in the place of the worst of the first generation."""
         if arch not in self.generation:
             fitness = [np.mean(self.rewards.get(member, [-np.inf])) for member in self.generation]
-            least = int(np.argmin(fitness))
-            if np.mean(self.rewards[arch]) > fitness[least]:
-                self.generation[least] = arch
+            worst = int(np.argmin(fitness))
+            if np.mean(self.rewards[arch]) > fitness[worst]:
+                self.generation[worst] = arch
 
     def _next(self) -> list[Arch]:
+        """The generation after this one."""
         alive = [arch for arch in self.generation if arch in self.rewards]
         if not alive:
             return [self.space.sample(self.rng) for _ in range(self.population_size)]
@@ -126,17 +129,17 @@ class Genetic:
 
 
 def roulette(fitness: Sequence[float]) -> np.ndarray:
-    """Probabilities [members], in proportion to what each has above the worst; equals are alike."""
+    """[members], probabilities in proportion to fitness minus the worst; uniform if all equal."""
     above = np.asarray(fitness, float) - min(fitness)
     return above / above.sum() if above.sum() > 0 else np.full(len(above), 1 / len(above))
 
 
 def blocks(space: Space) -> list[list[int]]:
-    """The decisions that are exchanged together: those of one node, or one alone."""
-    found: dict[Any, list[int]] = {}
+    """The decisions that are exchanged together: those of one node, or one without a node."""
+    of_node: dict[Any, list[int]] = {}
     for i, decision in enumerate(space.decisions):
-        found.setdefault((i, None) if decision.node is None else decision.node, []).append(i)
-    return list(found.values())
+        of_node.setdefault((i, None) if decision.node is None else decision.node, []).append(i)
+    return list(of_node.values())
 
 
 def mutated(
@@ -146,9 +149,9 @@ def mutated(
     rng: np.random.Generator,
     kept: Collection[int] = frozenset(),
 ) -> Arch:
-    """Each decision takes another open value with probability `rate`, except for those `kept`.
+    """Changes each decision with probability `rate`, except for those in `kept`.
 
-    What is closed behind an earlier one is drawn again among what is open.
+    A choice that an earlier change has closed is drawn again among the open ones.
     """
     child: Arch = ()
     for i, u in enumerate(rng.random(len(arch)).tolist()):

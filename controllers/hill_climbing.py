@@ -1,11 +1,12 @@
-"""Hill climbing for networks that inherit their weights: a child of the best, one after another.
+"""Hill climbing for networks that inherit their weights: each proposal is a child of the best one.
 
-In the manner of Elsken, Metzen & Hutter 2017 (arXiv:1711.04528), who climb by network morphisms.
-Not theirs: a child is proposed at a time, not a generation of them, and names its parent alone, so
-that any space and any evaluator will do; the changes are the space's mutations.
+After Elsken, Metzen & Hutter 2017 (arXiv:1711.04528), who climb by network morphisms. Departures:
+one child is proposed at a time instead of a generation, and the changes are the space's mutations.
+A child only names its parent, so any space and any evaluator can be used.
 
-The first proposal is the space's `start()`, for whose training the others wait: workers beyond one
-are idle until then. Without a start, or where it fails, proposals are random until one is trained.
+The first proposal is the space's `start()`, and nothing else is proposed before it is trained:
+workers beyond the first are idle until then. If the space has no start, or if its training fails,
+proposals are random until one is trained.
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,10 @@ from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 
 class HillClimbing:
-    """Mutates the best so far.
+    """Mutates the best architecture so far.
 
     Args:
-      mutations: a child differs from its parent by one to so many of them, as likely each.
+      mutations: a child is its parent after one to this many mutations, each number equally likely.
     """
 
     def __init__(self, space: Space, *, seed: int, mutations: int = 1):
@@ -33,8 +34,9 @@ class HillClimbing:
             )
         self.space, self.mutations = space, mutations
         self.rng = np.random.default_rng(seed)
-        self.started = self.starting = False  # asked for; in training, as the space's start
-        self.best: tuple[Arch, float, int] | None = None  # with its reward and its trial
+        self.started = False  # whether anything was asked for
+        self.starting = False  # whether the space's start is in training
+        self.best: tuple[Arch, float, int] | None = None  # with its reward and its trial's id
 
     def ask(self, n: int) -> list[Proposal]:
         proposals: list[Proposal] = []
@@ -44,9 +46,10 @@ class HillClimbing:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            self.starting = self.starting and trial.id < 0  # those of another run
+            self.starting = self.starting and trial.id < 0  # below 0: a trial of another run
+            # Among equals the last one, which was trained longest.
             if trial.reward is not None and (self.best is None or trial.reward >= self.best[1]):
-                self.best = trial.arch, trial.reward, trial.id  # of equals the longest trained
+                self.best = trial.arch, trial.reward, trial.id
 
     def state(self) -> dict[str, Any]:
         best = self.best and [list(self.best[0]), *self.best[1:]]

@@ -1,7 +1,8 @@
 """Local search (White et al. 2021, arXiv:2005.02960, Algorithm 1): the baseline hardest to beat.
 
-From a random architecture to the best of all its neighbours, until none is better; then anew from
-another random one. A neighbour differs in one decision. What is known is not asked for again.
+It moves from a random architecture to the best of its neighbours until no neighbour is better, and
+then starts again from another random one. A neighbour differs in one decision. An architecture is
+evaluated only once.
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,11 @@ from nas.core.space import Space
 from nas.core.trial import Arch, Proposal, Trial
 
 FAILED = float("-inf")
-DRAWS = 1000  # random draws in a row that are all known: the space counts as seen
+DRAWS = 1000  # after this many known random draws in a row the space counts as exhausted
 
 
 class LocalSearch:
-    """Walks uphill.
+    """Moves to better neighbours.
 
     Args:
       first_improvement: go to the first better neighbour instead of the best of all.
@@ -28,15 +29,15 @@ class LocalSearch:
         self.rng = np.random.default_rng(seed)
         self.known: dict[Arch, float] = {}
         self.pending: list[Arch] = []  # asked for, not told
-        self.queue: list[Arch] = []  # to ask for next, from the end
-        self.centre: Arch | None = None  # the best of this climb
-        self.surrounded = False  # whether its neighbours have been queued
+        self.queue: list[Arch] = []  # to ask for next, the last one first
+        self.centre: Arch | None = None  # the architecture whose neighbours are compared
+        self.surrounded = False  # whether the centre's neighbours have been queued
 
     def ask(self, n: int) -> list[Proposal]:
         proposals: list[Proposal] = []
         while len(proposals) < n:
             if not self.queue and (self.pending or not self._go_on()):
-                break  # the next step waits for what is pending, or there is none
+                break  # trials are pending, or nothing is left
             if self.queue:
                 arch = self.queue.pop()
                 if arch not in self.known and arch not in self.pending:
@@ -50,7 +51,7 @@ class LocalSearch:
                 self.pending.remove(trial.arch)
             self.known[trial.arch] = FAILED if trial.reward is None else trial.reward
             if trial.id < 0 and (self.centre is None or self._is_better(trial.arch)):
-                self.centre = trial.arch  # the first climb begins at the best of another run
+                self.centre = trial.arch  # start from the best of another run
             if not (self.first_improvement and self.surrounded and self.centre is not None):
                 continue
             if self._is_better(trial.arch):
@@ -80,7 +81,7 @@ class LocalSearch:
         return self.centre is not None and self.known[arch] > self.known[self.centre]
 
     def _go_on(self) -> bool:
-        """Everything asked for is known: queues what comes next. False: nothing is left."""
+        """Queues the next proposals, once nothing is pending. False: nothing is left."""
         if self.centre is not None and not self.surrounded:
             around = neighbours(self.space, self.centre)
             self.queue = [around[i] for i in self.rng.permutation(len(around))]
@@ -102,9 +103,9 @@ class LocalSearch:
 def neighbours(space: Space, arch: Arch) -> list[Arch]:
     """Every architecture that differs in one decision.
 
-    Later decisions that the change closes take the first choice that is open.
+    Later choices that the change closes are replaced by the first open one.
     """
-    found: dict[Arch, None] = {}
+    others: dict[Arch, None] = {}
     for i, chosen in enumerate(arch):
         for choice in space.allowed(arch[:i]):
             if choice == chosen:
@@ -113,5 +114,5 @@ def neighbours(space: Space, arch: Arch) -> list[Arch]:
             for kept in arch[i + 1 :]:
                 allowed = space.allowed(other)
                 other += (kept if kept in allowed else allowed[0],)
-            found[other] = None
-    return list(found)
+            others[other] = None
+    return list(others)

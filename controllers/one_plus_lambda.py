@@ -1,19 +1,20 @@
 """The (1 + lambda) evolution of CGP-CNN (Suganuma et al. 2017, arXiv:1704.00764, section 3).
 
-One parent, and in each generation `children` of it. A child is the parent with each gene changed
-with probability `mutation_rate`; this is repeated, from the parent, until it is another network and
-within the space's limits (forced mutation). The best child replaces the parent if it is strictly
-better. If none is, the parent's genes that do not matter are changed with the same probability
-(neutral mutation): the same network, with other networks near.
+Each generation has one parent and `children` of it. A child is the parent with each gene changed
+with probability `mutation_rate`; this is repeated, from the parent, until the child is a different
+network within the space's limits (forced mutation). The best child replaces the parent if it is
+strictly better. If none is, the parent's inactive genes are changed with the same probability
+(neutral mutation): the network stays the same, but other networks become its neighbours.
 
-Genes that do not matter are those that a space's `active_genes(arch)` leaves out. Of a space
-without such a method all genes matter, and the neutral mutation changes nothing. Limits are those
-of a space's `within_limits(arch)`, if it has one.
+Inactive genes are those that are not in the space's `active_genes(arch)` (GeneSpace). In a space
+without this method all genes are active, and the neutral mutation changes nothing. Limits are those
+of the space's `within_limits(arch)` (LimitedSpace), if it has them.
 
-Departures from the authors' code (sg-nm/cgp-cnn, modified_evolution in cgp.py). There a network is
-another one when an active gene has changed, here when the space's key has. What a mutation closes,
-in a space whose choices depend on earlier ones, is drawn again. A failed child never replaces its
-parent, and any other child replaces a first parent that failed; there a failure has accuracy 0.
+Departures from the authors' code (sg-nm/cgp-cnn, modified_evolution in cgp.py): there a network is
+different if an active gene has changed, here if the space's key has. In a space whose choices
+depend on earlier ones, choices that a mutation closes are drawn again. A failed child never
+replaces its parent, and any other child replaces a first parent that failed; there a failure has
+accuracy 0.
 """
 
 from collections.abc import Sequence
@@ -27,11 +28,11 @@ from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 FAILED = float("-inf")
-DRAWS = 10_000  # mutations in a row that change nothing: the rate or the space is too small
+DRAWS = 10_000  # after this many mutations without a different network the search gives up
 
 
 class OnePlusLambda:
-    """Forced mutation of one parent, neutral mutation of one that stays.
+    """Forced mutations of one parent, and neutral mutations if it stays the parent.
 
     Args:
       children: of a generation, lambda.
@@ -52,9 +53,9 @@ class OnePlusLambda:
         self.rng = np.random.default_rng(seed)
         self.parent = space.sample(self.rng)
         self.reward: float | None = None  # of the parent; None: not evaluated, or failed
-        self.found = FAILED  # the reward that another run's best had there
+        self.other_reward = FAILED  # the reward of another run's best, in that run
         self.started = False  # whether the first parent has been evaluated
-        self.asked = 0  # of this generation, which the first parent is alone in
+        self.asked = 0  # of this generation; the first one is the parent alone
         self.told: list[tuple[Arch, float | None]] = []  # of this generation
 
     def ask(self, n: int) -> list[Proposal]:
@@ -66,9 +67,9 @@ class OnePlusLambda:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            if trial.id < 0:  # the best of another run is the first parent, evaluated here anew
-                if _worth(trial.reward) > self.found:
-                    self.parent, self.found = trial.arch, _worth(trial.reward)
+            if trial.id < 0:  # another run's best becomes the first parent, evaluated again
+                if _worth(trial.reward) > self.other_reward:
+                    self.parent, self.other_reward = trial.arch, _worth(trial.reward)
                 continue
             self.told.append((trial.arch, trial.reward))
             if len(self.told) == self._size():
@@ -95,13 +96,14 @@ class OnePlusLambda:
         return self.children if self.started else 1
 
     def _select(self) -> None:
-        arch, reward = max(self.told, key=lambda child: _worth(child[1]))  # the first of equals
+        arch, reward = max(self.told, key=lambda child: _worth(child[1]))  # the first among equals
         if not self.started or _worth(reward) > _worth(self.reward):
             self.parent, self.reward = arch, reward
         else:
             self.parent = self._neutral()
 
     def _forced(self) -> Arch:
+        """A child that is a different network. Raises ConfigError if there seems to be none."""
         key = self.space.key(self.parent)
         limited = self.space if isinstance(self.space, LimitedSpace) else None
         for _ in range(DRAWS):
@@ -116,10 +118,11 @@ class OnePlusLambda:
         )
 
     def _neutral(self) -> Arch:
-        matter = set(range(len(self.parent)))
+        """The parent with other inactive genes."""
+        active = set(range(len(self.parent)))
         if isinstance(self.space, GeneSpace):
-            matter = self.space.active_genes(self.parent)
-        return mutated(self.space, self.parent, self.mutation_rate, self.rng, kept=matter)
+            active = self.space.active_genes(self.parent)
+        return mutated(self.space, self.parent, self.mutation_rate, self.rng, kept=active)
 
 
 def _worth(reward: float | None) -> float:

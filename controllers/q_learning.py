@@ -1,16 +1,17 @@
 """Q-learning of MetaQNN (Baker et al. 2017, arXiv:1611.02167, section 4.3 and Table 2).
 
-An agent decides epsilon-greedily, state by state. A table has the value Q of each choice in each
-state; the reward comes with the last choice of an architecture, and each choice before is worth
-what the best one behind it is. Epsilon falls by a schedule that counts unique architectures.
+An agent makes one decision after another, epsilon-greedily. A table has the value Q of each choice
+in each state; the reward comes with the last choice of an architecture, and the target of an
+earlier choice is the largest Q of the next state. Epsilon falls by a schedule that counts unique
+architectures.
 
-A proposal that is known already is not trained again: its reward is answered from memory, and the
-agent goes on until it meets a new one.
+An architecture that is already known is not trained again: its reward is taken from memory, and the
+agent continues until it meets an unknown one.
 
-Departures. The table starts at 0.5 (appendix D.1 and code; Algorithm 1 says 0). After each answer
-100 architectures are replayed (paper; code: 128), drawn from a memory that has each once, where the
-code's has one entry for each time it was drawn. A failed child is paid `failure_reward`; the paper
-does not say.
+Departures: the table starts at 0.5 (appendix D.1 and code; Algorithm 1 says 0). After each reward
+100 architectures are replayed (paper; code: 128), drawn from a memory that has each architecture
+once, while the code's memory has one entry for each time it was drawn. A failed trial has the
+reward `failure_reward`; the paper does not state one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,28 +22,28 @@ import numpy as np
 from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
-# Epsilon, and how many unique architectures it holds for (Table 2): 2,700 in all.
+# Epsilon, and for how many unique architectures it stays (Table 2): 2,700 in all.
 SCHEDULE = (
     *((1.0, 1500), (0.9, 100), (0.8, 100), (0.7, 100)),
     *((0.6, 150), (0.5, 150), (0.4, 150), (0.3, 150), (0.2, 150), (0.1, 150)),
 )
 
-Row = dict[int, float]  # Q of each choice that is open in one state
-Path = list[tuple[Row, int]]  # what was open on the way to an architecture, and what was chosen
+Row = dict[int, float]  # Q of each open choice of one state
+Path = list[tuple[Row, int]]  # the row of each state of an architecture, and its choice there
 
 
 class QLearning:
     """Epsilon-greedy Q-learning with experience replay.
 
     Args:
-      schedule: pairs (epsilon, unique architectures); behind them all the last epsilon stays.
-      models: stretches or squeezes the schedule to so many unique architectures; None: as it is.
+      schedule: pairs (epsilon, unique architectures); after all of them the last epsilon stays.
+      models: scales the schedule to this many unique architectures; None: it is not scaled.
       initial_value: of every Q.
-      learning_rate: of Q, alpha.
-      discount: of later rewards, gamma.
-      replays: architectures drawn from memory after each answer.
-      max_repeats: so many known proposals in a row, and the last one is trained again.
-      failure_reward: what a failed child is paid.
+      learning_rate: alpha, of Q.
+      discount: gamma, of later rewards.
+      replays: architectures drawn from memory after each reward.
+      max_repeats: after this many known architectures in a row the last one is trained again.
+      failure_reward: the reward of a failed trial.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class QLearning:
         self.rng = np.random.default_rng(seed)
         self.q: dict[tuple[int, ...], Row] = {}  # by the space's state
         self.rewards: dict[Arch, float] = {}  # the memory that is replayed
-        self.paths: list[Path] = []  # of `rewards`, in their order
-        self.known: dict[Any, Arch] = {}  # by the space's key, the first in `rewards`
-        self.pending: list[Arch] = []  # proposed and not yet answered
+        self.paths: list[Path] = []  # of the architectures of `rewards`, in the same order
+        self.known: dict[Any, Arch] = {}  # by the space's key, the first of `rewards` that has it
+        self.pending: list[Arch] = []  # asked for, not told
 
     def ask(self, n: int) -> list[Proposal]:
         return [Proposal(self._next()) for _ in range(n)]
@@ -110,7 +111,7 @@ class QLearning:
         self.rng.bit_generator.state = state["rng"]
 
     def epsilon(self, unique: int) -> float:
-        """What the schedule says behind so many unique architectures."""
+        """Epsilon after this many unique architectures."""
         total, end = sum(count for _, count in self.schedule), 0.0
         for epsilon, count in self.schedule:
             end += count * (self.models / total if self.models else 1)
@@ -119,7 +120,7 @@ class QLearning:
         return self.schedule[-1][0]
 
     def _next(self) -> Arch:
-        """The next architecture to train; what is met on the way and known is learnt from."""
+        """The next architecture to train. The agent learns from known ones that it meets before."""
         waiting = {self.space.key(arch) for arch in self.pending}
         epsilon = self.epsilon(len(self.known) + len(waiting))
         for _ in range(self.max_repeats):
@@ -133,6 +134,7 @@ class QLearning:
         return arch
 
     def _walk(self, epsilon: float) -> Arch:
+        """An architecture, each choice random with probability epsilon and else one of the best."""
         arch: Arch = ()
         while len(arch) < len(self.space.decisions):
             choices: Sequence[int] = self.space.allowed(arch)
@@ -145,6 +147,7 @@ class QLearning:
         return arch
 
     def _row(self, prefix: Arch) -> Row | None:
+        """The row of the state after `prefix`; None: there is nothing to choose."""
         state = self.space.state(prefix)
         if state is None:
             return None
@@ -157,7 +160,7 @@ class QLearning:
         return [(row, choice) for row, choice in rows if row is not None]
 
     def _remember(self, arch: Arch, reward: float) -> None:
-        """Then replays: this is where all learning happens (Algorithm 1)."""
+        """Puts the reward into memory and replays, which is all the learning (Algorithm 1)."""
         if arch not in self.rewards:
             self.paths.append(self._path(arch))
             self.known.setdefault(self.space.key(arch), arch)
@@ -167,7 +170,7 @@ class QLearning:
             self._learn(self.paths[i], rewards[i])
 
     def _learn(self, path: Path, reward: float) -> None:
-        """Q += alpha (r + gamma max Q' - Q), backwards; r is 0 but for the last choice."""
+        """Q += alpha (r + gamma max Q' - Q), last choice first; r is 0 except for that choice."""
         target = reward
         for row, choice in reversed(path):
             row[choice] += self.learning_rate * (target - row[choice])
@@ -175,7 +178,7 @@ class QLearning:
 
 
 def _packed(rows: Iterable[Iterable[int]]) -> dict[str, np.ndarray]:
-    """Sequences of different lengths as two arrays."""
+    """Sequences of different lengths, as one flat array and one of lengths."""
     listed = [list(row) for row in rows]
     flat = [value for row in listed for value in row]
     return {"flat": np.array(flat, int), "lengths": np.array([len(row) for row in listed], int)}
@@ -187,8 +190,8 @@ def _unpacked(packed: dict[str, Any]) -> list[tuple[int, ...]]:
 
 
 def _check_schedule(schedule: Sequence[Sequence[float]], models: int | None) -> None:
-    right = all(len(pair) == 2 and 0 <= pair[0] <= 1 and pair[1] >= 1 for pair in schedule)
-    if not schedule or not right:
+    is_valid = all(len(pair) == 2 and 0 <= pair[0] <= 1 and pair[1] >= 1 for pair in schedule)
+    if not schedule or not is_valid:
         raise ConfigError(
             "controller.schedule must be pairs (epsilon in [0, 1], architectures from 1), "
             f"got {[list(pair) for pair in schedule]}; set controller.schedule=[[1.0,100],[0.1,50]]"
@@ -200,13 +203,13 @@ def _check_schedule(schedule: Sequence[Sequence[float]], models: int | None) -> 
 
 
 def _check_learning(rate: float, discount: float, replays: int, max_repeats: int) -> None:
-    for name, value, rule, right, example in (
+    for name, value, rule, is_valid, example in (
         ("learning_rate", rate, "in (0, 1]", 0 < rate <= 1, 0.01),
         ("discount", discount, "in [0, 1]", 0 <= discount <= 1, 1.0),
         ("replays", replays, "at least 1", replays >= 1, 100),
         ("max_repeats", max_repeats, "at least 1", max_repeats >= 1, 1000),
     ):
-        if not right:
+        if not is_valid:
             raise ConfigError(
                 f"controller.{name} must be {rule}, got {value}; set controller.{name}={example}"
             )

@@ -1,4 +1,4 @@
-"""Random search: each architecture drawn on its own, the baseline every method must beat."""
+"""Random search: independent draws, the baseline that every method must beat."""
 
 from collections.abc import Sequence
 from typing import Any

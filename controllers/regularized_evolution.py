@@ -1,6 +1,6 @@
 """Regularized evolution (Real et al. 2019, arXiv:1802.01548, Algorithm 1).
 
-Departures: none. The paper's CIFAR-10 run uses population 100, sample 25 and 20,000 models.
+Departures: none. The paper's CIFAR-10 run has a population of 100, samples of 25 and 20,000 models.
 """
 
 import collections
@@ -13,11 +13,16 @@ import numpy as np
 from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
-_reward = operator.itemgetter(1)  # of a member
+_reward_of = operator.itemgetter(1)  # a member is (architecture, reward)
 
 
 class RegularizedEvolution:
-    """Mutates the best of `sample_size` random members; the oldest member dies."""
+    """Mutates the best of a random sample; the oldest member dies.
+
+    Args:
+      population_size: members, P.
+      sample_size: members drawn with replacement, S.
+    """
 
     def __init__(
         self, space: Space, *, seed: int, population_size: int = 100, sample_size: int = 25
@@ -59,5 +64,5 @@ class RegularizedEvolution:
             return self.space.sample(self.rng)
         population, size = self.population, self.population_size
         draws = self.rng.random(self.sample_size).tolist()  # with replacement
-        parent, _ = max([population[int(u * size)] for u in draws], key=_reward)
+        parent, _ = max([population[int(u * size)] for u in draws], key=_reward_of)
         return self.space.mutate(parent, self.rng)

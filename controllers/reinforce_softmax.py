@@ -1,11 +1,11 @@
 """REINFORCE over one softmax per decision, as NAS-Bench-201 ran it (Dong & Yang 2020, section 4).
 
 There is no network: the policy is a table of logits. The baseline is a bias-corrected moving
-average that has already seen the reward it is subtracted from, as in the released code; so the
-first gradient is zero. That code's first version ended with the policy's most probable
-architecture, the present one ends with the best it has seen: `recommend`.
+average that includes the reward it is subtracted from, as in the released code; so the first
+gradient is zero. The first version of that code ended with the policy's most probable architecture,
+the present version ends with the best architecture of the history: see `recommend`.
 
-Departure: where choices depend on earlier ones, closed choices are masked out of the softmax.
+Departure: if choices depend on earlier ones, closed choices are masked out of the softmax.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.controllers.policies.adam import TableAdam
 from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
@@ -23,11 +24,12 @@ class ReinforceSoftmax:
     """One Adam step along each reward's policy gradient.
 
     Args:
-      learning_rate: Adam's.
+      learning_rate: of Adam.
       baseline_decay: of the moving average of rewards.
-      init_scale: logits start as normal draws of this deviation.
-      failure_reward: what a failed child is paid.
-      final: "best" of the history, or the "policy"'s most probable architecture.
+      init_scale: standard deviation of the initial logits, which are normal draws.
+      failure_reward: the reward of a failed trial.
+      final: the search ends with the "best" architecture of the history, or with the "policy"'s
+        most probable one.
     """
 
     def __init__(
@@ -46,13 +48,12 @@ class ReinforceSoftmax:
         if not 0.0 <= baseline_decay < 1.0:
             raise ConfigError(f"controller.baseline_decay must be in [0, 1), got {baseline_decay}")
         self.space, self.rng = space, np.random.default_rng(seed)
-        self.learning_rate, self.decay = learning_rate, baseline_decay
-        self.failure_reward, self.final = failure_reward, final
+        self.decay, self.failure_reward, self.final = baseline_decay, failure_reward, final
         counts = [len(decision.choices) for decision in space.decisions]
         self.closed = np.arange(max(counts)) >= np.array(counts)[:, None]  # [decisions, width]
         self.logits = init_scale * self.rng.standard_normal(self.closed.shape)
-        self.moment, self.square = np.zeros_like(self.logits), np.zeros_like(self.logits)
-        self.updates, self.sum, self.weight = 0, 0.0, 0.0
+        self.adam = TableAdam(self.logits.shape, learning_rate)
+        self.sum, self.weight = 0.0, 0.0  # of the baseline
 
     @property
     def baseline(self) -> float:
@@ -67,7 +68,9 @@ class ReinforceSoftmax:
             reward = self.failure_reward if trial.reward is None else trial.reward
             self.sum = self.decay * self.sum + (1 - self.decay) * reward
             self.weight = self.decay * self.weight + (1 - self.decay)
-            self._step((reward - self.baseline) * self.gradient(trial.arch))
+            self.logits = self.logits + self.adam.step(
+                (reward - self.baseline) * self.gradient(trial.arch)
+            )
 
     def gradient(self, arch: Arch) -> np.ndarray:
         """d log P(arch) / d logits: [decisions, width]."""
@@ -76,7 +79,7 @@ class ReinforceSoftmax:
         return gradient
 
     def recommend(self) -> Arch | None:
-        """The policy's most probable choices; None: whatever was best."""
+        """The policy's most probable choices, or None for the best architecture of the history."""
         if self.final == BEST:
             return None
         arch: Arch = ()
@@ -88,24 +91,22 @@ class ReinforceSoftmax:
         return {
             "rng": self.rng.bit_generator.state,
             "logits": self.logits,
-            "moment": self.moment,
-            "square": self.square,
-            "updates": self.updates,
+            **self.adam.state(),
             "sum": self.sum,
             "weight": self.weight,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.rng.bit_generator.state = state["rng"]
-        self.logits, self.moment = np.array(state["logits"]), np.array(state["moment"])
-        self.square, self.updates = np.array(state["square"]), state["updates"]
+        self.logits = np.array(state["logits"])
+        self.adam.load_state(state)
         self.sum, self.weight = state["sum"], state["weight"]
 
     def _draw(self) -> Arch:
         uniform = self.rng.random(len(self.logits))
         if not self.space.is_conditional:
-            below = np.cumsum(self._softmax(self.closed), 1)
-            chosen = (below < (uniform * below[:, -1])[:, None]).sum(1)
+            cumulative = np.cumsum(self._softmax(self.closed), 1)
+            chosen = (cumulative < (uniform * cumulative[:, -1])[:, None]).sum(1)
             return tuple(chosen.tolist())
         arch: Arch = ()
         for logits, u in zip(self.logits, uniform, strict=True):
@@ -115,6 +116,7 @@ class ReinforceSoftmax:
         return arch
 
     def _probabilities(self, arch: Arch) -> np.ndarray:
+        """[decisions, width], given the choices of `arch` before each decision."""
         closed = self.closed
         if self.space.is_conditional:
             closed = np.ones_like(closed)
@@ -125,12 +127,3 @@ class ReinforceSoftmax:
     def _softmax(self, closed: np.ndarray) -> np.ndarray:
         weight = np.exp(np.where(closed, -np.inf, self.logits - self.logits.max(1, keepdims=True)))
         return weight / weight.sum(1, keepdims=True)
-
-    def _step(self, gradient: np.ndarray) -> None:
-        """Adam (Kingma & Ba 2015, Algorithm 1), upwards."""
-        self.updates += 1
-        self.moment = 0.9 * self.moment + 0.1 * gradient
-        self.square = 0.999 * self.square + 0.001 * gradient**2
-        first = self.moment / (1 - 0.9**self.updates)
-        second = self.square / (1 - 0.999**self.updates)
-        self.logits = self.logits + self.learning_rate * first / (np.sqrt(second) + 1e-8)

@@ -1,15 +1,15 @@
-"""Evolution by tournaments in which nobody dies of age.
+"""Evolution by tournaments, in which no member dies of age.
 
-Pairs (Real et al. 2017, arXiv:1703.01041, section 3.1): of two random members the worse is killed
-and the better is copied, mutated and trained. A share of the population (Liu et al. 2018,
-arXiv:1711.00436, section 3): the best of them is copied and mutated, and nobody is killed;
+Pairs (Real et al. 2017, arXiv:1703.01041, section 3.1): of two random members the worse dies, and
+the better is copied, mutated and trained. A share of the population (Liu et al. 2018,
+arXiv:1711.00436, section 3): the best of the share is copied and mutated, and no member dies;
 `controller=hierarchical`.
 
-Not said in the papers and chosen here: members of a sample are different ones, ties are broken at
-random; a child that fails leaves the population as it was, so that the member killed for it lives
-again; a first member that fails is replaced by another random one. Of Real et al. 2017 this is the
-selection, and of their mutations the one that resets weights; the others are the space's. A child
-names its parent, whose weights an evaluator may hand on.
+Not stated in the papers and chosen here: the members of a sample are different, and ties are broken
+at random; if a child fails, the population stays as it was, so the member that died for it lives
+again; a random first member that fails is replaced by another one. From Real et al. 2017 this takes
+the selection, and of their mutations the one that resets weights; the other mutations are the
+space's. A child names its parent, whose weights an evaluator may carry over.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
 
 class Tournament:
-    """Mutates the best of a random sample; the worst of it dies, or nobody.
+    """Mutates the best of a random sample, whose worst member may die.
 
     Args:
-      population_size: random members to begin with.
-      sample_size: members that compete, at least two; below 1: that share of the living.
+      population_size: random members at the start.
+      sample_size: members that compete, at least two; below 1: this share of the population.
       kill_worst: whether the worst of the sample leaves the population.
-      reset_share: of the children, those that are their parent with weights of their own.
+      reset_share: share of the children that are their parent, trained again from scratch.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Tournament:
         self.sample_size, self.kill_worst = sample_size, kill_worst
         self.reset_share = reset_share
         self.rng = np.random.default_rng(seed)
-        self.population: list[tuple[Arch, float]] = []  # the living
-        self.ids: list[int] = []  # their trials
+        self.population: list[tuple[Arch, float]] = []  # with rewards
+        self.ids: list[int] = []  # of the members' trials
         self.missing = population_size  # first members still to be drawn
 
     def ask(self, n: int) -> list[Proposal]:
@@ -73,7 +73,7 @@ class Tournament:
             if trial.reward is not None:
                 self.population.append((trial.arch, trial.reward))
                 self.ids.append(trial.id)
-                if trial.id < 0:  # of another run: a first member that needs no drawing
+                if trial.id < 0:  # a trial of another run replaces a random first member
                     self.missing = max(0, self.missing - 1)
             elif "killed" in notes:
                 arch, reward, killed = notes["killed"]
@@ -97,6 +97,7 @@ class Tournament:
         self.missing = state["missing"]
 
     def _competing(self) -> int:
+        """The number of members of a sample."""
         if self.sample_size >= 1:
             return int(self.sample_size)
         return max(2, round(self.sample_size * len(self.population)))
@@ -108,13 +109,13 @@ class Tournament:
         members = self.rng.choice(len(self.population), self._competing(), replace=False)
         worst_first = sorted(members.tolist(), key=lambda i: self.population[i][1])
         best, worst = worst_first[-1], worst_first[0]
-        parent, origin = self.population[best][0], self.ids[best]
+        parent = self.population[best][0]
         if self.reset_share and self.rng.random() < self.reset_share:
-            child, inherits = parent, None
+            child, parent_id = parent, None
         else:
-            child, inherits = self.space.mutate(parent, self.rng), origin
+            child, parent_id = self.space.mutate(parent, self.rng), self.ids[best]
         if not self.kill_worst:
-            return Proposal(child, parent=inherits)
+            return Proposal(child, parent=parent_id)
         arch, reward = self.population.pop(worst)
         notes = {"killed": [list(arch), reward, self.ids.pop(worst)]}
-        return Proposal(child, parent=inherits, notes=notes)
+        return Proposal(child, parent=parent_id, notes=notes)

@@ -1,39 +1,47 @@
-"""One controller for several tasks, which goes on with a new one: Wong et al. 2018.
+"""One controller for several tasks, which continues with another task: Wong et al. 2018
+(arXiv:1803.02780).
 
-arXiv:1803.02780. REINFORCE with an LSTM that reads a learned embedding of the task at each step. A
-reward is normalised by the running mean and deviation of its own task's rewards. Of a controller
-that has learnt on other tasks (`warm_start=RUN`) all weights are kept and the embeddings of the
-tasks are new.
+REINFORCE with an LSTM that reads a learned embedding of the task at each step. Rewards are
+normalised by the running mean and deviation of the rewards of the same task. A controller that
+starts from one which has learnt on other tasks (`warm_start=RUN`) keeps all its weights, except
+that the embeddings of its own tasks start at random.
 
-The paper's text was not at hand: its numbers here are not checked, and chosen here are the learning
-rate, the batch, the decay, that a reward counts among its own task's before it is normalised, that
-tasks take turns, and that Adam's moments start anew with a new task.
+The paper's text was not at hand: its numbers here are not checked. Chosen here are the learning
+rate, the batch, the decay, that a reward counts in its task's mean and deviation before it is
+normalised, that tasks take turns, and that Adam's moments start at zero for another task.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.controllers.reinforce import PolicyGradient, check
+from nas.controllers.policies.policy_gradient import PolicyGradient, check
+from nas.controllers.policies.settings import AdamSettings, LSTMSettings
 from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
+if TYPE_CHECKING:  # it imports TensorFlow
+    from nas.controllers.policies.tasks import TaskPolicy
+
+LSTM = LSTMSettings(layers=2, units=50, init_scale=0.1)
+ADAM = AdamSettings(learning_rate=0.01)
+SMALLEST_VARIANCE = 1e-12  # rewards of a smaller one are all taken as the mean
+
 
 class Transfer(PolicyGradient):
-    """Proposals say their task as notes["task"], a number below `tasks`; evaluators may read it.
+    """Proposals name their task in notes["task"], a number below `tasks`, for the evaluator.
 
     Args:
-      tasks: learnt at once, in turns.
-      layers, units: of the LSTM.
-      task_size: of a task's embedding; the embedding of an answer has units - task_size.
-      init_scale: weights start uniform in [-init_scale, init_scale].
-      learning_rate: Adam's.
-      batch_size: children per gradient, of all tasks.
+      tasks: the number of tasks that are learnt at once, in turns.
+      lstm, adam: of the policy, and of its updates.
+      task_size: size of a task's embedding; an answer's embedding has lstm.units - task_size.
+      batch_size: trials per update, of all tasks together.
       decay: of the running mean and deviation of each task's rewards.
       entropy_weight: of the policy's entropy in the objective.
-      failure_reward: what a failed child is paid.
+      failure_reward: the reward of a failed trial.
     """
+
+    policy: "TaskPolicy"
 
     def __init__(
         self,
@@ -41,11 +49,9 @@ class Transfer(PolicyGradient):
         *,
         seed: int,
         tasks: int = 1,
-        layers: int = 2,
-        units: int = 50,
+        lstm: LSTMSettings = LSTM,
         task_size: int = 25,
-        init_scale: float = 0.1,
-        learning_rate: float = 0.01,
+        adam: AdamSettings = ADAM,
         batch_size: int = 10,
         decay: float = 0.95,
         entropy_weight: float = 0.0,
@@ -54,27 +60,25 @@ class Transfer(PolicyGradient):
         check(batch_size, 0.0)
         if tasks < 1:
             raise ConfigError(f"controller.tasks must be at least 1, got {tasks}")
-        if not 1 <= task_size < units:
+        if not 1 <= task_size < lstm.units:
             raise ConfigError(
-                f"controller.task_size must be in [1, controller.units={units}), got {task_size}"
+                f"controller.task_size must be in [1, controller.lstm.units={lstm.units}), "
+                f"got {task_size}"
             )
         if not 0.0 < decay < 1.0:
             raise ConfigError(f"controller.decay must be in (0, 1), got {decay}")
-        from nas.controllers.policies.tasks import TaskPolicy, Tasks
+        from nas.controllers.policies.tasks import SpaceOfTasks, TaskPolicy
 
         rng = np.random.default_rng(seed)
-        policy = TaskPolicy(
-            Tasks(space, tasks),
-            task_size=task_size,
-            layers=layers,
-            units=units,
-            init_scale=init_scale,
-            learning_rate=learning_rate,
-            entropy_weight=entropy_weight,
-            rng=rng,
-        )
         super().__init__(
-            policy,
+            TaskPolicy(
+                SpaceOfTasks(space, tasks),
+                lstm,
+                adam,
+                task_size=task_size,
+                entropy_weight=entropy_weight,
+                rng=rng,
+            ),
             rng,
             batch_size=batch_size,
             baseline_decay=decay,
@@ -82,27 +86,23 @@ class Transfer(PolicyGradient):
             failure_reward=failure_reward,
         )
         self.tasks, self.decay, self.asked = tasks, decay, 0
-        self.sums = np.zeros((tasks, 3))  # of 1, reward and its square, of each task, decayed
+        # [tasks, 3]: decayed sums of 1, of the rewards and of their squares.
+        self.sums = np.zeros((tasks, 3))
 
     def ask(self, n: int) -> list[Proposal]:
         turns = [(self.asked + i) % self.tasks for i in range(n)]
         self.asked += n
-        drawn = {
-            task: iter(self.policy.sample(turns.count(task), self.rng, given=(task,)))
+        draws = {
+            task: iter(self.policy.sample(turns.count(task), self.rng, first=(task,)))
             for task in sorted(set(turns))
         }
-        return [Proposal(next(drawn[task])[1:], notes={"task": task}) for task in turns]
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        for trial in trials:
-            reward = self.failure_reward if trial.reward is None else trial.reward
-            self.batch.append(((trial.proposal.notes["task"], *trial.arch), reward))
-            if len(self.batch) == self.batch_size:
-                self._learn([arch for arch, _ in self.batch], np.array([r for _, r in self.batch]))
-                self.batch = []
+        return [Proposal(next(draws[task])[1:], notes={"task": task}) for task in turns]
 
     def take_over(self, state: dict[str, Any]) -> None:
-        """Everything that another one has learnt but its tasks. Raises ConfigError."""
+        """Takes what another one has learnt, except for the embeddings of its tasks.
+
+        Raises ConfigError for the state of another controller, or of one of another size.
+        """
         if "sums" not in state:
             raise ConfigError("warm_start must be a run of controller=transfer, got another's")
         try:
@@ -113,13 +113,15 @@ class Transfer(PolicyGradient):
             ) from None
 
     def normalised(self, task: int, reward: float) -> float:
-        """In deviations of its task's rewards from their mean, the reward itself among them."""
+        """The reward minus its task's mean, in deviations; the reward itself counts in both."""
         self.sums[task] *= self.decay
         self.sums[task] += (1.0, reward, reward**2)
         weight, total, squares = self.sums[task]
         mean = total / weight
         variance = squares / weight - mean**2
-        return float((reward - mean) / np.sqrt(variance)) if variance > 1e-12 else 0.0
+        if variance > SMALLEST_VARIANCE:
+            return float((reward - mean) / np.sqrt(variance))
+        return 0.0
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"asked": self.asked, "sums": self.sums}
@@ -128,6 +130,12 @@ class Transfer(PolicyGradient):
         super().load_state(state)
         self.asked, self.sums = state["asked"], np.array(state["sums"])
 
+    def _rewarded(self, trial: Trial) -> Arch:
+        return trial.proposal.notes["task"], *trial.arch
+
     def _learn(self, archs: list[Arch], rewards: np.ndarray) -> None:
-        pairs = zip(archs, rewards.tolist(), strict=True)
-        self.policy.update(archs, np.array([self.normalised(arch[0], r) for arch, r in pairs]))
+        advantages = [
+            self.normalised(arch[0], reward)
+            for arch, reward in zip(archs, rewards.tolist(), strict=True)
+        ]
+        self.policy.update(archs, np.array(advantages))

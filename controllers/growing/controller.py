@@ -1,41 +1,61 @@
-"""Networks that grow from one trained start, and a policy that learns how: EAS, path-level search.
+"""Controllers whose networks grow from one trained start: EAS and path-level search.
 
-Cai et al. 2018, arXiv:1707.04873 and arXiv:1806.02639. The start network is trained; all others
-take its weights (`evaluator=inherit`). After each episode the policy learns once, from the tangent
-of the accuracies less a baseline.
+Cai et al. 2018, arXiv:1707.04873 and arXiv:1806.02639. The start network is trained first; all
+other networks take its weights (`evaluator=inherit`). After each episode the policy learns once,
+from the tangents of the accuracies minus a baseline.
 
-Not known and chosen here: the first episode's mean is the first baseline; a failed network is paid
-as one of accuracy 0.
+Not known and chosen here: the first episode's mean is the first baseline; a failed trial counts as
+one of accuracy 0.
 """
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
-if TYPE_CHECKING:
-    from nas.controllers.growing.policy import Actions, GrowingPolicy
-
 CODE, PAPER = "code", "paper"
-MOST = 0.999  # a larger accuracy is paid as this: the tangent of 1 is infinite (ours)
+LARGEST_ACCURACY = 0.999  # larger ones count as this: the tangent of 1 is infinite (ours)
+
+Actions = list[list[int]]  # the choices of each decision on the way
 
 
-class Growing:
+class GrowthPolicy(Protocol):
+    """Grows a network by a sequence of actions and learns which actions pay."""
+
+    def sample(self, rng: np.random.Generator) -> tuple[Arch, Actions]:
+        """A grown network and the actions that led to it."""
+        ...
+
+    def update(self, episode: list[Actions], advantages: np.ndarray) -> None:
+        """One gradient step. advantages: [networks of the episode]."""
+        ...
+
+    def weights(self) -> list[np.ndarray]: ...
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Takes what `weights` gave."""
+        ...
+
+
+class GrowthController:
     """Grows networks from `start`, whose trial is the parent of all others.
 
     Args:
+      start: the architecture that is trained first.
+      policy: grows it.
+      rng: draws the actions.
       episode: networks per update.
-      baseline: code: it moves before it is subtracted, 0.95 of the way to the new episode's mean;
-        paper: it moves afterwards, 0.05 of the way.
+      baseline: "code": it moves before it is subtracted, 0.95 of the way to the episode's mean;
+        "paper": it moves afterwards, 0.05 of the way.
     """
 
     def __init__(
         self,
         start: Arch,
-        policy: "GrowingPolicy",
+        policy: GrowthPolicy,
         rng: np.random.Generator,
         *,
         episode: int,
@@ -44,7 +64,7 @@ class Growing:
         self.first, self.policy, self.rng = start, policy, rng
         self.episode, self.rule = episode, baseline
         self.begun = False  # whether the start network has been asked for
-        self.start: int | None = None  # its trial
+        self.start: int | None = None  # the id of its trial
         self.baseline: float | None = None
         self.batch: list[tuple[Actions, float]] = []  # told, not yet learnt from
 
@@ -52,14 +72,14 @@ class Growing:
         if self.start is not None:
             return [self._next() for _ in range(n)]
         if self.begun:
-            return []  # everything grows from the one that is being trained
+            return []  # all others grow from the network that is being trained
         self.begun = True
         return [Proposal(self.first)]
 
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
             if trial.id < 0:
-                continue  # of another run: its actions are not known
+                continue  # a trial of another run: its actions are not known
             if "actions" not in trial.proposal.notes:
                 self.begun = trial.reward is not None  # a start that failed is asked for again
                 self.start = trial.id if self.begun else None
@@ -92,7 +112,7 @@ class Growing:
         return Proposal(arch, parent=self.start, notes={"actions": actions})
 
     def _baseline(self, mean: float) -> float:
-        """What is subtracted from an episode's rewards, whose mean is given."""
+        """What is subtracted from the rewards of an episode with this mean."""
         before = mean if self.baseline is None else self.baseline
         self.baseline = before + (0.95 if self.rule == CODE else 0.05) * (mean - before)
         return self.baseline if self.rule == CODE else before
@@ -100,13 +120,13 @@ class Growing:
 
 def tan_reward(accuracy: float) -> float:
     """tan(accuracy * pi / 2): near 1 a step is worth more (arXiv:1707.04873, section 3)."""
-    return math.tan(min(accuracy, MOST) * math.pi / 2)
+    return math.tan(min(accuracy, LARGEST_ACCURACY) * math.pi / 2)
 
 
 def check(baseline: str, **least: tuple[int, int]) -> None:
-    """Raises ConfigError. least: of numbers, by name, the value and the least that it may be."""
-    for name, (value, lowest) in least.items():
-        if value < lowest:
-            raise ConfigError(f"controller.{name} must be at least {lowest}, got {value}")
+    """Raises ConfigError. least: by name of a setting, its value and the smallest allowed one."""
+    for name, (value, smallest) in least.items():
+        if value < smallest:
+            raise ConfigError(f"controller.{name} must be at least {smallest}, got {value}")
     if baseline not in (CODE, PAPER):
         raise ConfigError(f"controller.baseline must be {CODE} or {PAPER}, got {baseline}")

@@ -1,41 +1,54 @@
-"""EAS' meta-controller (Cai et al. 2018, arXiv:1707.04873, section 3): encoder and two actors.
+"""EAS' meta-controller (Cai et al. 2018, arXiv:1707.04873, section 3): an encoder and two actors.
 
 A bidirectional LSTM reads the network as words. The wider actor is one sigmoid on the state of each
 layer. The deeper actor is an LSTM that begins with the encoder's last state of both directions and
-answers in turn: which block, behind which of its layers, and, of a convolution, what kernel.
+answers in turn: which block, behind which of its layers, and, for a convolution, which kernel.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from nas.controllers.growing.controller import Actions
 from nas.controllers.growing.dense_growth import DenseGrowth
-from nas.controllers.growing.policy import Actions, GrowingPolicy, lstm_step
-from nas.controllers.growing.slot_growth import Growth
+from nas.controllers.growing.policy import GrowingPolicy
+from nas.controllers.growing.slot_growth import SlotGrowth
+from nas.controllers.policies.lstm_step import State, lstm_step
+from nas.controllers.policies.settings import AdamSettings, EncoderSettings
 from nas.core.trial import Arch
 
-# Probabilities [rows, choices] and which are open -> what is chosen of each row.
+# Probabilities and which choices are open, both [rows, choices] -> the choice of each row.
 Choose = Callable[[tf.Tensor, np.ndarray], list[int]]
 
 
 class EASPolicy(GrowingPolicy):
-    """Grows a start network; the probability of its actions, and gradient steps."""
+    """Grows a start network by wider and deeper steps.
+
+    Args:
+      growth: the changes that the space allows.
+      encoder: of words, and of the answers of the deeper actor.
+      wider_steps, deeper_steps: the number of changes of each network, the wider ones first.
+      init_scale: weights start uniform in [-init_scale, init_scale].
+      adam: of the updates.
+      entropy_weight: of the policy's entropy in the objective.
+      rng: draws the initial weights.
+    """
 
     def __init__(
         self,
-        growth: Growth | DenseGrowth,
+        growth: SlotGrowth | DenseGrowth,
+        encoder: EncoderSettings,
+        adam: AdamSettings,
         *,
-        embedding: int,
-        units: int,
         wider_steps: int,
         deeper_steps: int,
         init_scale: float,
-        learning_rate: float,
         entropy_weight: float,
         rng: np.random.Generator,
     ):
-        super().__init__(learning_rate=learning_rate, entropy_weight=entropy_weight)
+        super().__init__(adam, entropy_weight=entropy_weight)
+        embedding, units = encoder.embedding, encoder.units
         self.growth, self.units = growth, units
         self.wider_steps, self.deeper_steps = wider_steps, deeper_steps
 
@@ -59,19 +72,19 @@ class EASPolicy(GrowingPolicy):
         actions: Actions = []
 
         def draw(probabilities: tf.Tensor, allowed: np.ndarray) -> list[int]:
-            p = np.cumsum(np.asarray(probabilities, np.float64) * allowed, 1)
-            uniform = rng.random((len(p), 1)) * p[:, -1:]
-            actions.append((p <= uniform).sum(1).tolist())
+            cumulative = np.cumsum(np.asarray(probabilities, np.float64) * allowed, 1)
+            uniform = rng.random((len(cumulative), 1)) * cumulative[:, -1:]
+            actions.append((cumulative <= uniform).sum(1).tolist())
             return actions[-1]
 
         return self._grow(draw), actions
 
     def score(self, actions: Actions) -> tuple[tf.Tensor, tf.Tensor]:
-        """Log-probability and entropy of all actions together. What is masked adds 0 to both."""
-        left, terms, entropies = iter(actions), [tf.constant(0.0)], [tf.constant(0.0)]
+        """Log-probability and entropy, summed over all actions; masked choices add 0 to both."""
+        remaining, terms, entropies = iter(actions), [tf.constant(0.0)], [tf.constant(0.0)]
 
-        def again(probabilities: tf.Tensor, allowed: np.ndarray) -> list[int]:
-            chosen = next(left)
+        def replay(probabilities: tf.Tensor, allowed: np.ndarray) -> list[int]:
+            chosen = next(remaining)
             p = probabilities * tf.constant(allowed, tf.float32)
             p = p / tf.reduce_sum(p, 1, keepdims=True)
             log_p = tf.math.log(tf.maximum(p, 1e-30))
@@ -79,7 +92,7 @@ class EASPolicy(GrowingPolicy):
             entropies.append(-tf.reduce_sum(p * log_p))
             return chosen
 
-        self._grow(again)
+        self._grow(replay)
         return tf.add_n(terms), tf.add_n(entropies)
 
     def _grow(self, choose: Choose) -> Arch:
@@ -88,8 +101,8 @@ class EASPolicy(GrowingPolicy):
             states, _ = self._encoded(arch)
             words = [i for i, word in enumerate(growth.tokens(arch)) if word]
             yes = tf.sigmoid(tf.gather(states, words) @ self.widen[0] + self.widen[1])
-            can = np.array([[True, can] for can in growth.can_widen(arch)])
-            arch = growth.wider(arch, choose(tf.concat([1 - yes, yes], 1), can))
+            is_open = np.array([[True, can] for can in growth.can_widen(arch)])
+            arch = growth.wider(arch, choose(tf.concat([1 - yes, yes], 1), is_open))
         for _ in range(self.deeper_steps):
             places = growth.places(arch)
             free = np.zeros((len(places), growth.longest), bool)
@@ -101,7 +114,10 @@ class EASPolicy(GrowingPolicy):
         return arch
 
     def _place(self, arch: Arch, free: np.ndarray, choose: Choose) -> list[int]:
-        """Block, layer and what more is asked. free: [blocks, layers], where one can be added."""
+        """The answers of a deeper step: block, layer and, for a convolution, kernel.
+
+        free: [blocks, layers], whether a layer can be added behind each.
+        """
         _, state = self._encoded(arch)
         x = tf.convert_to_tensor(self.first)
         chosen: list[int] = []
@@ -116,8 +132,8 @@ class EASPolicy(GrowingPolicy):
                 x = tf.gather(tf.convert_to_tensor(self.answers[i]), chosen[-1:])
         return chosen
 
-    def _encoded(self, arch: Arch) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
-        """Of each word its state, [words, 2 units], and the last (h, c), [1, 2 units] each."""
+    def _encoded(self, arch: Arch) -> tuple[tf.Tensor, State]:
+        """The state of each word, [words, 2 units], and the last (h, c), [1, 2 units] each."""
         words = tf.gather(tf.convert_to_tensor(self.words), self.growth.tokens(arch))
         rows = tf.unstack(words[:, None])
         ahead, end = self._read(rows, self.forward)
@@ -126,7 +142,10 @@ class EASPolicy(GrowingPolicy):
         last = tuple(tf.concat(pair, 1) for pair in zip(end, begin, strict=True))
         return states, last
 
-    def _read(self, rows, weights):
+    def _read(
+        self, rows: Sequence[tf.Tensor], weights: tuple[tf.Variable, tf.Variable]
+    ) -> tuple[list[tf.Tensor], State]:
+        """The output after each row, [1, units], and the last state of one direction."""
         zero = tf.zeros([1, self.units])
         state, outputs = (zero, zero), []
         for x in rows:

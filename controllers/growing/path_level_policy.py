@@ -1,18 +1,19 @@
 """The meta-controller of path-level search (Cai et al. 2018, arXiv:1806.02639, section 3.3).
 
-A tree-structured LSTM reads the cell as far as it is made. Three actors answer, each from the state
-of the node that is asked about: how a node merges its branches and how many there are; which
-operation an edge is; whether another node stands behind a branch. Depth first: a node's edges, then
-what is behind each of its branches (code PathLevel-EAS, arch_search_tree_cell.py).
+A tree-structured LSTM reads the part of the cell that exists. Three actors answer, each from the
+state of the node in question: how a node merges its branches and how many there are; which
+operation an edge is; whether another node stands behind a branch. The order is depth first: a
+node's edges, then what is behind each of its branches (code PathLevel-EAS,
+arch_search_tree_cell.py).
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nas.controllers.growing.policy import Actions, GrowingPolicy
+from nas.controllers.growing.controller import Actions
+from nas.controllers.growing.policy import GrowingPolicy
 from nas.controllers.growing.tree_encoder import (
     ADD,
     CONCAT_COPY,
@@ -22,38 +23,47 @@ from nas.controllers.growing.tree_encoder import (
     Tree,
     TreeEncoder,
 )
+from nas.controllers.policies.settings import AdamSettings, EncoderSettings
+from nas.core.capabilities import TreeSpace
 from nas.core.trial import Arch
 
-# The actor that is asked, the tree as far as it is made, and the place -> the choice.
+# The actor in question, the tree so far, and the index of the place -> the choice.
 Answer = Callable[[str, Tree, int], int]
 
 
 class PathLevelPolicy(GrowingPolicy):
-    """Makes the cells of `space`, a search_spaces/papers/path_level/space.py.
+    """Grows the cells of a space of trees (`space=path_level`).
 
     Args:
-      hidden: units of each actor's hidden layer, in units of what it reads.
+      encoder: of edges and of kinds of nodes.
+      hidden: units of each actor's hidden layer, as a multiple of the encoder's outputs.
+      adam: of the updates.
+      entropy_weight: of the policy's entropy in the objective.
+      clip_norm: the largest norm of all gradients together.
+      rng: draws the initial weights.
     """
 
     def __init__(
         self,
-        space: Any,
+        space: TreeSpace,
+        encoder: EncoderSettings,
+        adam: AdamSettings,
         *,
-        embedding: int,
-        units: int,
         hidden: float,
+        entropy_weight: float,
+        clip_norm: float,
         rng: np.random.Generator,
-        **settings: Any,
     ):
-        super().__init__(**settings)
+        super().__init__(adam, entropy_weight=entropy_weight, clip_norm=clip_norm)
         self.space, self.most = space, max(2, space.most)
+        units = encoder.units
         self.encoder = TreeEncoder(
             self.weight,
             rng,
             operations=len(space.edges) + 1,  # and the root's
             depth=space.depth,
             most=self.most,
-            embedding=embedding,
+            embedding=encoder.embedding,
             units=units,
         )
         self.kinds = list(dict.fromkeys(kind for kind, _ in space.merges))
@@ -62,7 +72,7 @@ class PathLevelPolicy(GrowingPolicy):
         choices |= {kind: len(counts) for kind, counts in self.counts.items() if len(counts) > 1}
         self.actors: dict[str, list[tf.Variable]] = {}
         for name, count in choices.items():
-            # Whether to expand is a sigmoid: the other of two answers is always 0.
+            # Whether to expand is a sigmoid: the logit of the other answer is always 0.
             sizes = 2 * units, int(2 * units * hidden), 1 if name == "expand" else count
             self.actors[name] = []
             for rows, columns in zip(sizes, sizes[1:], strict=False):
@@ -71,7 +81,10 @@ class PathLevelPolicy(GrowingPolicy):
         self.begin()
 
     def sample(self, rng: np.random.Generator) -> tuple[Arch, Actions]:
-        """A cell in which something was inserted, if that can be: others are drawn anew (code)."""
+        """A cell in which something was inserted, and its actions.
+
+        Cells without an insertion are drawn again (code), unless the space has no other.
+        """
         while True:
             actions: Actions = []
 
@@ -79,8 +92,8 @@ class PathLevelPolicy(GrowingPolicy):
                 state = self.encoder.traced(
                     tree.edges[None], tree.kinds[None], np.array([place], np.int32)
                 )
-                p = np.cumsum(np.exp(np.asarray(self._log_p(actor, state), np.float64)))
-                actions.append([int((p <= rng.random() * p[-1]).sum())])
+                cumulative = np.cumsum(np.exp(np.asarray(self._log_p(actor, state), np.float64)))
+                actions.append([int((cumulative <= rng.random() * cumulative[-1]).sum())])
                 return actions[-1][0]
 
             arch = self.grow(draw)
@@ -89,15 +102,15 @@ class PathLevelPolicy(GrowingPolicy):
                 return arch, actions
 
     def score(self, actions: Actions) -> tuple[tf.Tensor, tf.Tensor]:
-        """Log-probability and entropy of all actions together. All trees are read at once."""
-        left, asked = iter(actions), []
+        """Log-probability and entropy, summed over all actions; all trees are read at once."""
+        remaining, asked = iter(actions), []
 
-        def again(actor: str, tree: Tree, place: int) -> int:
-            (choice,) = next(left)
+        def replay(actor: str, tree: Tree, place: int) -> int:
+            (choice,) = next(remaining)
             asked.append((actor, tree.edges.copy(), tree.kinds.copy(), place, choice))
             return choice
 
-        self.grow(again)
+        self.grow(replay)
         actors, edges, kinds, places, choices = zip(*asked, strict=True)
         states = self.encoder(np.array(edges), np.array(kinds), np.array(places, np.int32))
         terms, entropies = [], []
@@ -111,7 +124,7 @@ class PathLevelPolicy(GrowingPolicy):
 
     def grow(self, answer: Answer) -> Arch:
         """The cell that the answers lead to."""
-        tree, found = Tree(self.space.depth, self.most), dict[str, int]()
+        tree, choices = Tree(self.space.depth, self.most), dict[str, int]()
         tree.branch((), UNDECIDED + len(self.space.edges) + 1, 1)
         asked: list[tuple[str, tuple[int, ...]]] = [("merge", (0,))]
         while asked:
@@ -120,35 +133,37 @@ class PathLevelPolicy(GrowingPolicy):
             if what == "merge":
                 node = place[:-1]
                 merge = self._merge(answer, tree, index)
-                found[f"{self.space.name(node)}/merge"] = self.space.merges.index(merge)
+                choices[f"{self.space.name(node)}/merge"] = self.space.merges.index(merge)
                 copies = CONCAT_SPLIT if node else CONCAT_COPY
                 kind = {"none": NONE, "add": ADD, "concat": copies}[merge[0]]
                 tree.kinds[tree.index(node)] = kind
                 tree.branch(node, int(tree.edges[index]), merge[1])
                 asked += reversed(self._ask(tree, node, merge[1]))
             else:
-                found[name] = answer(what, tree, index)
+                choices[name] = answer(what, tree, index)
                 if what == "edge":
-                    tree.edges[index] = UNDECIDED + 1 + found[name]
-                elif found[name]:
+                    tree.edges[index] = UNDECIDED + 1 + choices[name]
+                elif choices[name]:
                     tree.branch(place, UNDECIDED, 1)
                     asked.append(("merge", (*place, 0)))
-        return tuple(found.get(decision.name, 0) for decision in self.space.decisions)
+        return tuple(choices.get(decision.name, 0) for decision in self.space.decisions)
 
     def _merge(self, answer: Answer, tree: Tree, index: int) -> tuple[str, int]:
         kind = self.kinds[answer("merge", tree, index)]
         counts = self.counts[kind]
         return kind, counts[answer(kind, tree, index) if kind in self.actors else 0]
 
-    def _ask(self, tree: Tree, node: tuple[int, ...], count: int):
-        """What is asked of a node that has its branches: edges first."""
+    def _ask(
+        self, tree: Tree, node: tuple[int, ...], count: int
+    ) -> list[tuple[str, tuple[int, ...]]]:
+        """The questions about a node that has its branches: edges first."""
         places = [(*node, i) for i in range(count)]
         edges = [("edge", p) for p in places if tree.edges[tree.index(p)] == UNDECIDED]
         deep = len(node) + 1 < self.space.depth
         return edges + [("expand", p) for p in places if deep]
 
     def _log_p(self, actor: str, states: tf.Tensor) -> tf.Tensor:
-        """[rows, 2 units] -> [rows, choices]."""
+        """Log-probabilities from the encoder's states: [rows, 2 units] -> [rows, choices]."""
         first, first_bias, last, last_bias = self.actors[actor]
         logits = tf.nn.relu(states @ first + first_bias) @ last + last_bias
         if actor == "expand":

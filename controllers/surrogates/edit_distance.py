@@ -1,11 +1,11 @@
-"""How far two networks are apart: what turns one's layers and skips into the other's.
+"""The edit distance of two networks: the cost of turning one's layers and skips into the other's.
 
-Jin, Song & Hu 2019 (arXiv:1806.10282, section 3.1), the terms as in the authors' code, version
-0.3.7: layers are matched in order (Levenshtein 1966), skips at the least cost in any order. Layers
-count that have weights or windows; normalization and activation belong to the one before them.
+Jin, Song & Hu 2019 (arXiv:1806.10282, section 3.1), with the terms of the authors' code, version
+0.3.7: layers are matched in order (Levenshtein 1966), skips in any order at the lowest cost. Layers
+with weights or windows count; normalization and activation belong to the layer before them.
 
-Departure: dense layers differ by their units, as the paper has it; in the code all are alike, and
-so a wider one counts as nothing new.
+Departure: dense layers differ by their units, as in the paper; in the code all dense layers are
+equal, so that a wider one counts as no change.
 """
 
 import functools
@@ -18,13 +18,13 @@ from nas.core.space import Chain, ChainLayer, ChainSkip
 
 
 def network_distance(a: Chain, b: Chain, *, skip_weight: float = 1.0) -> float:
-    """Of the layers, plus `skip_weight` times that of the skips."""
+    """The distance of the layers, plus `skip_weight` times that of the skips."""
     return layers_distance(a.layers, b.layers) + skip_weight * skips_distance(a.skips, b.skips)
 
 
-@functools.lru_cache(100_000)  # there are few different layers, and they are compared very often
+@functools.lru_cache(100_000)  # few different layers are compared very often
 def layer_distance(a: ChainLayer, b: ChainLayer) -> float:
-    """1 for unlike kinds; else the mean over their numbers of the difference to the larger."""
+    """1 for different kinds; else the mean over their numbers of |x - y| / max(x, y)."""
     (kind, numbers), (other_kind, others) = a, b
     if kind != other_kind:
         return 1.0
@@ -35,7 +35,7 @@ def layer_distance(a: ChainLayer, b: ChainLayer) -> float:
 
 
 def layers_distance(a: Sequence[ChainLayer], b: Sequence[ChainLayer]) -> float:
-    """The least sum over ways to insert (1), to remove (1) and to change layers in their order."""
+    """The lowest cost of inserting (1 each), removing (1 each) and changing layers, in order."""
     row = [float(j) for j in range(len(b) + 1)]
     for i, layer in enumerate(a):
         above, row = row, [i + 1.0]
@@ -46,7 +46,7 @@ def layers_distance(a: Sequence[ChainLayer], b: Sequence[ChainLayer]) -> float:
 
 
 def skip_distance(a: ChainSkip, b: ChainSkip) -> float:
-    """1 for unlike kinds; else how far their starts and their lengths differ, to the larger."""
+    """1 for different kinds; else the differences of starts and lengths, over the larger ones."""
     if a[2] != b[2]:
         return 1.0
     start, length = a[0], a[1] - a[0]
@@ -56,7 +56,7 @@ def skip_distance(a: ChainSkip, b: ChainSkip) -> float:
 
 
 def skips_distance(a: Sequence[ChainSkip], b: Sequence[ChainSkip]) -> float:
-    """The cheapest matching (Kuhn 1955), and 1 for each that has no partner."""
+    """The cost of the cheapest matching (Kuhn 1955), plus 1 for each skip without a partner."""
     alone = float(abs(len(a) - len(b)))
     if not a or not b:
         return alone

@@ -1,9 +1,9 @@
-"""Gaussian process regression that grows by an observation at a time (Rasmussen & Williams 2006).
+"""Gaussian process regression, updated by one observation at a time (Rasmussen & Williams 2006).
 
-It is given covariances and never sees a point, so that anything with a kernel can be modelled:
-feature vectors (kernels.py) or graphs. The prior has mean 0 and variance 1. The same as
-tensorflow-probability's GaussianProcessRegressionModel, to which a test holds it, but that one
-begins anew with every observation.
+It takes covariances and never sees a point, so it models anything with a kernel: feature vectors
+(kernels.py) or graphs. The prior has mean 0 and variance 1. A test holds it to
+tensorflow-probability's GaussianProcessRegressionModel, which starts again with every
+observation.
 """
 
 import numpy as np
@@ -11,12 +11,12 @@ from scipy.linalg import solve_triangular
 
 
 class GaussianProcess:
-    """The Cholesky factor L of the observations' covariance, a row longer with each.
+    """Keeps the Cholesky factor L of the observations' covariance; each observation adds a row.
 
     Args:
       noise: variance of an observed value, above 0.
-      watched: so many points are looked at after every observation; V = L^-1 K(observations,
-        watched) grows with L, so that nothing is solved twice.
+      watched: the number of points that are predicted after every observation; V = L^-1
+        K(observations, watched) grows with L, so that nothing is solved twice.
     """
 
     def __init__(self, *, noise: float, watched: int = 0):
@@ -26,16 +26,18 @@ class GaussianProcess:
         self.variance = np.ones(watched)
 
     def add(self, seen: np.ndarray, watched: np.ndarray | None = None) -> None:
-        """An observation, whose value is given to `predict`.
+        """Adds an observation, whose value `predict` takes.
 
-        seen: [observations] its covariance with each before it. watched: [watched] likewise.
+        Args:
+          seen: its covariance with each earlier observation, [observations].
+          watched: its covariance with each watched point, [watched].
         """
         n = self.count
         if n == len(self.factor):
             self.factor = np.pad(self.factor, ((0, n), (0, n)))
             self.v = np.pad(self.v, ((0, n), (0, 0)))
         row = solve_triangular(self.factor[:n, :n], seen, lower=True) if n else seen
-        # The noise keeps this above 0: 1 + noise - |row|^2 >= noise, but for rounding.
+        # The noise keeps this above 0: 1 + noise - |row|^2 >= noise, except for rounding.
         corner = np.sqrt(max(1.0 + self.noise - row @ row, 0.5 * self.noise))
         self.factor[n, :n], self.factor[n, n] = row, corner
         self.count += 1
@@ -46,9 +48,11 @@ class GaussianProcess:
     def predict(
         self, values: np.ndarray, across: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation, without noise: [points] each.
+        """Predicted means and deviations, without noise: [points] each.
 
-        values: [observations]. across: [observations, points] covariances; None: of the watched.
+        Args:
+          values: of the observations, [observations].
+          across: covariances, [observations, points]; None: the points are the watched ones.
         """
         n = self.count
         factor = self.factor[:n, :n]

@@ -1,6 +1,6 @@
 """Kernels of a Gaussian process over feature vectors: those of tensorflow-probability, in numpy.
 
-All have k(x, x) = 1. What a Gaussian process needs beside them is in gaussian_process.py.
+All have k(x, x) = 1. The Gaussian process itself is in gaussian_process.py.
 """
 
 import functools
@@ -25,11 +25,15 @@ KERNELS = {
 
 
 def kernel(name: str, length_scale: float) -> Kernel:
-    """The kernel of that name. Raises ConfigError where there is none."""
+    """The kernel of that name. Raises ConfigError for an unknown name or a wrong length scale."""
     if name not in KERNELS:
-        raise ConfigError(f"controller.kernel must be one of {', '.join(KERNELS)}, got {name}")
+        raise ConfigError(
+            f"controller.gaussian_process.kernel must be one of {', '.join(KERNELS)}, got {name}"
+        )
     if length_scale <= 0:
-        raise ConfigError(f"controller.length_scale must be above 0, got {length_scale}")
+        raise ConfigError(
+            f"controller.gaussian_process.length_scale must be above 0, got {length_scale}"
+        )
     return getattr(_psd_kernels(), KERNELS[name])(length_scale=np.float64(length_scale)).matrix
 
 
@@ -37,12 +41,12 @@ def kernel(name: str, length_scale: float) -> Kernel:
 def _psd_kernels() -> ModuleType:
     """tensorflow-probability's numpy half, which computes without TensorFlow: 0.8 s instead of 5.
 
-    It imports TensorFlow where it can, but only to copy docstrings, and does without otherwise.
-    What was imported without is kept here alone: another import of it gets the whole.
+    It imports TensorFlow if it can, but only to copy docstrings. The modules that were imported
+    without TensorFlow are kept only here: a later import elsewhere gets the complete ones.
     """
     if "tensorflow" in sys.modules or "tensorflow_probability" in sys.modules:
         return importlib.import_module(MODULE)
-    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # "not installed", to an import
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # an import takes it as not installed
     try:
         return importlib.import_module(MODULE)
     finally:

@@ -1,8 +1,8 @@
-"""What is believed of architectures after some were observed: a Gaussian process over any space.
+"""Predictions for architectures after some were observed: a Gaussian process over any space.
 
-Distances are of a space's features, or of networks edited into one another (edit_distance.py),
-which Bourgain's embedding makes points of Euclidean space: so their kernel is a valid one (Jin,
-Song & Hu 2019, arXiv:1806.10282, section 3.1).
+The distance of two architectures is that of the space's features, or the edit distance of their
+networks (edit_distance.py). Bourgain's embedding turns networks into points of Euclidean space, so
+that the kernel of their distances is valid (Jin, Song & Hu 2019, arXiv:1806.10282, section 3.1).
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Posterior(Protocol):
     """A process that has observed architectures one after another."""
 
     def add(self, arch: Arch) -> None:
-        """An observation, whose value is given to `predict`."""
+        """Adds an observation, whose value `predict` takes."""
         ...
 
     def clear(self) -> None:
@@ -33,12 +33,12 @@ class Posterior(Protocol):
         ...
 
     def predict(self, values: np.ndarray, archs: Sequence[Arch]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation: [archs] each. values: [observations]."""
+        """Predicted means and deviations: [archs] each. values: [observations]."""
         ...
 
 
 def check_distance(distance: str, space: Space) -> None:
-    """Raises ConfigError where there is no such distance, or none in this space."""
+    """Raises ConfigError for an unknown distance, or one that the space does not have."""
     if distance not in DISTANCES:
         raise ConfigError(
             f"controller.distance must be one of {', '.join(DISTANCES)}, got {distance}"
@@ -51,9 +51,9 @@ def check_distance(distance: str, space: Space) -> None:
 
 
 class OverFeatures:
-    """Points are the features, each scaled to deviation 1 over random architectures.
+    """A posterior whose points are features, each scaled to deviation 1 over random architectures.
 
-    rng: draws those.
+    rng: draws these architectures.
     """
 
     def __init__(
@@ -81,13 +81,15 @@ class OverFeatures:
 
 
 class OverNetworks:
-    """Points are Bourgain's, of the edit distances; all are embedded anew after an observation.
+    """A posterior whose points are Bourgain's embedding of the edit distances.
+
+    All points are embedded again after each observation.
 
     Args:
-      skip_weight: of the skips' part of a distance.
-      shrinking: as bourgain.py.
-      raw_prediction: what is predicted is compared by the distances themselves, as in Auto-Keras'
-        code, version 0.3.7, while observations are embedded; no valid kernel.
+      skip_weight: the weight of the skips in a distance.
+      shrinking: see bourgain.py.
+      raw_prediction: predicted networks are compared by the distances themselves, while
+        observations are embedded, as in Auto-Keras' code, version 0.3.7; the kernel is not valid.
     """
 
     def __init__(
@@ -135,15 +137,18 @@ class OverNetworks:
         return self._fitted
 
     def _to_observed(self, archs: Sequence[Arch]) -> np.ndarray:
-        """[archs, observations]."""
-        found = [
-            [network_distance(new, old, skip_weight=self.skip_weight) for old in self.chains]
-            for new in map(chain_space(self.space).as_chain, archs)
+        """Distances: [archs, observations]."""
+        distances = [
+            [network_distance(chain, old, skip_weight=self.skip_weight) for old in self.chains]
+            for chain in map(chain_space(self.space).as_chain, archs)
         ]
-        return np.array(found).reshape(len(archs), len(self.chains))
+        return np.array(distances).reshape(len(archs), len(self.chains))
 
 
 def scale(features: np.ndarray) -> np.ndarray:
-    """[features]: divided by it, d^2 is 2 on average. features: [archs, features]."""
+    """The divisor of each feature, [features], with which d^2 is 2 on average.
+
+    features: of random architectures, [archs, features].
+    """
     deviation = features.std(0)
     return np.where(deviation > 0, deviation, 1.0) * np.sqrt(features.shape[1])

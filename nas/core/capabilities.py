@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from nas.core.skeleton import ImageSkeleton
-from nas.core.space import Chain, Space
+from nas.core.space import Chain, Decision, Space
 from nas.core.trial import Arch, ConfigError
 
 # Spaces
@@ -79,8 +79,27 @@ class GrowableSpace(StartingSpace, Protocol):
 
 
 @runtime_checkable
+class DenseGrowableSpace(GrowableSpace, Protocol):
+    """Decision i is the growth rate of slot i; 0 is an empty slot (DenseNet; controller=eas)."""
+
+    growth_rates: Sequence[int]  # of the choices from 1 on, rising
+
+
+@runtime_checkable
 class TreeSpace(StartingSpace, Protocol):
     """Cells are trees that path-level transforms grow (controller=path_level)."""
+
+    decisions: tuple[Decision, ...]  # called PLACE/merge, PLACE/edge and PLACE/expand
+    depth: int  # edges in a row, at most
+    edges: tuple[str, ...]  # operations of an edge
+    merges: tuple[tuple[str, int], ...]  # how a node merges its branches, and their number
+    most: int  # branches of a node, at most
+
+    def name(self, place: tuple[int, ...]) -> str:
+        """PLACE in the names of decisions, from the branches that lead there."""
+        ...
+
+    def decode(self, arch: Arch) -> dict[str, Any]: ...
 
     def tree(self, arch: Arch) -> Any: ...
 

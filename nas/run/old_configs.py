@@ -80,11 +80,65 @@ MOVED_TARGETS = {
     "search_spaces.zoph2017_rnn.ZophRNN": "nas.search_spaces.papers.zoph2017_rnn.space.ZophRNN",
 }
 
-# Target of today -> old setting -> where the setting is now, dotted ("units" -> "lstm.units").
+# Settings that moved alike in several targets, and what they moved into.
+_LSTM = {name: f"lstm.{name}" for name in ("layers", "units", "init_scale")}
+_LSTM_RECORD = {
+    "lstm._target_": "nas.controllers.policies.settings.LSTMSettings",
+    "lstm.gate_bias": True,
+}
+_ENCODER = {name: f"encoder.{name}" for name in ("embedding", "units")}
+_ENCODER_RECORD = {"encoder._target_": "nas.controllers.policies.settings.EncoderSettings"}
+_LEARNING_RATE = {"learning_rate": "adam.learning_rate"}
+_ADAM_RECORD = {
+    "adam._target_": "nas.controllers.policies.settings.AdamSettings",
+    "adam.beta_1": 0.9,
+    "adam.beta_2": 0.999,
+    "adam.epsilon": 1e-8,
+}
 _LIMITS = {
     name: f"limits.{name}" for name in ("max_parameters", "max_flops", "max_memory", "max_seconds")
 }
+# Target of today -> old setting -> where the setting is now, dotted ("units" -> "lstm.units").
 MOVED_SETTINGS: dict[str, dict[str, str]] = {
+    "nas.controllers.auto_keras.AutoKeras": {
+        "kernel": "gaussian_process.kernel",
+        "length_scale": "gaussian_process.length_scale",
+        "noise": "gaussian_process.noise",
+        "neighbours": "annealing.neighbours",
+        "temperature": "annealing.temperature",
+        "min_temperature": "annealing.min_temperature",
+        "decay": "annealing.decay",
+    },
+    "nas.controllers.bayesian.Bayesian": {
+        "kernel": "gaussian_process.kernel",
+        "length_scale": "gaussian_process.length_scale",
+        "noise": "gaussian_process.noise",
+    },
+    "nas.controllers.eas.EAS": _ENCODER | _LEARNING_RATE,
+    "nas.controllers.enas.ENAS": {
+        **_LSTM,
+        **_LEARNING_RATE,
+        "gate_bias": "lstm.gate_bias",
+        "beta_1": "adam.beta_1",
+        "beta_2": "adam.beta_2",
+        "epsilon": "adam.epsilon",
+        "temperature": "logits.temperature",
+        "tanh_constant": "logits.tanh_constant",
+        "op_tanh_reduce": "logits.op_tanh_reduce",
+        "locality": "logits.locality",
+        "op_bias": "logits.op_bias",
+        "favoured": "logits.favoured",
+        "fixed_bias": "logits.fixed_bias",
+        "fixed_bias_of": "logits.fixed_bias_of",
+        "entropy_weight": "regularization.entropy_weight",
+        "entropy_of": "regularization.entropy_of",
+        "skip_target": "regularization.skip_target",
+        "skip_weight": "regularization.skip_weight",
+    },
+    "nas.controllers.path_level.PathLevel": _ENCODER | _LEARNING_RATE,
+    "nas.controllers.ppo.PPO": _LSTM | _LEARNING_RATE,
+    "nas.controllers.reinforce.Reinforce": _LSTM | _LEARNING_RATE,
+    "nas.controllers.transfer.Transfer": _LSTM | _LEARNING_RATE,
     "nas.evaluators.scratch.TrainFromScratch": _LIMITS,
     "nas.evaluators.inherit.InheritFromParent": _LIMITS,
     "nas.evaluators.one_graph.TrainWithOneGraph": _LIMITS,
@@ -101,6 +155,24 @@ MOVED_SETTINGS: dict[str, dict[str, str]] = {
 
 # Target of today -> setting that older versions did not have, dotted -> the value it had for them.
 ADDED_SETTINGS: dict[str, dict[str, Any]] = {
+    "nas.controllers.auto_keras.AutoKeras": {
+        "gaussian_process._target_": "nas.controllers.surrogates.settings.GaussianProcessSettings",
+        "annealing._target_": "nas.controllers.surrogates.settings.AnnealingSettings",
+    },
+    "nas.controllers.bayesian.Bayesian": {
+        "gaussian_process._target_": "nas.controllers.surrogates.settings.GaussianProcessSettings",
+    },
+    "nas.controllers.eas.EAS": _ENCODER_RECORD | _ADAM_RECORD,
+    "nas.controllers.enas.ENAS": {
+        "lstm._target_": "nas.controllers.policies.settings.LSTMSettings",
+        "adam._target_": "nas.controllers.policies.settings.AdamSettings",
+        "logits._target_": "nas.controllers.policies.settings.LogitShaping",
+        "regularization._target_": "nas.controllers.policies.settings.Regularization",
+    },
+    "nas.controllers.path_level.PathLevel": _ENCODER_RECORD | _ADAM_RECORD,
+    "nas.controllers.ppo.PPO": _LSTM_RECORD | _ADAM_RECORD,
+    "nas.controllers.reinforce.Reinforce": _LSTM_RECORD | _ADAM_RECORD,
+    "nas.controllers.transfer.Transfer": _LSTM_RECORD | _ADAM_RECORD,
     "nas.evaluators.scratch.TrainFromScratch": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.inherit.InheritFromParent": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.one_graph.TrainWithOneGraph": {

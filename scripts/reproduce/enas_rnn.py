@@ -52,7 +52,7 @@ def search(args, sizes: dict[str, int], run_dir: Path) -> Arch:
             f"dataset.train_size={sizes['words']}", f"recipe.epochs={sizes['epochs']}",
             f"skeleton.units={sizes['units']}", f"skeleton.embedding={sizes['units']}",
             *(f"skeleton.{name}={rate}" for name, rate in DROPOUTS.items()),
-            "method.reward_batch_size=64", "controller.learning_rate=0.002",
+            "method.reward_batch_size=64", "controller.adam.learning_rate=0.002",
             f"max_trials={sizes['trials']}", f"run_dir={run_dir}",
         ]  # fmt: skip
         if args.tiny:

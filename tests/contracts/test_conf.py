@@ -1,7 +1,9 @@
 """Every group file of conf/ lists every parameter of the class or function it names.
 
-Found by glob: a new yaml is tested by being there. A parameter without a default is the engine's to
-fill (space, seed, image_shape ...), so its key may be absent.
+A nested node with a `_target_` of its own, such as a controller's `lstm`, lists every parameter of
+that record as well. Files are found by glob: a new yaml is tested by being there. A parameter
+without a default is the engine's to fill (space, seed, image_shape ...), so its key may be absent;
+a record has no such parameter.
 """
 
 import collections
@@ -16,20 +18,28 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from tests.helpers.hydra_configs import is_node, nested, parameters
+
 CONF = Path(str(resources.files("nas.conf")))
-# Groups of which every file states numbers of its own: a paper's, a size's.
+# Groups in which every file has numbers of its own, of a paper or a size.
 ALL_DIFFER = {"recipe", "skeleton"}
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The file's values, over those of the files of its group that its defaults list names."""
+    """The file's values, merged over those of the files that its defaults list names."""
     values: dict[str, Any] = {}
     loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    own = {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {}
-    for default in own.pop("defaults", []):
+    stated = {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {}
+    for default in stated.pop("defaults", []):
         if isinstance(default, str) and default != "_self_":
-            values |= read(file.parent / f"{default}.yaml")
-    return values | own
+            values = merged(values, read(file.parent / f"{default}.yaml"))
+    return merged(values, stated)
+
+
+def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`values` with those of `over` instead; nested nodes are merged as well, as in Hydra."""
+    both = [key for key in over if is_node(values.get(key)) and isinstance(over[key], dict)]
+    return values | over | {key: merged(values[key], over[key]) for key in both}
 
 
 def nodes(name: str, values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -46,16 +56,10 @@ FILES = {
     for file in sorted(CONF.glob("*/*.yaml"))
     for name, values in nodes(f"{file.parent.name}/{file.name}", read(file))
 }
-# A target may have several files in a group: variants, that differ where their comment says why.
+# A target may have several files in a group: variants, whose comments say why they differ.
 VARIANTS = collections.defaultdict(list)
 for _file, _values in FILES.items():
     VARIANTS[_file.split("/")[0], _values["_target_"]].append(_file)
-
-
-def parameters(target: str) -> dict[str, inspect.Parameter]:
-    named = inspect.signature(get_object(target)).parameters
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {name: p for name, p in named.items() if p.kind not in kinds}
 
 
 def defaults(target: str) -> dict[str, Any]:
@@ -77,11 +81,14 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = f"{type(value).__module__}.{type(value).__qualname__}"
+        return {"_target_": name} | plain(vars(value))
     return value
 
 
-def settings(file: str) -> dict[str, Any]:
-    return {key: plain(v) for key, v in FILES[file].items() if not key.startswith("_")}
+def settings(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: plain(value) for key, value in node.items() if not key.startswith("_")}
 
 
 def is_interpolated(value: Any) -> bool:
@@ -90,9 +97,19 @@ def is_interpolated(value: Any) -> bool:
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_keys_are_the_parameters(file):
-    target, keys = FILES[file]["_target_"], set(settings(file))
+    target, keys = FILES[file]["_target_"], set(settings(FILES[file]))
     assert keys <= set(parameters(target)), f"{target} has no such parameter"
     assert set(defaults(target)) <= keys, f"conf/{file} must list every parameter of {target}"
+    for name, node in nested(FILES[file]):
+        expected = set(parameters(node["_target_"]))
+        assert set(settings(node)) == expected, f"conf/{file}: {name} must list every parameter"
+
+
+def test_nested_nodes_are_read_with_the_files_that_a_file_stands_on():
+    """enas_micro.yaml names one of Adam's numbers; the others are in enas.yaml."""
+    names = dict(nested(FILES["controller/enas_micro.yaml"]))
+    assert set(names) == {"lstm", "adam", "logits", "regularization"}
+    assert names["adam"]["learning_rate"] == 0.0035 and names["adam"]["beta_1"] == 0.0
 
 
 @pytest.mark.parametrize("group, target", [v for v in VARIANTS if v[0] not in ALL_DIFFER])
@@ -101,10 +118,7 @@ def test_one_file_of_each_target_has_the_defaults_of_its_signature(group, target
     for file in VARIANTS[group, target]:
         differences[file] = {
             key: (value, expected[key])
-            for key, value in settings(file).items()
-            if key in expected
-            and value != expected[key]
-            and not is_interpolated(value)
-            and not (isinstance(value, dict) and "_target_" in value)  # a record, tested itself
+            for key, value in settings(FILES[file]).items()
+            if key in expected and value != expected[key] and not is_interpolated(value)
         }
     assert {} in differences.values(), f"(in the file, in the signature): {differences}"

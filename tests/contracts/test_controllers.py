@@ -1,20 +1,23 @@
-"""Every controller of conf/controller keeps the contract: found by glob, so a new one is tested."""
+"""Every controller of conf/controller keeps the contract; a new yaml file is tested by itself."""
 
 import json
+import subprocess
+import sys
 
 import hydra
 import numpy as np
 import pytest
 
+from nas.core.controller import Controller
 from nas.core.space import Decision, Space
 from nas.core.trial import CRASHED, EvaluationError
 from nas.engine.executors import SerialExecutor
 from nas.engine.search import search
 from nas.engine.store import Store
 from nas.search_spaces.papers.nasbench201.space import NASBench201
-from tests.helpers.hydra_configs import composed, names
+from tests.helpers.hydra_configs import composed, names, nested, parameters, replaced
 
-# These refuse these spaces: tests/controllers/test_eas.py, tests/controllers/test_path_level.py.
+# They refuse the spaces below; see tests/controllers/test_eas.py and test_path_level.py.
 GROWING = {"eas", "eas_densenet", "path_level"}
 CONTROLLERS = [name for name in names("controller") if name not in GROWING]
 SMALL = {
@@ -41,7 +44,7 @@ class Conditional(Space):
 
 
 class Anchored(Space):
-    """As an RNN controller likes it: a choice, a run of skips, a choice among nodes."""
+    """All kinds of steps of an LSTM policy: a choice, a run of skips, a choice among nodes."""
 
     decisions = (
         Decision("op0", ("x", "y"), node=0),
@@ -51,16 +54,15 @@ class Anchored(Space):
     )
 
 
-# Other settings of controllers that are there.
+# Other settings of controllers that are tested by their main file.
 VARIANTS = {"enas_micro", "enas_nasbench201", "enas_paper", "enas_rnn", "enas_rnn_released"}
 STEPS_AN_LSTM = VARIANTS | {"enas", "ppo", "reinforce", "transfer", "zoph2017"}
 SPACES = {"nasbench201": NASBench201, "conditional": Conditional, "anchored": Anchored}
 
 
 def controller(name, space, seed=0):
-    settings = composed("controller", name)
-    small = {key: value for key, value in SMALL.items() if key in settings}
-    return hydra.utils.instantiate(settings | small, space=space, seed=seed)
+    settings = replaced(composed("controller", name), SMALL)
+    return hydra.utils.instantiate(settings, space=space, seed=seed, _convert_="object")
 
 
 def score(trial_id, proposal):
@@ -95,7 +97,7 @@ def run(folder, controller, evaluate=score, trials=14):
 
 
 def pairs():
-    """All are tried; what steps an LSTM is, but for one space, among the slow tests."""
+    """All pairs; those with an LSTM are slow tests, except in one space."""
     for name in CONTROLLERS:
         for space in SPACES:
             slow = name in VARIANTS or (name in STEPS_AN_LSTM and space != "anchored")
@@ -110,7 +112,7 @@ def test_it_searches_any_space_and_a_stopped_run_ends_as_one_that_was_not(tmp_pa
     for trial in trials:
         space.check(trial.arch)
     assert all(type(choice) is int for trial in trials for choice in trial.arch)
-    for moment in (11,) if name in STEPS_AN_LSTM else (2, 11):  # 2 comes before any step
+    for moment in (11,) if name in STEPS_AN_LSTM else (2, 11):  # 2 comes before any update
         folder = tmp_path / f"killed{moment}"
         with pytest.raises(Killed):
             run(folder, controller(name, space), killed_at(moment))
@@ -129,6 +131,26 @@ def test_equal_seeds_are_equal_and_others_are_not(tmp_path, name):
     other = run(tmp_path / "c", controller(name, space, seed=1), trials=6)
     assert first == again
     assert [trial.arch for trial in first] != [trial.arch for trial in other]
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_it_has_the_methods_of_the_contract(name):
+    assert isinstance(controller(name, NASBench201()), Controller)
+
+
+def test_no_module_of_a_controller_imports_tensorflow_before_it_is_needed():
+    """Searches on tables and wrong settings do not wait for TensorFlow."""
+    targets = [composed("controller", name)["_target_"] for name in names("controller")]
+    modules = ", ".join(sorted({target.rpartition(".")[0] for target in targets}))
+    code = f"import sys, {modules}; print('tensorflow' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+@pytest.mark.parametrize("name", names("controller"))
+def test_no_constructor_takes_more_than_ten_parameters(name):
+    settings = composed("controller", name)
+    for node in [settings, *(node for _, node in nested(settings))]:
+        assert len(parameters(node["_target_"])) <= 10
 
 
 @pytest.mark.parametrize("name", CONTROLLERS)

@@ -80,11 +80,12 @@ def test_the_rates_of_enas_restart_and_end_with_a_cosine(name, low, epochs, last
 def test_enas_as_published_and_as_released_differ_where_paper_and_code_do(name):
     paper, code = of_oneshot(f"experiment={name}"), of_oneshot(f"experiment={name}_released")
     assert (paper.recipe.clip_norm, code.recipe.clip_norm) == (5.0, None)
-    assert (paper.controller.temperature, code.controller.temperature) == (5.0, None)
-    assert (paper.controller.beta_1, code.controller.beta_1) == (0.9, 0.0)
-    assert (paper.controller.entropy_weight, code.controller.entropy_weight) == (0.1, 1e-4)
+    assert (paper.controller.logits.temperature, code.controller.logits.temperature) == (5.0, None)
+    assert (paper.controller.adam.beta_1, code.controller.adam.beta_1) == (0.9, 0.0)
+    weights = [c.controller.regularization.entropy_weight for c in (paper, code)]
+    assert weights == [0.1, 1e-4]
     is_macro = "macro" in name
-    assert (paper.controller.tanh_constant, code.controller.tanh_constant) == (
+    assert (paper.controller.logits.tanh_constant, code.controller.logits.tanh_constant) == (
         2.5, 1.5 if is_macro else 1.1
     )  # fmt: skip
     forms = paper.retrain.skeleton.form, code.retrain.skeleton.form

@@ -6,7 +6,7 @@ import pytest
 
 from nas.core.trial import ConfigError, Trial
 from tests.contracts.test_small_spaces import SMALL as SMALL_SPACES
-from tests.helpers.hydra_configs import composed, names
+from tests.helpers.hydra_configs import composed, names, replaced
 
 SMALL = {
     "population_size": 4, "sample_size": 2, "initial": 2, "batch_size": 2, "candidates": 10,
@@ -28,9 +28,8 @@ def space_of(name):
 
 
 def controller_of(name, space):
-    settings = composed("controller", name)
-    small = {key: value for key, value in SMALL.items() if key in settings}
-    return hydra.utils.instantiate(settings | small, space=space, seed=0, _convert_="object")
+    settings = replaced(composed("controller", name), SMALL)
+    return hydra.utils.instantiate(settings, space=space, seed=0, _convert_="object")
 
 
 # Every answer is a step of an LSTM, or the process is fitted anew.

@@ -1,5 +1,6 @@
-"""Auto-Keras: annealing by hand, who descends from whom, what it inherits, what is refused."""
+"""Auto-Keras: annealing by hand, parents of proposals, inherited weights, refused settings."""
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from nas.benchmarks.images import digits
-from nas.controllers.auto_keras import AutoKeras
+from nas.controllers.auto_keras import ANNEALING, GAUSSIAN_PROCESS, AutoKeras
 from nas.controllers.surrogates.annealing import anneal, temperatures
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError, Proposal, Trial
@@ -26,7 +27,8 @@ SPACE = MorphismSpace(
 )  # fmt: skip
 
 
-SHORT = {"decay": 0.5, "neighbours": 4}  # 14 networks are taken from the queue
+# 14 networks are taken from the queue.
+SHORT = {"annealing": dataclasses.replace(ANNEALING, decay=0.5, neighbours=4)}
 
 
 def play(controller, trials, start=0, reward=lambda arch: 0.5 + 0.01 * sum(arch)):
@@ -52,7 +54,7 @@ def test_annealing_takes_88_networks_from_the_queue():
         [(0.0, (0,), 7)], children, lambda archs: np.array([float(arch[0]) for arch in archs]),
         temperatures(1.0, 1e-4, 0.9), np.random.default_rng(0),
     )  # fmt: skip
-    assert taken == [(i,) for i in range(88)]  # each child is better than all before it
+    assert taken == [(i,) for i in range(88)]  # each child is better than all earlier ones
     assert found == ((88,), 7)
 
 
@@ -84,10 +86,10 @@ def test_it_starts_small_and_every_child_grows_from_one_that_was_trained():
     assert history[0].arch == SPACE.start() and history[0].proposal.parent is None
     slots = [SPACE.slot(SPACE.start(), i) for i in range(6)]
     assert [slot and slot.filters for slot in slots] == [16, None, 16, None, 16, None]
-    assert len({SPACE.key(trial.arch) for trial in history}) == 10  # none comes twice
+    assert len({SPACE.key(trial.arch) for trial in history}) == 10  # no network is proposed twice
     for trial in history[1:]:
         parent = trial.proposal.parent
-        assert parent is not None and parent < trial.id and parent != 3  # which failed
+        assert parent is not None and parent < trial.id and parent != 3  # trial 3 failed
         for i in range(6):
             old, new = SPACE.slot(history[parent].arch, i), SPACE.slot(trial.arch, i)
             if old is not None:
@@ -110,7 +112,7 @@ def test_a_resumed_search_proposes_the_same():
     first = AutoKeras(SPACE, seed=0, **SHORT)
     archs = play(first, 5)
     again = AutoKeras(SPACE, seed=5, **SHORT)
-    again.tell([Trial(-1, Proposal(SPACE.start()), 0.9)])  # of another run, and forgotten
+    again.tell([Trial(-1, Proposal(SPACE.start()), 0.9)])  # a trial of another run
     again.load_state(json.loads(json.dumps(first.state())))
     assert archs + play(again, 3, start=5) == whole
 
@@ -120,7 +122,7 @@ def test_failures_are_followed_by_random_networks_and_the_rest_wait():
     (first,) = controller.ask(2)
     again = AutoKeras(SPACE, seed=0)
     again.load_state(json.loads(json.dumps(controller.state())))
-    assert again.ask(1) == []  # it waits for the first
+    assert again.ask(1) == []  # it waits for the start
     again.tell([Trial(0, first, 0.5)])
     assert again.ask(1)[0].parent == 0
     controller.tell([Trial(0, first, None)])
@@ -133,7 +135,7 @@ def test_failures_are_followed_by_random_networks_and_the_rest_wait():
     linear = MorphismSpace(slots=1, kernels=(1,), filters=(0,), pool_after=(), only_grow=True)
     controller = AutoKeras(linear, seed=0)
     controller.tell([Trial(0, controller.ask(1)[0], None)])
-    assert [p.arch for p in controller.ask(3)] == [(0, 0, 0, 0)]  # there is no other
+    assert [p.arch for p in controller.ask(3)] == [(0, 0, 0, 0)]  # the space has no other network
 
 
 def test_children_inherit_and_compute_at_first_what_their_parents_did(tmp_path):
@@ -163,23 +165,43 @@ def test_children_inherit_and_compute_at_first_what_their_parents_did(tmp_path):
 @pytest.mark.parametrize(
     "settings, told",
     [
-        ({"noise": 0}, "controller.noise must be above 0, got 0"),
         ({"skip_weight": -1}, "controller.skip_weight must not be negative, got -1"),
-        ({"neighbours": 0}, "controller.neighbours must be at least 1, got 0"),
-        ({"min_temperature": 2}, r"min_temperature must be in \(0, controller.temperature=1.0\)"),
-        ({"decay": 1.0}, r"controller.decay must be in \(0, 1\), got 1.0"),
         ({"distance": "far"}, "controller.distance must be one of features, edit, got far"),
         (
             {"distance": "features", "shrinking": True},
             "need controller.distance=edit, got features",
         ),
         ({"acquisition": "best"}, "controller.acquisition must be one of"),
-        ({"kernel": "linear"}, "controller.kernel must be one of"),
+        (
+            {"gaussian_process": dataclasses.replace(GAUSSIAN_PROCESS, kernel="linear")},
+            "controller.gaussian_process.kernel must be one of",
+        ),
     ],
 )
 def test_wrong_settings_are_told(settings, told):
     with pytest.raises(ConfigError, match=told):
         AutoKeras(SPACE, seed=0, **settings)
+
+
+@pytest.mark.parametrize(
+    "record, settings, told",
+    [
+        (
+            GAUSSIAN_PROCESS,
+            {"noise": 0},
+            "controller.gaussian_process.noise must be above 0, got 0",
+        ),
+        (ANNEALING, {"neighbours": 0}, "controller.annealing.neighbours must be at least 1, got 0"),
+        (
+            *(ANNEALING, {"min_temperature": 2}),
+            r"min_temperature must be in \(0, controller.annealing.temperature=1.0\)",
+        ),
+        (ANNEALING, {"decay": 1.0}, r"controller.annealing.decay must be in \(0, 1\), got 1.0"),
+    ],
+)
+def test_wrong_settings_of_a_nested_node_are_told(record, settings, told):
+    with pytest.raises(ConfigError, match=told):
+        dataclasses.replace(record, **settings)
 
 
 def test_a_space_without_chains_is_refused_unless_compared_by_features():

@@ -1,4 +1,4 @@
-"""EAS: wider and deeper actions preserve the function; known answers; a stopped run ends alike."""
+"""EAS: wider and deeper actions preserve the function; known answers; stopped runs continue."""
 
 import functools
 
@@ -10,7 +10,8 @@ from nas.benchmarks.images import digits
 from nas.controllers.eas import EAS
 from nas.controllers.growing.controller import tan_reward
 from nas.controllers.growing.dense_growth import DenseGrowth
-from nas.controllers.growing.slot_growth import Growth
+from nas.controllers.growing.slot_growth import SlotGrowth
+from nas.controllers.policies.settings import AdamSettings, EncoderSettings
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError, Trial
 from nas.engine.executors import SerialExecutor
@@ -40,7 +41,12 @@ PLAIN = Plain(
 DENSE = DenseNet(
     blocks=2, slots=6, growth_rates=(2, 3, 5), bottleneck=2, start_layers=2, start_growth=2
 )  # fmt: skip
-TINY = {"episode": 2, "embedding": 3, "units": 4, "wider_steps": 2, "deeper_steps": 2}
+TINY = {
+    "episode": 2,
+    "encoder": EncoderSettings(embedding=3, units=4),
+    "wider_steps": 2,
+    "deeper_steps": 2,
+}
 
 
 def started(space=SPACE, **settings):
@@ -74,7 +80,7 @@ def test_all_networks_grow_from_the_start_and_compute_what_it_does(space):
 
 
 def test_wider_takes_the_next_size_and_deeper_the_middle_of_what_is_empty():
-    growth = Growth(SPACE)
+    growth = SlotGrowth(SPACE)
     arch = growth.wider(growth.start, [1, 0])
     assert [SPACE.slot(arch, i).filters for i in (0, 4)] == [6, 6]
     assert growth.places(arch) == [[2], [6]]
@@ -87,10 +93,10 @@ def test_wider_takes_the_next_size_and_deeper_the_middle_of_what_is_empty():
 
 
 def test_hidden_dense_layers_are_the_last_block_and_have_no_kernel():
-    growth = Growth(PLAIN)
+    growth = SlotGrowth(PLAIN)
     words = growth.tokens(growth.start)
     assert [word == 0 for word in words] == [False, True, False, True, False]
-    assert growth.vocabulary == words[-1] + 3  # fc-5, fc-7 and fc-9 are its last words
+    assert growth.vocabulary == words[-1] + 3  # the last words are fc-5, fc-7 and fc-9
     assert growth.answers == (3, 4, 2) and [growth.questions(b) for b in range(3)] == [3, 3, 2]
     arch = growth.wider(growth.start, [0, 0, 1])
     assert PLAIN.hidden(arch) == {0: 7} and growth.places(arch)[2] == [8]
@@ -100,10 +106,10 @@ def test_hidden_dense_layers_are_the_last_block_and_have_no_kernel():
 
 
 def test_the_experiment_asks_what_the_authors_code_does():
-    """Blocks, layers and kernels of a deeper step; a start of four convolutions and one dense."""
+    """The answers of a deeper step: blocks, layers, kernels; a start of 4 convolutions, 1 dense."""
     with initialize_config_module("nas.conf", version_base="1.3"):
         config = compose("search", overrides=["experiment=eas_cifar10", "run_dir=none"])
-    growth = Growth(make(config.space, "space"))
+    growth = SlotGrowth(make(config.space, "space"))
     assert growth.answers == (5, 10, 3)
     assert [word > 0 for word in growth.tokens(growth.start)] == [True, False] * 4 + [True]
     assert (len(growth.filters), len(growth.units)) == (13, 11)
@@ -174,7 +180,7 @@ def test_both_baselines(rule, used, kept):
 
 
 def test_it_learns_to_widen():
-    controller = started(episode=5, wider_steps=1, deeper_steps=0, learning_rate=0.1)
+    controller = started(episode=5, wider_steps=1, deeper_steps=0, adam=AdamSettings(0.1))
     for i in range(8):
         proposals = controller.ask(5)
         paid = [sum(map(sum, p.notes["actions"])) / 2 for p in proposals]

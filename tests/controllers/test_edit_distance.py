@@ -28,7 +28,7 @@ EXP = kernel("exponentiated_quadratic", 0.5**0.5)  # exp(-d^2)
 
 
 def networks(count, seed=0, space=SPACE):
-    """Unlike ones."""
+    """Architectures with different keys."""
     rng, found = np.random.default_rng(seed), {}
     while len(found) < count:
         arch = space.sample(rng)
@@ -55,7 +55,7 @@ def test_layers_are_apart_by_the_papers_numbers():
 def test_skips_are_apart_by_the_papers_numbers():
     assert skip_distance((0, 2, "add"), (0, 4, "add")) == 0.5
     assert skip_distance((0, 2, "add"), (0, 2, "concat")) == 1
-    # The pairs that are alike find each other, and one is left over.
+    # Equal skips are matched, and one skip has no partner.
     a = [(0, 2, "add"), (1, 4, "concat")]
     assert skips_distance(a, [*a[::-1], (2, 3, "add")]) == 1
     assert skips_distance([], a) == skips_distance(a, []) == 2
@@ -85,7 +85,7 @@ def test_a_network_of_slots_is_a_chain():
     assert space.as_chain(arch) == Chain(layers, ((1, 4, "add"),))
     moved = encoded(space, slot0_kernel=3, slot0_filters=16)
     stays = encoded(space, slot1_kernel=3, slot1_filters=16)
-    assert space.as_chain(moved) == space.as_chain(stays)  # empty slots are nothing
+    assert space.as_chain(moved) == space.as_chain(stays)  # empty slots do not count
 
 
 def test_subsets_double_and_are_as_many_as_is_said():
@@ -115,7 +115,7 @@ def test_the_kernel_matrix_of_50_networks_has_no_negative_eigenvalue():
     process, _ = observed(50)
     points = bourgain.embedded(process.distances, bourgain.subsets(50))
     assert np.linalg.eigvalsh(EXP(points, points)).min() >= -1e-8
-    # With the network that is asked about as well: a process of 51.
+    # The network that is predicted is observed as well: 51 observations.
     both = np.concatenate([points, points[:1] + 0.01])
     assert np.linalg.eigvalsh(EXP(both, both)).min() >= -1e-8
 

@@ -1,4 +1,4 @@
-"""ENAS' controller: its weights counted, its terms by hand, what it draws and what it learns."""
+"""ENAS' controller: the number of its weights, its terms by hand, its draws and its learning."""
 
 import itertools
 
@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from nas.controllers.enas import ENAS
 from nas.controllers.policies.enas import enas_steps
 from nas.core.trial import ConfigError, Trial
+from nas.run.config import make
 from nas.search_spaces.papers.enas_macro.space import ENASMacro
 from nas.search_spaces.papers.enas_micro.space import ENASMicro
 from nas.search_spaces.papers.highway_cells.space import RecurrentNodes
@@ -49,7 +50,7 @@ def test_the_policy_has_as_many_weights_as_the_official_one(space, name, count):
 
 
 def test_it_asks_in_the_order_of_the_official_code():
-    """Of a cell: its inputs; of each node two states, two operations, then a look at both."""
+    """In each cell its inputs; at each node two states, two operations, a step without decision."""
     space = ENASMicro(nodes=2)
     asked = [[space.decisions[i].name for i in step.decisions] for step in enas_steps(space)]
     nodes = [
@@ -67,7 +68,7 @@ def test_it_asks_in_the_order_of_the_official_code():
 
 
 def test_terms_of_a_policy_without_weights():
-    """Six equal operations and bits of a half: the entropies and the divergence are known."""
+    """Six equal operations and bits of probability 1/2: entropies and divergence are known."""
     policy = without_weights(made(macro(3)))
     (entropy,), (penalty,) = policy.terms([(0,) * 6])
     assert entropy == pytest.approx(3 * np.log(6) / 6 + 3 * 0.5 * np.log(2), rel=1e-5)
@@ -75,11 +76,12 @@ def test_terms_of_a_policy_without_weights():
     assert per_bit == pytest.approx(0.0204, abs=5e-5)
     assert penalty == pytest.approx(1.5 * per_bit, rel=1e-4)  # layers of one and of two bits
     draws = np.array(policy.sample(400, np.random.default_rng(0)))[:, [2, 4, 5]]
-    assert abs(draws.mean() - 0.5) < 5 * 0.5 / np.sqrt(draws.size)  # fails once in 10^6
+    # Fails by chance once in 10^6 runs.
+    assert abs(draws.mean() - 0.5) < 5 * 0.5 / np.sqrt(draws.size)
 
 
 def test_the_entropy_of_all_choices_is_that_of_the_softmaxes():
-    policy = without_weights(made(macro(3), entropy_of="all"))
+    policy = without_weights(made(macro(3), regularization={"entropy_of": "all"}))
     (entropy,), _ = policy.terms([(0,) * 6])
     assert entropy == pytest.approx(3 * np.log(6) + 3 * np.log(2), rel=1e-5)
 
@@ -101,8 +103,8 @@ def test_separable_convolutions_start_favoured_and_more_so_in_the_normal_cell():
 
 
 def test_logits_are_bounded_however_large_the_weights():
-    """Of [-q, q] with |q| <= 1.5 the odds are at most exp(3); of operations as well."""
-    policy = made(macro(2), init_scale=50.0).policy
+    """With |q| <= 1.5 the odds of [-q, q] are at most exp(3), and those of operations too."""
+    policy = made(macro(2), lstm={"init_scale": 50.0}).policy
     archs = all_of(macro(2))
     found = policy.log_prob(archs).numpy().reshape(6, 6, 2)
     bit = found[..., 1] - found[..., 0]
@@ -113,9 +115,9 @@ def test_logits_are_bounded_however_large_the_weights():
 
 def test_a_temperature_divides_before_the_bound():
     logits = tf.constant([[0.5, -1.0]])
-    policy = made(macro(2), temperature=5.0, tanh_constant=2.5).policy
+    policy = made(macro(2), logits={"temperature": 5.0, "tanh_constant": 2.5}).policy
     np.testing.assert_allclose(policy._bounded(logits), 2.5 * np.tanh(np.array(logits) / 5))
-    assert made(macro(2), tanh_constant=None).policy._bounded(logits) is logits
+    assert made(macro(2), logits={"tanh_constant": None}).policy._bounded(logits) is logits
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,8 @@ def test_a_temperature_divides_before_the_bound():
     ids=["macro", "micro"],
 )
 def test_it_draws_what_its_probabilities_say(space):
-    policy, archs = made(space, init_scale=1.0, units=6).policy, all_of(space)
+    policy = made(space, lstm={"init_scale": 1.0, "units": 6}).policy
+    archs = all_of(space)
     p = np.exp(policy.log_prob(archs).numpy().astype(float))
     assert p.sum() == pytest.approx(1.0, abs=1e-4)
     draws = policy.sample(500, np.random.default_rng(1))
@@ -133,8 +136,10 @@ def test_it_draws_what_its_probabilities_say(space):
 
 
 def test_the_baseline_moves_before_the_advantage_is_formed(monkeypatch):
-    """From 0, with a decay of 0.5: 0.5 after 1, then 0.75 after 1 again; the entropy is paid."""
-    controller = made(macro(2), batch_size=2, baseline_decay=0.5, entropy_weight=0.1)
+    """It starts at 0; with decay 0.5 it is 0.5 after a 1 and 0.75 after another; entropy counts."""
+    controller = made(
+        macro(2), batch_size=2, baseline_decay=0.5, regularization={"entropy_weight": 0.1}
+    )
     found = []
     monkeypatch.setattr(controller.policy, "update", lambda archs, a: found.extend(a))
     proposals = controller.ask(2)
@@ -148,7 +153,7 @@ def test_the_baseline_moves_before_the_advantage_is_formed(monkeypatch):
 
 def test_a_step_of_adam_without_momentum_and_with_a_large_epsilon():
     """Bias-corrected, the first second moment is g^2: the step is rate * g / (|g| + eps')."""
-    policy = made(macro(2), learning_rate=0.01).policy
+    policy = made(macro(2), adam={"learning_rate": 0.01}).policy
     archs, advantages = [(0, 1, 1), (3, 2, 0)], np.array([1.0, -0.5])
     before = [v.numpy() for v in policy.variables]
     gradient = policy.gradient(archs, advantages)
@@ -160,7 +165,9 @@ def test_a_step_of_adam_without_momentum_and_with_a_large_epsilon():
 
 
 def test_the_gradient_is_that_of_reward_and_penalty():
-    policy = made(macro(3), init_scale=1.0, units=4, skip_weight=2.0).policy
+    policy = made(
+        macro(3), lstm={"init_scale": 1.0, "units": 4}, regularization={"skip_weight": 2.0}
+    ).policy
     archs, advantages = [(0, 1, 1, 2, 0, 1), (3, 2, 0, 5, 1, 1)], np.array([1.0, -0.5])
     chosen, masks = policy._tensors(archs)
     gradient = policy.gradient(archs, advantages)
@@ -179,8 +186,12 @@ def test_the_gradient_is_that_of_reward_and_penalty():
 
 
 def test_skips_are_drawn_to_their_target():
-    """Without a reward the penalty alone moves the policy, towards sigmoid(q) = 0.2."""
-    policy = made(macro(2), skip_target=0.2, skip_weight=1.0, learning_rate=0.1).policy
+    """Without a reward only the penalty moves the policy, towards sigmoid(q) = 0.2."""
+    policy = made(
+        macro(2),
+        regularization={"skip_target": 0.2, "skip_weight": 1.0},
+        adam={"learning_rate": 0.1},
+    ).policy
 
     def share():
         yes, no = policy.log_prob([(0, 0, 1), (0, 0, 0)]).numpy()
@@ -194,7 +205,7 @@ def test_skips_are_drawn_to_their_target():
 
 def test_it_learns_what_pays():
     """The share of the first operation, a sixth at the start, in 200 draws of one layer."""
-    controller = made(macro(1), batch_size=20, learning_rate=0.1)
+    controller = made(macro(1), batch_size=20, adam={"learning_rate": 0.1})
     for i in range(10):
         trials = [
             Trial(20 * i + k, p, float(p.arch[0] == 0)) for k, p in enumerate(controller.ask(20))
@@ -205,7 +216,7 @@ def test_it_learns_what_pays():
 
 
 def test_without_nodes_to_point_at_it_is_one_softmax_after_another():
-    """NAS-Bench-201's: six edges, one softmax and one embedding for all."""
+    """NAS-Bench-201: six edges share one softmax and one embedding."""
     policy = made(NASBench201(), "enas_nasbench201").policy
     assert [len(step.decisions) for step in policy.steps] == [1] * 6
     assert len(policy.embeddings) == len(policy.out_kernels) == len(policy.out_biases) == 1
@@ -217,11 +228,6 @@ def test_without_nodes_to_point_at_it_is_one_softmax_after_another():
     [
         ({"batch_size": 0}, "controller.batch_size must be at least 1, got 0"),
         ({"baseline_decay": 1.0}, r"controller.baseline_decay must be in \[0, 1\), got 1.0"),
-        ({"temperature": 0.0}, "controller.temperature must be above 0, got 0.0"),
-        ({"tanh_constant": -1.0}, "controller.tanh_constant must be above 0, got -1.0"),
-        ({"op_tanh_reduce": 0.0}, "controller.op_tanh_reduce must be above 0, got 0.0"),
-        ({"entropy_of": "none"}, "controller.entropy_of must be all or chosen, got none"),
-        ({"skip_target": 1.0}, r"controller.skip_target must be in \(0, 1\), got 1.0"),
     ],
 )
 def test_wrong_settings_are_refused(settings, words):
@@ -229,12 +235,36 @@ def test_wrong_settings_are_refused(settings, words):
         ENAS(macro(2), seed=0, **settings)
 
 
+@pytest.mark.parametrize(
+    "record, settings, words",
+    [
+        ("logits", {"temperature": 0.0}, "logits.temperature must be above 0, got 0.0"),
+        ("logits", {"tanh_constant": -1.0}, "logits.tanh_constant must be above 0, got -1.0"),
+        ("logits", {"op_tanh_reduce": 0.0}, "logits.op_tanh_reduce must be above 0, got 0.0"),
+        ("logits", {"locality": 0.0}, "logits.locality must be above 0, got 0.0"),
+        (
+            *("regularization", {"entropy_of": "none"}),
+            "regularization.entropy_of must be all or chosen, got none",
+        ),
+        (
+            *("regularization", {"skip_target": 1.0}),
+            r"regularization.skip_target must be in \(0, 1\), got 1.0",
+        ),
+    ],
+)
+def test_wrong_settings_of_a_nested_node_are_refused(record, settings, words):
+    config = OmegaConf.create(composed("controller", "enas"))
+    config[record].update(settings)
+    with pytest.raises(ConfigError, match=f"controller.{words}"):
+        make(config, "controller", space=macro(2), seed=0)
+
+
 def test_near_nodes_are_liked_as_in_the_second_code():
-    """Without weights only the distance counts: the logit of node j for k is -(k - j)^2 / 6."""
+    """With zero weights only the distance counts: at node k, j has the logit -(k - j)^2 / 6."""
     space = RecurrentNodes(nodes=2)
     policy = without_weights(made(space, "enas_rnn_released"))
     near, far = np.exp(-1 / 6), np.exp(-4 / 6)
-    for state, weight in ((1, near), (0, far)):  # of the second node; the first has one to read
+    for state, weight in ((1, near), (0, far)):  # of the second node; the first has one choice
         expected = np.log(weight / (near + far)) + 2 * np.log(1 / 4)
         found = float(policy.log_prob([(0, 2, state, 3)])[0])
         assert found == pytest.approx(expected, rel=1e-4)

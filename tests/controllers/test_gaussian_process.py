@@ -1,12 +1,13 @@
-"""The posterior against the textbook's and tensorflow-probability's; acquisitions by hand."""
+"""The posterior equals the textbook's and tensorflow-probability's; acquisitions by hand."""
 
+import dataclasses
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from nas.controllers.bayesian import Bayesian
+from nas.controllers.bayesian import GAUSSIAN_PROCESS, Bayesian
 from nas.controllers.surrogates.acquisition import acquire
 from nas.controllers.surrogates.gaussian_process import GaussianProcess
 from nas.controllers.surrogates.kernels import KERNELS, kernel
@@ -15,7 +16,7 @@ from nas.search_spaces.papers.nasbench201.space import NASBench201
 
 
 def observed(covariance, points, seen, *, noise):
-    """A process that has seen `seen` one by one, watching `points`."""
+    """A process with the observations `seen`, added one by one, that watches `points`."""
     process = GaussianProcess(noise=noise, watched=len(points))
     for i in range(len(seen)):
         row = covariance(np.concatenate([seen[:i], points]), seen[i : i + 1])[:, 0]
@@ -39,7 +40,7 @@ def test_the_posterior_is_tensorflow_probabilitys(name):
         observations=values,
         observation_noise_variance=np.float64(0.1),
         predictive_noise_variance=np.float64(0.0),
-        jitter=np.float64(0.0),  # theirs adds a millionth to the diagonal
+        jitter=np.float64(0.0),  # its default adds a millionth to the diagonal
     )
     for across in (None, covariance(seen, points)):
         mean, deviation = process.predict(values, across)
@@ -86,7 +87,8 @@ def test_thompson_draws_each_point_on_its_own():
 
 def test_any_kernel_finds_the_best_of_a_cell_space_sooner_than_chance():
     for name in KERNELS:
-        controller = Bayesian(NASBench201(), seed=0, kernel=name)
+        settings = dataclasses.replace(GAUSSIAN_PROCESS, kernel=name)
+        controller = Bayesian(NASBench201(), seed=0, gaussian_process=settings)
         rewards = []
         for i in range(30):
             (proposal,) = controller.ask(1)
@@ -96,7 +98,7 @@ def test_any_kernel_finds_the_best_of_a_cell_space_sooner_than_chance():
 
 
 def test_no_tensorflow_is_imported_and_none_is_lost():
-    """What is imported afterwards is the whole of it, and agrees."""
+    """A later import gets all of tensorflow-probability, with equal kernels."""
     code = (
         "import sys, numpy as np\nfrom nas.controllers.bayesian import Bayesian\n"
         "from nas.controllers.surrogates.kernels import kernel\n"

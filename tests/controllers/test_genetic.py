@@ -13,7 +13,7 @@ from nas.search_spaces.papers.genetic_cnn import GeneticCNN
 
 
 class Bits(Space):
-    """Three stages of so many bits."""
+    """Three stages of `bits` bits each."""
 
     def __init__(self, count=4):
         self.decisions = tuple(
@@ -22,7 +22,7 @@ class Bits(Space):
 
 
 def one_generation(controller, evaluate):
-    """Evaluates the members of the present generation and returns them."""
+    """Evaluates the members of the current generation and returns them."""
     proposals = controller.ask(1000)
     for i, proposal in enumerate(proposals):
         reward = evaluate(proposal.arch)
@@ -70,7 +70,7 @@ def test_without_crossover_and_mutation_only_the_first_members_are_drawn():
 
 
 def test_a_pair_exchanges_whole_stages():
-    """Of 0000 and 1111 in each stage: no stage is mixed, and what one lacks the other has."""
+    """From 0000 and 1111 in each stage: no stage is mixed, and the two children are complements."""
     controller = Genetic(Bits(), seed=0, crossover_rate=1.0, stage_rate=0.5, mutation_rate=1.0)
     exchanged = 0
     for _ in range(200):
@@ -78,7 +78,7 @@ def test_a_pair_exchanges_whole_stages():
         assert all(set(a[i : i + 4]) in ({0}, {1}) for i in (0, 4, 8))
         assert all(x != y for x, y in zip(a, b, strict=True))
         exchanged += sum(a[i] for i in (0, 4, 8))
-    # 600 stages at a half: five standard deviations, fails wrongly once in a million runs.
+    # 600 stages at a half: five standard deviations, fails by chance once in a million runs.
     assert abs(exchanged - 300) < 5 * math.sqrt(600 / 4)
 
 
@@ -92,7 +92,8 @@ def test_each_bit_is_flipped_at_the_rate():
     rng = np.random.default_rng(0)
     flips = [sum(mutated(Bits(), (0,) * 12, 0.05, rng)) for _ in range(2000)]
     n, p = 24_000, 0.05
-    assert abs(sum(flips) - n * p) < 5 * math.sqrt(n * p * (1 - p))  # wrongly once in a million
+    # Fails by chance once in a million runs.
+    assert abs(sum(flips) - n * p) < 5 * math.sqrt(n * p * (1 - p))
     assert mutated(Bits(), (0, 1) * 6, 1.0, rng) == (1, 0) * 6
     assert mutated(Bits(), (0, 1) * 6, 0.0, rng) == (0, 1) * 6
 
@@ -115,7 +116,7 @@ def test_who_is_evaluated_again_has_the_mean_of_its_rewards():
     controller.asked = 0
     rewards = iter([1.0, 0.6])
     one_generation(controller, lambda arch: next(rewards))
-    # 0.7 and 0.6 on average: (1, 1, 1) is now the worst, though it was the best at first.
+    # Averages of 0.7 and 0.6: (1, 1, 1) is the worst, although its first reward was the best.
     assert controller.rewards == {(0, 0, 0): [0.4, 1.0], (1, 1, 1): [0.6, 0.6]}
     controller.crossover_rate = controller.mutation_rate = 0.0
     assert [p.arch for p in controller.ask(2)] == [(0, 0, 0)] * 2

@@ -1,4 +1,4 @@
-"""Hill climbing: who is whose child, and what it starts from."""
+"""Hill climbing: the parents of proposals, and what it starts from."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_it_climbs_to_the_top():
 def test_children_may_differ_by_several_mutations():
     history = play(HillClimbing(Bits(), seed=0, mutations=3), 300, reward=lambda arch: 0.5)
     far = {distance(a.arch, b.arch) for a, b in zip(history[1:], history, strict=False)}
-    assert far == {0, 1, 2, 3}  # 0: there and back
+    assert far == {0, 1, 2, 3}  # 0: the second mutation undid the first
 
 
 def test_it_starts_where_the_space_says_and_draws_again_after_failures():
@@ -54,7 +54,7 @@ def test_it_starts_where_the_space_says_and_draws_again_after_failures():
     assert first.arch == space.start()
     again = HillClimbing(space, seed=0)
     again.load_state(controller.state())
-    assert again.ask(1) == []  # it waits for the first
+    assert again.ask(1) == []  # it waits for the start
     again.tell([Trial(0, first, 0.5)])
     assert [proposal.parent for proposal in again.ask(2)] == [0, 0]
     controller.tell([Trial(0, first, None)])

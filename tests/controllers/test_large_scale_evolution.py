@@ -1,4 +1,4 @@
-"""Large-scale evolution: from the linear model, by pairs, children with their parents' weights."""
+"""Large-scale evolution: starts with linear models, selects by pairs, inherits weights."""
 
 import functools
 

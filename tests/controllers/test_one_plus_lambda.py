@@ -1,4 +1,4 @@
-"""The (1 + lambda) strategy of CGP-CNN: forced and neutral mutation, and who becomes the parent."""
+"""The (1 + lambda) strategy of CGP-CNN: forced and neutral mutation, choice of the parent."""
 
 import json
 import math
@@ -16,7 +16,7 @@ GRID = CGPCNN()
 
 
 class Bits(Space):
-    """Ten bits, of which the last five do not matter; at most `most` of the others are 1."""
+    """Ten bits; the last five are inactive, and at most `most` of the others may be 1."""
 
     decisions = tuple(Decision(f"bit{i}", (0, 1)) for i in range(10))
     most = 5
@@ -96,7 +96,8 @@ def test_a_neutral_mutation_leaves_the_active_graph_and_changes_the_rest():
         changed += sum(a != b for a, b in zip(arch, child, strict=True))
     idle = set(range(len(arch))) - GRID.active_genes(arch)
     n, p = 20 * sum(len(GRID.decisions[i].choices) > 1 for i in idle), 0.05
-    assert abs(changed - n * p) < 5 * math.sqrt(n * p * (1 - p))  # wrongly once in a million
+    # Fails by chance once in a million runs.
+    assert abs(changed - n * p) < 5 * math.sqrt(n * p * (1 - p))
 
 
 def test_only_a_strictly_better_child_replaces_the_parent():

@@ -1,4 +1,4 @@
-"""Path-level search: the order of its questions, its tree LSTM, that it learns and continues."""
+"""Path-level search: the order of its questions, its tree LSTM, learning and continuing."""
 
 import numpy as np
 import pytest
@@ -6,17 +6,18 @@ import tensorflow as tf
 
 from nas.controllers.growing.tree_encoder import ADD, CONCAT_SPLIT, Tree, TreeEncoder
 from nas.controllers.path_level import PathLevel as Controller
+from nas.controllers.policies.settings import EncoderSettings
 from nas.core.trial import ConfigError, Trial
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from nas.search_spaces.papers.path_level.space import PathLevel
 from tests.contracts.test_controllers import text
 
 SPACE = PathLevel(depth=2, edges=("identity", "conv_1x1"))
-TINY = {"episode": 2, "embedding": 2, "units": 3}
+TINY = {"episode": 2, "encoder": EncoderSettings(embedding=2, units=3)}
 
 
 def scripted(policy, answers):
-    """The cell that the answers lead to, and who was asked."""
+    """The cell that the answers lead to, and the actors in the order of their questions."""
     left, asked = iter(answers), []
 
     def answer(actor, tree, place):
@@ -44,12 +45,12 @@ def test_questions_are_asked_depth_first_edges_before_what_is_behind_them():
 def test_probabilities_of_all_cells_sum_to_one():
     small = PathLevel(depth=2, add=(2,), concat=(), edges=("identity",))
     policy = Controller(small, seed=1, **TINY).policy
-    # The root none, or two branches; behind a branch nothing, none, or two.
+    # The root merges one branch (none) or two; behind a branch is nothing, or such a node.
     node = [[0], [1, 0], [1, 1]]
     cells = [[0, *a] for a in node] + [[1, *a, *b] for a in node for b in node]
 
     def actions(cell):
-        """With the one answer of each edge where it is asked."""
+        """The actions of a cell: those of edges, which have one choice, are inserted."""
         found, expands = [], iter(cell[1:])
         found.append([cell[0]])
         for expand in expands:
@@ -132,7 +133,7 @@ def test_a_child_sum_by_hand():
     assert h == pytest.approx(np.tanh(cell) / (1 + np.exp(-o)), abs=1e-6)
 
 
-# With 9 networks an episode nothing is learnt.
+# With 9 networks per episode the policy does not learn in this test.
 @pytest.mark.parametrize("episode", [9, pytest.param(1, marks=pytest.mark.slow)])
 def test_cells_grow_from_the_start_and_a_stopped_search_goes_on_alike(episode):
     def told(controller, first, last):
@@ -150,7 +151,7 @@ def test_cells_grow_from_the_start_and_a_stopped_search_goes_on_alike(episode):
     archs = told(whole, 0, 4)
     assert archs[0] == SPACE.start()
     names = [d.name for d in SPACE.decisions]
-    for arch in archs[1:]:  # something was inserted
+    for arch in archs[1:]:  # a node was inserted
         assert any(c for n, c in zip(names, arch, strict=True) if n.endswith("expand"))
     first, again = Controller(SPACE, seed=0, **settings), Controller(SPACE, seed=0, **settings)
     told(first, 0, 2)

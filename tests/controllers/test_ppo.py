@@ -1,4 +1,4 @@
-"""PPO of the LSTM policy: the clipped objective by hand, its gradient, and what it learns."""
+"""PPO of the LSTM policy: the clipped objective by hand, its gradient, and learning."""
 
 import itertools
 import json
@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from nas.controllers.policies.lstm import LSTMPolicy, start_nodes
+from nas.controllers.policies.settings import AdamSettings, LSTMSettings
 from nas.controllers.ppo import PPO, slopes
 from nas.controllers.reinforce import Reinforce
 from nas.core.space import Decision, Space
@@ -15,7 +16,11 @@ from nas.core.trial import ConfigError, Proposal, Trial
 from nas.search_spaces.papers.enas_micro.space import ENASMicro
 from nas.search_spaces.papers.zoph2017 import ZophConv
 
-SMALL = {"units": 8, "learning_rate": 0.01, "batch_size": 10}
+SMALL = {
+    "lstm": LSTMSettings(layers=1, units=8, init_scale=0.1),
+    "adam": AdamSettings(learning_rate=0.01),
+    "batch_size": 10,
+}
 
 
 class Bits(Space):
@@ -39,10 +44,8 @@ def play(controller, trials, reward=share_of_ones, start=0):
 def policy(space, *, seed=0, entropy_weight=0.0, init_scale=1.0):
     return LSTMPolicy(
         space,
-        layers=1,
-        units=6,
-        init_scale=init_scale,
-        learning_rate=0.01,
+        LSTMSettings(layers=1, units=6, init_scale=init_scale),
+        AdamSettings(learning_rate=0.01),
         entropy_weight=entropy_weight,
         rng=np.random.default_rng(seed),
     )
@@ -51,14 +54,14 @@ def policy(space, *, seed=0, entropy_weight=0.0, init_scale=1.0):
 @pytest.mark.parametrize(
     "ratio, advantage, slope",
     [
-        (1.0, 2.0, 2.0),  # nothing has moved: REINFORCE
+        (1.0, 2.0, 2.0),  # an unchanged policy: REINFORCE
         (1.0, -2.0, -2.0),
         (1.1, 2.0, 2.2),  # within the clip: r A
         (0.9, -2.0, -1.8),
-        (1.3, 2.0, 0.0),  # has gained enough: min(1.3 A, 1.2 A) is flat
-        (0.7, 2.0, 1.4),  # has lost although it is good: min(0.7 A, 0.8 A) pulls it back
-        (1.3, -2.0, -2.6),  # has gained although it is bad: min(-2.6, -2.4)
-        (0.7, -2.0, 0.0),  # has lost enough: min(-1.4, -1.6) is flat
+        (1.3, 2.0, 0.0),  # a good one has gained enough: min(1.3 A, 1.2 A) is flat
+        (0.7, 2.0, 1.4),  # a good one has lost: min(0.7 A, 0.8 A) pulls it back
+        (1.3, -2.0, -2.6),  # a bad one has gained: min(-2.6, -2.4)
+        (0.7, -2.0, 0.0),  # a bad one has lost enough: min(-1.4, -1.6) is flat
     ],
 )
 def test_the_clipped_objective_by_hand(ratio, advantage, slope):
@@ -96,8 +99,8 @@ def test_the_gradient_is_that_of_the_clipped_objective():
 
 
 def test_one_pass_is_reinforce():
-    """Nothing has moved when a batch is looked at for the first time: all ratios are 1."""
-    settings = {"layers": 1, "init_scale": 0.1, "entropy_weight": 0.01, **SMALL}
+    """In the first pass over a batch the policy is unchanged: all ratios are 1."""
+    settings = {"entropy_weight": 0.01, **SMALL}
     once = PPO(Bits(3), seed=3, passes=1, baseline_decay=0.9, **settings)
     other = Reinforce(Bits(3), seed=3, baseline_decay=0.9, **settings)
     for trial in play(once, 30):
@@ -108,8 +111,8 @@ def test_one_pass_is_reinforce():
 
 
 def test_it_learns_to_count_ones():
-    """A uniform policy's mean of 50 architectures of 3 bits is 0.5, with a deviation of 0.041."""
-    controller = PPO(Bits(3), seed=0, **(SMALL | {"learning_rate": 0.05}))
+    """A uniform policy: the mean of 50 architectures of 3 bits is 0.5, with deviation 0.041."""
+    controller = PPO(Bits(3), seed=0, **(SMALL | {"adam": AdamSettings(learning_rate=0.05)}))
     history = play(controller, 120)
     deviation = 0.5 / np.sqrt(3 * 50)
     assert np.mean([trial.reward for trial in history[-50:]]) > 0.5 + 10 * deviation
@@ -117,14 +120,14 @@ def test_it_learns_to_count_ones():
 
 def test_a_batch_is_drawn_from_one_policy_and_what_is_left_of_it_is_thrown_away():
     controller = PPO(Bits(6), seed=0, **SMALL)
-    first = controller.ask(13)  # of two draws
+    first = controller.ask(13)  # from two draws of batches
     assert len(controller.drawn) == 7
     before = controller.policy.log_prob([proposal.arch for proposal in first]).numpy()
     noted = [proposal.notes["log_prob"] for proposal in first]
     np.testing.assert_allclose(noted, before, atol=1e-6)
     controller.tell([Trial(i, p, float(i % 2)) for i, p in enumerate(first)])
     assert controller.drawn == [] and len(controller.batch) == 3
-    assert controller.policy.updates.numpy() == 3  # passes
+    assert controller.policy.adam.updates.numpy() == 3  # passes
 
 
 def test_a_failed_child_is_paid_failure_reward():
@@ -144,7 +147,7 @@ def test_a_restored_controller_goes_on_bit_for_bit():
     settings = SMALL | {"batch_size": 4, "passes": 2}
     whole = PPO(Bits(3), seed=1, **settings)
     expected = play(whole, 11)
-    for moment in (3, 8):  # within a batch, and when one has just been learnt
+    for moment in (3, 8):  # within a batch, and in the next one
         first = PPO(Bits(3), seed=1, **settings)
         begun = play(first, moment)
         state = first.state()
@@ -191,7 +194,7 @@ def test_weights_saved_before_inputs_had_states_mean_what_they_did():
     saved = policy(ENASMicro(nodes=2), seed=5)
     archs = saved.sample(6, np.random.default_rng(0))
     saved.update(archs, np.arange(6.0))
-    saved.node_starts.assign(tf.zeros_like(saved.node_starts))  # what they were then
+    saved.node_starts.assign(tf.zeros_like(saved.node_starts))  # their value in older versions
     count = len(saved.variables)
     without = [
         weight
@@ -201,14 +204,14 @@ def test_weights_saved_before_inputs_had_states_mean_what_they_did():
     loaded = policy(ENASMicro(nodes=2), seed=6)
     loaded.set_weights(without)
     np.testing.assert_array_equal(loaded.log_prob(archs), saved.log_prob(archs))
-    loaded.update(archs, np.arange(6.0))  # and it learns on
+    loaded.update(archs, np.arange(6.0))  # it continues to learn
     assert np.abs(loaded.node_starts.numpy()).max() > 0
     with pytest.raises(ValueError):
         loaded.set_weights(without[1:])
 
 
 def test_a_space_without_such_nodes_keeps_its_weights():
-    """So that what other spaces' searches draw is what it was."""
+    """Searches in other spaces draw what they drew in older versions."""
     model = policy(ZophConv(layers=2))
     assert len(model.variables) == 2 + 7 and len(model.weights()) == 3 * 9 + 1
 

@@ -1,4 +1,4 @@
-"""Q-learning: the table after one trajectory by hand, the schedule, what is known already."""
+"""Q-learning: the table after one trajectory by hand, the schedule, known architectures."""
 
 import collections
 import json
@@ -15,14 +15,14 @@ from nas.search_spaces.papers.metaqnn import MetaQNN
 
 
 class Switches(Space):
-    """`count` decisions of `choices` each, none of which bears on another."""
+    """`count` independent decisions of `choices` choices each."""
 
     def __init__(self, count=3, choices=2):
         self.decisions = tuple(Decision(f"switch{i}", tuple(range(choices))) for i in range(count))
 
 
 class Unordered(Switches):
-    """Vectors with the same numbers in another order are one network."""
+    """Architectures with the same choices in another order are one network."""
 
     def key(self, arch):
         return tuple(sorted(arch))
@@ -33,7 +33,7 @@ def answered(i, arch, reward):
 
 
 def searched(controller, evaluate, trials, first=0):
-    """The architectures that were proposed, one after the other."""
+    """Runs the search; returns the proposed architectures in order."""
     archs = []
     for i in range(first, trials):
         (proposal,) = controller.ask(1)
@@ -58,7 +58,7 @@ def test_a_good_trajectory_raises_q_from_its_end_backwards():
 
 
 def test_a_bad_trajectory_lowers_only_its_last_choice():
-    """Another choice of the last state is still worth 0.5: nothing before it has lost."""
+    """Another choice of the last state still has Q = 0.5, so no earlier Q falls below 0.5."""
     controller = QLearning(Switches(), seed=0, replays=1)
     controller.tell([answered(0, (1, 0, 1), 0.1)])
     assert controller.q[(1, 0)] == pytest.approx({0: 0.5, 1: 0.496}, abs=1e-15)
@@ -87,7 +87,7 @@ def test_the_table_is_keyed_by_the_spaces_states_up_to_the_softmax():
     controller.tell([answered(0, arch, 0.9)])
     conv, gap = arch[:2]
     assert list(controller.q) == [(0, -1, 8, 0), (1, conv, 8, 0), (2, gap, 1, 0)]
-    assert controller.q[(2, gap, 1, 0)] == {0: 0.9}  # all that is left is the softmax
+    assert controller.q[(2, gap, 1, 0)] == {0: 0.9}  # the softmax is the only choice
     assert controller.q[(1, conv, 8, 0)][gap] == 0.9
     assert controller.q[(0, -1, 8, 0)][conv] == 0.9
     assert (len(controller.q[(0, -1, 8, 0)]), len(controller.q[(1, conv, 8, 0)])) == (14, 17)
@@ -109,7 +109,7 @@ def test_the_schedule_can_be_squeezed():
 
 
 def test_epsilon_is_the_share_of_random_choices():
-    """At epsilon 0.4 of two choices the better one is taken with probability 0.6 + 0.2."""
+    """At epsilon 0.4 the better of two choices has probability 0.6 + 0.2."""
     controller = QLearning(Switches(1), seed=0)
     controller.tell([answered(0, (1,), 1.0)])
     hits = sum(controller._walk(0.4)[0] for _ in range(2000))
@@ -141,13 +141,13 @@ def test_a_known_proposal_is_answered_from_memory_and_replayed():
     controller = QLearning(Switches(1), seed=0, replays=1, schedule=[[1.0, 1]], max_repeats=2000)
     controller.tell([answered(0, (1,), 1.0)])
     before = controller.q[()][1]
-    assert controller.ask(1)[0].arch == (0,)  # the only new one
+    assert controller.ask(1)[0].arch == (0,)  # the only unknown one
     repeats = math.log((1 - controller.q[()][1]) / (1 - before)) / math.log(0.99)
-    assert repeats == pytest.approx(round(repeats))  # so many more updates of the known one
+    assert repeats == pytest.approx(round(repeats))  # a whole number of updates of the known one
     controller = QLearning(Switches(1), seed=0, replays=1, max_repeats=7)
     controller.tell([answered(0, (1,), 1.0), answered(1, (0,), 0.0)])
     controller.ask(1)
-    # 2 answers and 7 repeats: 9 replays, of one or the other.
+    # 2 rewards and 7 repeats: 9 replays of one of the two.
     assert updates(controller.q[()][1], 1.0) + updates(controller.q[()][0], 0.0) == 9
 
 
@@ -161,7 +161,8 @@ def test_another_vector_of_a_known_network_is_answered_too():
     controller.tell([answered(0, (0, 1), 0.7)])
     archs = searched(controller, ones, 3, first=1)
     assert {(0, 0), (1, 1)} <= set(archs[:2])
-    assert controller.rewards[(1, 0)] in (0.7, 0.5)  # told, or trained again at the end
+    # The first reward, or that of the repeated training.
+    assert controller.rewards[(1, 0)] in (0.7, 0.5)
     assert controller.known[(0, 1)] == (0, 1)
 
 
@@ -188,7 +189,7 @@ def test_resuming_changes_nothing_at_any_epsilon():
 
 
 def quality(arch):
-    """Some order of the architectures in [0, 1)."""
+    """An arbitrary reward in [0, 1) for each architecture."""
     return math.sin(sum((i + 1) * choice for i, choice in enumerate(arch))) ** 2
 
 
@@ -197,7 +198,7 @@ def plain(state):
 
 
 def test_it_finds_the_best_more_often_than_random_search():
-    """4^4 = 256 architectures, 80 trials, of which 20 are random."""
+    """4^4 = 256 architectures, 80 trials, the first 20 random."""
     space, settings = Switches(4, 4), {"replays": 5, "learning_rate": 0.1}
     controllers = {
         "q": lambda seed: QLearning(space, seed=seed, schedule=[[1.0, 20], [0.1, 60]], **settings),
@@ -207,7 +208,7 @@ def test_it_finds_the_best_more_often_than_random_search():
         name: sum(finds(make(seed), (3, 3, 3, 3), trials=80) for seed in range(20))
         for name, make in controllers.items()
     }
-    # 80 different ones drawn blindly: 20 * 80 / 256 = 6.25, deviation 2.1. Four deviations above.
+    # 80 different random ones: 20 * 80 / 256 = 6.25 expected, deviation 2.1. Four deviations above.
     assert found["random"] < 15 <= found["q"]
 
 
@@ -235,7 +236,7 @@ def test_wrong_settings_are_refused_saying_where_to_change_them(settings, messag
 
 
 def test_the_state_survives_plain_values():
-    """As a store may keep it: arrays of integers and floats, and JSON."""
+    """The state after a store has saved and loaded it: arrays of numbers, and JSON."""
     controller = QLearning(Switches(), seed=0)
     searched(controller, ones, 4)
     state = controller.state()

@@ -8,21 +8,23 @@ import numpy as np
 import pytest
 
 from nas.controllers.policies.lstm import LSTMPolicy, steps_of
+from nas.controllers.policies.settings import AdamSettings, LSTMSettings
 from nas.controllers.reinforce import Reinforce
 from nas.core.space import Decision, Space
 from nas.core.trial import ConfigError, Trial
 from nas.search_spaces.papers.zoph2017 import ZophConv
 
-SMALL = {"layers": 1, "units": 4, "batch_size": 3}
+SMALL = {"lstm": LSTMSettings(layers=1, units=4, init_scale=0.08), "batch_size": 3}
 
 
 class Bandit(Space):
     decisions = (Decision("arm", (0, 1)),)
 
 
-def policy(space, *, scale=0.5, **settings):
-    kinds = {"layers": 2, "units": 5, "learning_rate": 0.01, "entropy_weight": 0.0} | settings
-    return LSTMPolicy(space, init_scale=scale, rng=np.random.default_rng(0), **kinds)
+def policy(space, *, scale=0.5, layers=2, fixed=0):
+    lstm = LSTMSettings(layers=layers, units=5, init_scale=scale)
+    adam, rng = AdamSettings(learning_rate=0.01), np.random.default_rng(0)
+    return LSTMPolicy(space, lstm, adam, entropy_weight=0.0, rng=rng, fixed=fixed)
 
 
 def told(controller, proposals, reward, first=0):
@@ -54,7 +56,7 @@ def test_with_zero_weights_all_is_alike_and_a_skip_is_a_coin():
 
 
 def test_the_gradient_of_a_bandit_by_hand():
-    """d log p of the chosen arm's logit is 1 - p, the other's -p; the advantages are +-0.5."""
+    """d log p is 1 - p for the chosen arm's logit and -p for the other; advantages are +-0.5."""
     model = policy(Bandit(), scale=0.0, layers=1)
     at = next(i for i, v in enumerate(model.variables) if v is model.out_bias)
     gradient = model.gradient([(1,), (0,)], np.array([0.5, -0.5]))[at]
@@ -85,7 +87,7 @@ def test_rewards_that_equal_the_baseline_change_nothing():
     before = [v.numpy().copy() for v in controller.policy.variables]
     told(controller, controller.ask(3), lambda arch: 0.7)  # the first mean is the baseline
     assert controller.baseline == pytest.approx(0.7)
-    assert controller.policy.updates.numpy() == 1
+    assert controller.policy.adam.updates.numpy() == 1
     for old, new in zip(before, controller.policy.variables, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
 
@@ -101,7 +103,7 @@ def test_weights_start_uniform_within_the_scale():
     controller = Reinforce(ZophConv(layers=3), seed=0)
     values = np.concatenate([v.numpy().ravel() for v in controller.policy.variables])
     assert np.abs(values).max() <= 0.08
-    # Of a uniform variable the deviation is 0.08 / sqrt(3); six of its standard errors.
+    # A uniform variable has deviation 0.08 / sqrt(3); the tolerance is six standard errors.
     assert values.std() == pytest.approx(0.08 / math.sqrt(3), rel=6 * 0.45 / math.sqrt(values.size))
 
 
@@ -109,21 +111,21 @@ def test_networks_get_deeper_after_so_many_samples():
     controller = growing()
     assert controller.ask(2) and controller.asked == 2
     archs = [p.arch for p in controller.ask(12)]
-    assert [arch[0] for arch in archs] == [0] * 2 + [1] * 4 + [2] * 6  # the last one stays
+    assert [arch[0] for arch in archs] == [0] * 2 + [1] * 4 + [2] * 6  # the last depth stays
     for arch in archs:
         assert len(controller.policy.space.layers_of(arch)) == arch[0] + 1
 
 
 def test_the_depth_is_no_choice_of_the_policy():
-    """All networks of one depth have probability 1 together, without a factor for the depth."""
+    """The probabilities of all networks of one depth sum to 1, without a factor for the depth."""
     space = ZophConv(layers=[1, 2], filter_heights=(1, 3), filter_widths=(1,), filters=(8,))
-    model = policy(space, scale=1.0, given=1)
+    model = policy(space, scale=1.0, fixed=1)
     two, one = (0, 1), (0,)  # depth; height, width and filters of each layer, and the skip
     archs = [(1, *rest) for rest in itertools.product(two, one, one, two, one, one, two)]
     assert np.exp(model.log_prob(archs).numpy()).sum() == pytest.approx(1, abs=1e-5)
     shallow = [(0, first, *[0] * 6) for first in (0, 1)]
     assert np.exp(model.log_prob(shallow).numpy()).sum() == pytest.approx(1, abs=1e-5)
-    # What a deeper one would have decided has no gradient of a shallow one.
+    # Decisions that only deeper networks have get no gradient from a shallow one.
     at = next(i for i, v in enumerate(model.variables) if v is model.out_kernel)
     head = model.gradient(shallow, np.array([1.0, -0.5]))[at]
     assert np.abs(head[1]).max() > 0 and not head[4:].any() and not head[0].any()

@@ -1,11 +1,12 @@
-"""Known answers of the controllers that tables judge."""
+"""Known answers of the controllers that are compared on tables."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
-from nas.controllers.bayesian import Bayesian
+from nas.controllers.bayesian import GAUSSIAN_PROCESS, Bayesian
 from nas.controllers.local_search import LocalSearch, neighbours
 from nas.controllers.random_search import RandomSearch
 from nas.controllers.regularized_evolution import RegularizedEvolution
@@ -147,13 +148,19 @@ def test_pending_trials_are_spread():
     assert len({p.arch for p in controller.ask(6)}) == 6
 
 
+def process(space, **settings):
+    return Bayesian(
+        space, seed=0, gaussian_process=dataclasses.replace(GAUSSIAN_PROCESS, **settings)
+    )
+
+
 @pytest.mark.parametrize(
     "make, words",
     [
         (lambda s: Bayesian(s, seed=0, acquisition="pi"), "controller.acquisition must be one of"),
-        (lambda s: Bayesian(s, seed=0, kernel="rbf"), "controller.kernel must be one of exponenti"),
-        (lambda s: Bayesian(s, seed=0, length_scale=0.0), "controller.length_scale must be above"),
-        (lambda s: Bayesian(s, seed=0, noise=0.0), "controller.noise must be above 0, got 0.0"),
+        (lambda s: process(s, kernel="rbf"), "gaussian_process.kernel must be one of exponenti"),
+        (lambda s: process(s, length_scale=0.0), "gaussian_process.length_scale must be above"),
+        (lambda s: process(s, noise=0.0), "controller.gaussian_process.noise must be above 0, got"),
         (lambda s: Bayesian(s, seed=0, initial=0), "controller.initial must be at least 1, got 0"),
         (lambda s: ReinforceSoftmax(s, seed=0, final="last"), "controller.final must be best or"),
         (lambda s: ReinforceSoftmax(s, seed=0, baseline_decay=1.0), "baseline_decay must be in"),

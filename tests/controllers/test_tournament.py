@@ -1,4 +1,4 @@
-"""Tournaments: who dies, who has children, and that nobody dies of age."""
+"""Tournaments: which members die, which have children; no member dies of age."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_the_better_of_two_lives_and_is_mutated_the_worse_dies():
     better = next(arch for arch, reward in controller.population if reward == 0.7)
     worse = next(arch for arch, reward in controller.population if reward == 0.3)
     (proposal,) = controller.ask(1)
-    assert controller.population == [(better, 0.7)]  # the worse dies at once
+    assert controller.population == [(better, 0.7)]  # the worse one died
     assert distance(proposal.arch, better) == 1
     assert proposal.notes == {"killed": [list(worse), 0.3, 0]}
     assert proposal.parent == 1
@@ -100,7 +100,7 @@ def test_parents_are_distributed_as_the_best_of_ten():
     rank = dict(controller.population)
     assert len(rank) == 200
     parents = []
-    controller.space.mutate = lambda arch, rng: arch  # so that a child tells its parent
+    controller.space.mutate = lambda arch, rng: arch  # so a child equals its parent
     for _ in range(2000):
         (proposal,) = controller.ask(1)
         parents.append(rank[proposal.arch])
@@ -135,15 +135,15 @@ def test_it_waits_for_what_is_pending():
     proposals = controller.ask(10)
     assert len(proposals) == 4 and controller.ask(1) == []
     controller.tell([Trial(0, proposals[0], 0.5)])
-    assert controller.ask(1) == []  # one member is no pair
+    assert controller.ask(1) == []  # one member cannot compete
     controller.tell([Trial(1, proposals[1], 0.6)])
-    assert len(controller.ask(5)) == 1  # which kills one of the two
+    assert len(controller.ask(5)) == 1  # one of the two competitors died
     controller.tell([Trial(i, proposals[i], 0.1) for i in (2, 3)])
     assert len(controller.population) == 3
 
 
 def test_it_climbs_where_random_search_does_not():
-    """Of 1,000 random strings of 100 bits the best has 66 ones in the mean, deviation 1.8."""
+    """The best of 1,000 random strings of 100 bits has 66 ones on average, deviation 1.8."""
     best = []
     for seed in range(3):
         controller = Tournament(Bits(100), seed=seed, population_size=100)

@@ -74,6 +74,7 @@ class DenseNet(ImageSpace):
         self.bottleneck, self.first_ratio, self.reduction = bottleneck, first_ratio, reduction
         self.start_layers, self.start_growth = start_layers, start_growth
         self.pool_after = tuple(slots * block for block in range(1, blocks))
+        self.growth_rates = tuple(growth_rates)
         rates = (0, *growth_rates)
         self.decisions = tuple(
             Decision(f"slot{i}/growth", rates, node=i) for i in range(blocks * slots)
