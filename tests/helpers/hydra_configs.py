@@ -21,3 +21,10 @@ def composed(group: str, name: str) -> dict[str, Any]:
     settings = OmegaConf.to_container(config[group], resolve=True)
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
+
+
+def chosen(command: str, *overrides: str) -> dict[str, str]:
+    """Group -> choice, of a command with these overrides."""
+    with initialize_config_module("nas.conf", version_base="1.3"):
+        config = compose(command, overrides=list(overrides), return_hydra_config=True)
+    return dict(config.hydra.runtime.choices)
