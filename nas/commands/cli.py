@@ -1,4 +1,4 @@
-"""The `nas` command: which word starts what, and every user's error as one line with status 2."""
+"""The `nas` command: calls the module of each word, and shows a user's error as one line."""
 
 import importlib
 import os
@@ -10,12 +10,15 @@ from nas.core.tensorflow_log import silence_tensorflow
 from nas.core.trial import ConfigError
 
 # word: (module, what it is for). A module is imported only when its word is called, so that
-# --help and list answer at once; TensorFlow is imported only by what trains.
+# --help and list are fast; only commands that train import TensorFlow.
 COMMANDS = {
     "search": ("nas.commands.search", "search for an architecture, retrain the best, report"),
-    "oneshot": ("nas.commands.oneshot", "weights shared by all architectures, then a search"),
-    "retrain": ("nas.commands.retrain", "train a found architecture at full size, n seeds"),
-    "compare": ("nas.commands.compare", "controllers x seeds on one benchmark, with statistics"),
+    "oneshot": ("nas.commands.oneshot", "train weights that all architectures share, then search"),
+    "retrain": ("nas.commands.retrain", "train an architecture at full size from several seeds"),
+    "compare": (
+        "nas.commands.compare",
+        "compare controllers on one benchmark, with statistics",
+    ),
     "tabulate": (
         "nas.commands.tabulate",
         "train every architecture of a small space, write a table",
@@ -23,14 +26,14 @@ COMMANDS = {
     "report": ("nas.commands.report", "write report.html and its pictures for a run folder"),
     "export": (
         "nas.commands.export",
-        "write .keras, SavedModel and TFLite, each loaded again and scored",
+        "write .keras, SavedModel and TFLite and check each file",
     ),
-    "fit": ("nas.commands.fit", "the best Keras model for your arrays in so many minutes"),
-    "list": ("nas.commands.list", "what can be chosen: spaces, controllers, data sets ..."),
-    "data": ("nas.commands.data", "which data sets are here; prepare what can be prepared"),
+    "fit": ("nas.commands.fit", "find the best Keras model for your arrays in a given time"),
+    "list": ("nas.commands.list", "show what can be chosen: spaces, controllers, data sets ..."),
+    "data": ("nas.commands.data", "show which data sets are here, and prepare one"),
 }
 
-HYDRA = ("search", "oneshot", "retrain", "compare", "tabulate")  # those that take overrides
+HYDRA = ("search", "oneshot", "retrain", "compare", "tabulate")  # the ones that take overrides
 
 HELP = """nas: neural architecture search in TensorFlow 2
 
@@ -41,7 +44,7 @@ HELP = """nas: neural architecture search in TensorFlow 2
   nas retrain runs/mine seeds=[0,1,2]             the best of a run, at full size
   nas compare seeds=100                           controllers on a table, with statistics
   nas report runs/mine                            its report.html
-  nas list controller                             what controllers there are
+  nas list controller                             all controllers
 
 Commands (`nas COMMAND --help` says more):
 {commands}
@@ -50,7 +53,7 @@ Commands (`nas COMMAND --help` says more):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command. Returns its exit status: 0 done, 2 a setting to mend, 130 interrupted."""
+    """Runs one command. Returns its exit status: 0 done, 2 wrong setting, 130 interrupted."""
     args = list(sys.argv[1:] if argv is None else argv)
     verbose = args[:1] == ["-v"]
     args = args[verbose:]
@@ -76,10 +79,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _completing(args: list[str]) -> list[str]:
-    """A shell asks `nas -sc query=SHELL`, the line so far in COMP_LINE; Hydra knows one program.
+    """Prepares a shell's request for completions, `nas -sc query=SHELL`, for Hydra.
 
-    Returns the command that answers, with the line as if it were a program of its own; none where
-    the commands themselves, or nothing, are the answer.
+    The shell puts the line so far into COMP_LINE. Hydra completes the overrides of one program, so
+    the command's word is taken out of the line. Returns the command to call with its arguments;
+    nothing if the completions are the commands' words, which are printed, or if there are none.
     """
     if not any(arg.startswith("query=") for arg in args):
         return ["search", *args]
@@ -101,7 +105,7 @@ def _explained(command: Callable[[list[str]], int], args: list[str], verbose: bo
             raise
         print(f"nas: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of `nas list | head` has gone
+    except BrokenPipeError:  # `head` in `nas list | head` has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a full disk, a folder that is a file, no permission

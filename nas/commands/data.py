@@ -1,10 +1,10 @@
-"""`nas data`: which data sets are here, where each was looked for; `nas data prepare NAME`, and
-`nas data convert TABLE SOURCE FILE.npz`.
+"""`nas data`: shows which data sets are here, prepares one, or converts a table.
 
-A data set is a file in conf/dataset/. Its `_target_` names `load`; `look` and `prepare`, where its
-module has them, take the same keywords (nas/data/images.py). A table is a file in conf/evaluator/; beside
-the module of its `_target_` lies one of the same name and `_convert`, which has
-`convert(source, out) -> what it holds`.
+A data set is a file of conf/dataset. Its `_target_` names the function that loads it; the module
+of that function may also have `look` and `prepare`, which take the same keywords
+(nas/data/images.py). A table is a file of conf/evaluator. Beside the module of its `_target_` lies
+one with `_convert` added to the name, whose `convert(source, out)` writes the .npz and says what
+it holds.
 """
 
 import argparse
@@ -14,17 +14,34 @@ import sys
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from nas.core.trial import ConfigError
 from nas.data.images import Found
 
-# Any name that is no file of conf/dataset/ is prepared as this one, as its setting `name`.
+# A name that is no file of conf/dataset is prepared as the setting `name` of this data set.
 ANY_NAME = "tfds"
 
 
+@runtime_checkable
+class Lookable(Protocol):
+    """A module of data that can tell whether they are here without loading them."""
+
+    def look(self, **settings: Any) -> Found: ...
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A module of data that can download them."""
+
+    def prepare(self, **settings: Any) -> None: ...
+
+
 def main(argv: list[str]) -> int:
-    """Prints the table, prepares a set or converts one. Raises ConfigError for what cannot be."""
+    """Prints the table of data sets, prepares one or converts a table. Returns 0.
+
+    Raises ConfigError if the data set or the table cannot be prepared or converted.
+    """
     args = _parser().parse_args(argv)
     if args.action == "convert":
         return _convert(args.table, args.source, args.out)
@@ -43,27 +60,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     actions = parser.add_subparsers(dest="action")
     prepare = actions.add_parser("prepare", help="download a data set and write it where runs look")
-    prepare.add_argument("name", help="one of the table, or any TensorFlow Datasets image set")
+    prepare.add_argument("name", help="one that `nas data` shows, or any image set of TFDS")
     prepare.add_argument(
         "--data-dir", help="folder to write to (default: TFDS_DATA_DIR, else ~/tensorflow_datasets)"
     )
-    convert = actions.add_parser("convert", help="make a table's .npz of its official files")
-    convert.add_argument("table", help="what reads it: nasbench201 or nasbench101")
+    convert = actions.add_parser("convert", help="write a table's .npz from its official files")
+    convert.add_argument("table", help="the evaluator that reads it: nasbench201 or nasbench101")
     convert.add_argument("source", help="the official file or folder, or a package that holds it")
     convert.add_argument("out", type=Path, help="the .npz to write")
     return parser
 
 
 def _names() -> list[str]:
-    files = resources.files("nas.conf").joinpath("dataset").iterdir()
+    files = resources.files("nas").joinpath("conf", "dataset").iterdir()
     return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
 
 
 def _open(name: str) -> tuple[ModuleType, str, dict[str, Any]]:
-    """The module that a file of conf/dataset/ names, the function in it, and its settings."""
+    """The module that a file of conf/dataset names, its loading function, and the settings."""
     from omegaconf import OmegaConf
 
-    text = resources.files("nas.conf").joinpath("dataset", f"{name}.yaml").read_text()
+    text = resources.files("nas").joinpath("conf", "dataset", f"{name}.yaml").read_text()
     settings = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     if not isinstance(settings, dict) or "_target_" not in settings:
         raise ConfigError(f"conf/dataset/{name}.yaml must have a _target_, got {settings}")
@@ -74,9 +91,9 @@ def _open(name: str) -> tuple[ModuleType, str, dict[str, Any]]:
 
 def _look(name: str) -> Found:
     module, function, settings = _open(name)
-    if hasattr(module, "look"):
+    if isinstance(module, Lookable):
         return module.look(**settings)
-    try:  # a set that cannot be looked at without loading it
+    try:  # only loading them tells whether they are here
         getattr(module, function)(**settings)
     except ConfigError as error:
         return Found(ready=False, place="", hint=str(error))
@@ -92,15 +109,15 @@ def _prepare(name: str, data_dir: str | None) -> int:
         if "data_dir" not in settings:
             raise ConfigError(f"--data-dir must be left out for {name}, which has no such folder")
         settings["data_dir"] = data_dir
-    found = _look(name) if known and data_dir is None else module.look(**settings)
-    if not found.ready:
-        if not hasattr(module, "prepare") or settings.get("name", name) is None:
+    status = _look(name) if known and data_dir is None else module.look(**settings)
+    if not status.ready:
+        if not isinstance(module, Preparable) or settings.get("name", name) is None:
             raise ConfigError(
-                f"{name} stands for data of your choice, nothing to download; {found.hint}"
+                f"{name} stands for data of your choice, nothing to download; {status.hint}"
             )
         module.prepare(**settings)
-        found = module.look(**settings)
-    print(f"{name} is ready: {found.contents}; {found.place}")
+        status = module.look(**settings)
+    print(f"{name} is ready: {status.contents}; {status.place}")
     return 0
 
 
@@ -112,15 +129,17 @@ def _convert(table: str, source: str, out: Path) -> int:
         raise ConfigError(
             f"nas data convert must write a new file FILE.npz in a folder that is there, got {out}"
         )
-    held = importlib.import_module(tables[table]).convert(source, out)
-    print(f"{out} is written: {held}; set {table.upper()}_NPZ={out}")
+    contents = importlib.import_module(tables[table]).convert(source, out)
+    print(f"{out} is written: {contents}; set {table.upper()}_NPZ={out}")
     return 0
 
 
 def _tables() -> dict[str, str]:
-    """The evaluators that read a table -> the modules that make it."""
+    """Evaluator that reads a table -> name of the module that makes the table."""
     tables = {}
-    for file in sorted(Path(str(resources.files("nas.conf").joinpath("evaluator"))).glob("*.yaml")):
+    for file in sorted(
+        Path(str(resources.files("nas").joinpath("conf", "evaluator"))).glob("*.yaml")
+    ):
         for line in file.read_text().splitlines():
             if line.startswith("_target_: "):
                 module = line.removeprefix("_target_: ").rsplit(".", 1)[0] + "_convert"
@@ -136,7 +155,8 @@ def _print_table(rows: dict[str, Found]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("data set", "here", "what", "where it is, or was looked for", "to get it"):
         table.add_column(title, overflow="fold")
-    for name, found in rows.items():
-        table.add_row(name, "yes" if found.ready else "no", found.contents, found.place, found.hint)
+    for name, status in rows.items():
+        here = "yes" if status.ready else "no"
+        table.add_row(name, here, status.contents, status.place, status.hint)
     width = None if sys.stdout.isatty() else 160  # a pipe has no width: keep rows whole
     Console(width=width, highlight=False, markup=False).print(table)

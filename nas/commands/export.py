@@ -1,7 +1,7 @@
-"""`nas export RUN`: best.keras, a SavedModel and a TFLite file, each loaded again and scored.
+"""`nas export RUN`: writes the model as .keras, SavedModel and TFLite and checks each file.
 
-Each format is loaded by a fresh process and scored on the validation images; only when it answers
-as the trained model does is the export said to be done. The test split is not touched.
+A fresh process loads each file and scores it on the validation images. The export has succeeded
+only if every format predicts as the trained model does. The test split is not touched.
 """
 
 import argparse
@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from nas.commands.export_check import score
-from nas.commands.language_defaults import is_language
 from nas.core.trial import ConfigError
+from nas.experiment.parts import is_language_recipe
 from nas.run import folder as runs
 from nas.run.config import make_saved
 
 FORMATS = {"keras": "model.keras", "savedmodel": "saved_model", "tflite": "model.tflite"}
-TOLERANCE = 1e-4  # of a probability; formats fuse and reorder float32 arithmetic
+TOLERANCE = 1e-4  # of a probability: formats fuse and reorder float32 operations
 
 
 def main(argv: list[str]) -> int:
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     args = parser.parse_args(argv)
     model_path = args.run / runs.MODEL
-    if is_language(runs.read_run(args.run).get("recipe")):
+    if is_language_recipe(runs.read_run(args.run).get("recipe")):
         raise ConfigError(f"nas export writes image classifiers, got language models in {args.run}")
     if not model_path.is_file():
         raise ConfigError(
@@ -49,11 +49,11 @@ def main(argv: list[str]) -> int:
     probe = folder / "probe.npz"
     np.savez(probe, images=images, labels=labels)
     try:
-        with concurrent.futures.ThreadPoolExecutor() as pool:  # each waits for a process
+        with concurrent.futures.ThreadPoolExecutor() as pool:  # each thread waits for a process
             scores = pool.map(lambda name: _score(folder / FORMATS[name], probe), args.formats)
             same = [
-                _compare(name, folder / FORMATS[name], found, reference)
-                for name, found in zip(args.formats, scores, strict=True)
+                _compare(name, folder / FORMATS[name], scored, reference)
+                for name, scored in zip(args.formats, scores, strict=True)
             ]
     finally:
         probe.unlink()
@@ -63,12 +63,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _compare(name: str, path: Path, found: dict, reference: dict) -> bool:
-    """Prints how one format scores; whether it answers as the trained model."""
-    gap = float(np.abs(np.array(found["first"]) - np.array(reference["first"])).max())
-    same = gap <= TOLERANCE and found["accuracy"] == reference["accuracy"]
+def _compare(name: str, path: Path, scored: dict, reference: dict) -> bool:
+    """Prints how one format scores. Returns whether it predicts as the trained model does."""
+    gap = float(np.abs(np.array(scored["first"]) - np.array(reference["first"])).max())
+    same = gap <= TOLERANCE and scored["accuracy"] == reference["accuracy"]
     print(
-        f"{name:11}{path}  validation accuracy {found['accuracy']:.4f} "
+        f"{name:11}{path}  validation accuracy {scored['accuracy']:.4f} "
         f"(trained model {reference['accuracy']:.4f}), largest difference {gap:.1e}  "
         f"{'ok' if same else 'DIFFERS'}"
     )
@@ -76,7 +76,7 @@ def _compare(name: str, path: Path, found: dict, reference: dict) -> bool:
 
 
 def _probe(run: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Validation images as raw float32 pixels [n, height, width, channels], and labels [n]."""
+    """At most 1,000 validation images, float32 [n, height, width, channels], and labels [n]."""
     config = runs.read_run(run)
     data = make_saved(config.dataset, "dataset")()
     return data.valid_images[:1000].astype(np.float32), data.valid_labels[:1000]
@@ -87,9 +87,9 @@ def _load(model_path: Path):
 
     try:
         return keras.saving.load_model(model_path, safe_mode=True)
-    except Exception as error:  # a damaged file fails in as many ways as there are bytes
-        said = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{model_path} cannot be loaded: {said}") from error
+    except Exception as error:  # a damaged file can raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{model_path} cannot be loaded: {reason}") from error
 
 
 def _write(model, model_path: Path, folder: Path, formats: list[str]) -> None:
@@ -101,7 +101,7 @@ def _write(model, model_path: Path, folder: Path, formats: list[str]) -> None:
         model.export(folder / FORMATS["savedmodel"], verbose=False)
     if "tflite" in formats:
         converter = tf.lite.TFLiteConverter.from_keras_model(model)
-        with contextlib.redirect_stdout(io.StringIO()):  # it lists every variable
+        with contextlib.redirect_stdout(io.StringIO()):  # the converter prints every variable
             converted = converter.convert()
         (folder / FORMATS["tflite"]).write_bytes(converted)
 

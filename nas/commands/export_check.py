@@ -1,4 +1,7 @@
-"""Loads one exported model in this fresh process and scores it: `python -m nas.commands.export_check`."""
+"""Loads one exported model in a fresh process and scores it.
+
+`nas export` runs it as `python -m nas.commands.export_check MODEL PROBE.npz`.
+"""
 
 import json
 import sys
@@ -8,7 +11,7 @@ from typing import Any
 import numpy as np
 
 
-def answers(path: Path, images: np.ndarray) -> np.ndarray:
+def predict(path: Path, images: np.ndarray) -> np.ndarray:
     """Probabilities [n, classes] for raw images [n, height, width, channels] float32 in 0..255."""
     import tensorflow as tf
 
@@ -25,12 +28,12 @@ def answers(path: Path, images: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(slot, images)
         interpreter.invoke()
         return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    loaded = tf.saved_model.load(path)  # a name of its own keeps its variables alive
+    loaded = tf.saved_model.load(path)  # the name keeps its variables alive
     return np.asarray(loaded.serve(images))
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Accuracy [n, classes] against [n], and the first 64 answers."""
+    """Accuracy of probabilities [n, classes] for labels [n], and the first 64 rows."""
     accuracy = float(np.mean(probabilities.argmax(-1) == labels))
     return {"accuracy": accuracy, "first": probabilities[:64].tolist()}
 
@@ -39,7 +42,7 @@ def main() -> None:
     model, probe = map(Path, sys.argv[1:])
     with np.load(probe, allow_pickle=False) as arrays:
         images, labels = arrays["images"], arrays["labels"]
-    print(json.dumps(score(answers(model, images), labels)))
+    print(json.dumps(score(predict(model, images), labels)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`nas fit`: the best model for arrays, images or a table, found within a time limit."""
+"""`nas fit`: finds the best model for arrays, images or a table within a time limit."""
 
 import argparse
 import json
@@ -26,12 +26,18 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--target", help="the column of a .csv to predict; default the last")
     parser.add_argument(
-        "--image-size", type=int, default=32, help="of a folder's images; default 32"
+        "--image-size",
+        type=int,
+        default=32,
+        help="pixels of a folder's images; default 32",
     )
     parser.add_argument("--minutes", type=float, default=10, help="of wall time; default 10")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--to", type=Path, default=Path("fitted.keras"), help="the model; default fitted.keras"
+        "--to",
+        type=Path,
+        default=Path("fitted.keras"),
+        help="the model; default fitted.keras",
     )
     args = parser.parse_args(argv)
     if args.to.suffix != ".keras" or args.to.exists():

@@ -1,25 +1,27 @@
-"""`nas list [GROUP]`: what can be chosen, read off the first line of each file in conf/."""
+"""`nas list [GROUP]`: shows what can be chosen, with the first line of each file of conf/."""
 
 import argparse
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from nas.core.trial import ConfigError
 
 GROUPS = {
     "experiment": "a paper's run, every number as published",
-    "scale": "how large: smoke, cpu, paper",
+    "scale": "how large: seconds (smoke), an hour on a CPU (cpu), as published (paper)",
     "space": "what is searched",
     "controller": "who searches",
-    "method": "how shared weights are trained, of nas oneshot",
-    "probe": "networks trained alone, which shared weights are held against",
+    "method": "how nas oneshot trains shared weights",
+    "cell": "a published recurrent cell that nas retrain trains",
+    "probe": "networks trained alone, with which the ranking by shared weights is compared",
     "dataset": "what the networks learn",
-    "evaluator": "how an architecture becomes a number",
-    "reward": "what the controller is paid for",
+    "evaluator": "how a candidate is evaluated",
+    "reward": "the number that the controller maximises",
     "recipe": "how a network is trained",
-    "skeleton": "the fixed part round what is searched",
+    "skeleton": "the fixed part of the network around what is searched",
     "retrain": "what follows the search",
-    "executor": "where children run",
-    "logger": "who else is told",
+    "executor": "where candidates are evaluated",
+    "logger": "which service also records the run",
 }
 
 
@@ -29,7 +31,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("group", nargs="?", help="only this group: " + ", ".join(GROUPS))
     group = parser.parse_args(argv).group
-    folder = resources.files("nas.conf")
+    folder = resources.files("nas").joinpath("conf")
     if group is not None and not folder.joinpath(group).is_dir():
         raise ConfigError(f"group must be one of {', '.join(GROUPS)}, got {group}")
     for name, text in GROUPS.items():
@@ -43,8 +45,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _first_comment(file) -> str:
-    """The first comment that is not Hydra's package line."""
+def _first_comment(file: Traversable) -> str:
+    """The first comment line that is not Hydra's package directive."""
     for line in file.read_text().splitlines():
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ")

@@ -1,27 +1,31 @@
-"""`nas retrain RUN`: a found or named architecture at full size, several seeds, test once each."""
+"""`nas retrain RUN`: trains an architecture at full size from several seeds, tests each once."""
 
+import argparse
 import time
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from nas.commands.language_defaults import for_retrain, is_language
-from nas.core.files import make_folder, write_atomically
+from nas.core.capabilities import PublishedSpace
 from nas.core.trial import Arch, ConfigError
 from nas.engine.search import best
 from nas.engine.store import Store
 from nas.evaluators import compatibility as kinds
+from nas.experiment.parts import is_language_recipe
 from nas.run import folder as runs
 from nas.run.config import (
     FREE_TO_CHANGE,
     conf_files,
     make,
     refuse_foreign_targets,
-    refuse_other_config,
     resolved,
 )
+from nas.run.loggers import Loggers, RunInfo
 from nas.run.summary import write_summary
+
+OF_THE_RUN = "of_the_run"  # the choice of a group that the run's own configuration makes
 
 
 def main(argv: list[str]) -> int:
@@ -30,58 +34,139 @@ def main(argv: list[str]) -> int:
     # A first word without "=" is the run folder, as in `nas report RUN`.
     if argv and not argv[0].startswith("-") and "=" not in argv[0]:
         argv = [f"run='{argv[0]}'", *argv[1:]]
-    return run(task, "retrain", for_retrain([_quoted(arg) for arg in argv]))
+    args = [_quoted(arg) for arg in argv]
+    return run(task, "retrain", [*args, *_implied(args)])
 
 
 def _quoted(arg: str) -> str:
-    """genotype=3,0,1 as Hydra wants it; unquoted commas would be a sweep."""
+    """genotype=3,0,1 in quotes: to Hydra, unquoted commas are a sweep."""
     key, equals, value = arg.partition("=")
     if key != "genotype" or not equals or value[:1] in ("'", '"', "["):
         return arg
     return f"{key}='{value}'"
 
 
+def _implied(args: Sequence[str]) -> list[str]:
+    """The choices of groups that run= and the genotype= of a published architecture imply.
+
+    A run implies its own space, data set, recipe and skeleton, a published architecture its space.
+    What the command line chooses itself stays. Hydra's defaults lists can depend on the choices of
+    other groups, but not on the values of settings such as these two.
+
+    Raises ConfigError if the run cannot be read.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(
+            [arg for arg in args if "=" in arg and not arg.startswith("-")]
+        )
+    except OverrideParseException:
+        return []  # Hydra reports it
+    chosen = {item.key_or_group: item for item in parsed}
+    folders = _config_dirs(args)
+    if "run" in chosen:
+        if chosen["run"].is_sweep_override():
+            raise ConfigError("run must be one run folder; call nas retrain once for each")
+        run = chosen["run"].value()
+        groups = [] if run is None else _offer_parts_of(Path(str(run)), set(chosen), folders)
+        return [f"{group}={OF_THE_RUN}" for group in groups]
+    if "genotype" in chosen and "space" not in chosen:
+        space = _space_of(str(chosen["genotype"].value()).strip(), folders)
+        return [] if space is None else [f"space={space}"]
+    return []
+
+
+def _config_dirs(args: Sequence[str]) -> list[Path]:
+    """The folder that Hydra's --config-dir names, if it is there."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    folder = parser.parse_known_args(list(args))[0].config_dir
+    return [folder] if folder is not None and folder.is_dir() else []
+
+
+def _offer_parts_of(run: Path, chosen: set[str], folders: Sequence[Path]) -> list[str]:
+    """Makes the run's own parts a choice of their groups; returns the groups that are left open.
+
+    chosen: what the command line chooses itself.
+
+    Raises ConfigError if `run` is no run folder, if it names code that no file of conf/ names, or
+    if it has no data set and none is chosen.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    saved = runs.read_run(run)
+    is_text = is_language_recipe(saved.get("recipe"))
+    retraining = saved.get("retrain") or {}
+    parts = {
+        "space": saved.get("space"),
+        "dataset": saved.get("dataset"),
+        # A language model that was not to be retrained has the recipe and the sizes of the search.
+        "recipe": retraining.get("recipe") or (saved.recipe if is_text else None),
+        "skeleton": retraining.get("skeleton") or (saved.skeleton if is_text else None),
+    }
+    if parts["dataset"] is None and "dataset" not in chosen:
+        raise ConfigError(f"{run} was searched without a dataset; set dataset=NAME")
+    # A part that the run does not have is the command's default.
+    groups = [name for name in parts if parts[name] is not None and name not in chosen]
+    for group in groups:
+        refuse_foreign_targets(parts[group], group, *folders)
+        plain: Any = OmegaConf.to_container(parts[group])
+        ConfigStore.instance().store(group=group, name=OF_THE_RUN, node=plain)
+    return groups
+
+
+def _space_of(name: str, folders: Sequence[Path]) -> str | None:
+    """The file of conf/space whose space has a published architecture of this name."""
+    if not name.isidentifier():
+        return None
+    files = {f.name.removesuffix(".yaml"): f for g, f in conf_files(*folders) if g == "space"}
+    # A space whose name begins the architecture's comes first: AmoebaNet's has NASNet-A as well.
+    for choice in sorted(files, key=lambda choice: (not name.startswith(choice), choice)):
+        node = OmegaConf.create(files[choice].read_text())
+        if isinstance(node, DictConfig) and "_target_" in node:
+            space = make(node, "space")
+            if isinstance(space, PublishedSpace) and name in space.published:
+                return choice
+    return None
+
+
 def task(config: DictConfig) -> float:
     """Trains and tests; writes summary.json and the model of the first seed.
 
-    Returns the test accuracy or, of a language model, the test perplexity.
+    Returns the mean test accuracy, or the mean test perplexity of a language model. Raises
+    ConfigError if a setting is wrong or a training fails.
     """
     from nas.evaluators.retrain import retrain
     from nas.run.console import Console
-    from nas.run.loggers import Loggers, RunInfo
 
-    cell = config.get("cell")
-    if sum(chosen is not None for chosen in (config.run, config.genotype, cell)) != 1:
-        raise ConfigError(
-            "retrain needs either a run folder (`nas retrain RUN`) or genotype=... "
-            "or, of a language model, cell=NAME"
-        )
-    if not isinstance(config.seeds, ListConfig) or not config.seeds:
-        raise ConfigError(f"seeds must list at least one seed, got {config.seeds}; set seeds=[0]")
-    config = _with_space_of_name(_with_run(config))
-    space = _OfCell(config) if cell is not None else make(config.space, "space")
-    arch = () if cell is not None else _arch(config, space)
+    _check(config)
+    cell = _OfCell(config) if config.get("cell") is not None else None
+    space = make(config.space, "space") if cell is None else cell
+    arch = _arch(config, space) if cell is None else ()
+    name = type(space).__name__ if cell is None else cell.name
     recipe = make(config.recipe, "recipe")
-    extra = [make(config.logger, "logger")] if config.logger else []
+    further = [make(config.logger, "logger")] if config.logger else []
     data = make(config.dataset, "dataset")()
     skeleton = make(config.skeleton, "skeleton")
     kinds.check(space, data, skeleton, recipe, "retraining")
-    folder = Path(config.run_dir or Path(config.run or "runs") / "retrain" / _now())
-    _open(folder, config)
+    seeds = list(config.seeds)
+    folder = Path(config.run_dir or Path(config.run or "runs") / "retrain" / _time())
     info = RunInfo(
         run_dir=folder,
         job_type="retrain",
-        experiment=Path(config.run).name if config.run else _name(space),
-        space=_name(space),
+        experiment=Path(config.run).name if config.run else name,
+        space=name,
         controller="",
         dataset=data.name,
-        seed=config.seeds[0],
+        seed=seeds[0],
         config=resolved(config),
     )
-    with Loggers([Console(), *extra], info) as loggers:
+    with _open(folder, config), Loggers([Console(), *further], info) as loggers:
         loggers.retraining(
-            f"retraining {list(arch) or 'it'}, {recipe.epochs} epochs, seeds {config.seeds}",
-            recipe.epochs * len(config.seeds),
+            f"retraining {list(arch) or 'it'}, {recipe.epochs} epochs, seeds {seeds}",
+            recipe.epochs * len(seeds),
         )
         result = retrain(
             space,
@@ -89,20 +174,36 @@ def task(config: DictConfig) -> float:
             data,
             skeleton,
             recipe,
-            seeds=list(config.seeds),
+            seeds=seeds,
             folder=folder,
             on_epoch=loggers.epoch,
         )
-        summary = {"arch": list(arch), "dataset": data.name, "retrained": result}
-        if cell is not None:
-            summary = {"cell": _name(space)} | summary
+        summary: dict[str, Any] = {} if cell is None else {"cell": name}
+        summary |= {"arch": list(arch), "dataset": data.name, "retrained": result}
         write_summary(folder, summary)
         loggers.finish(summary, space)
     return result["test_perplexity" if space.domain == "language" else "test_accuracy"]
 
 
+def _check(config: DictConfig) -> None:
+    """Raises ConfigError unless one architecture is named, and at least one seed."""
+    from hydra.core.hydra_config import HydraConfig
+
+    named = (config.run, config.genotype, config.get("cell"))
+    if sum(value is not None for value in named) != 1:
+        raise ConfigError(
+            "retrain needs either a run folder (`nas retrain RUN`) or genotype=... "
+            "or, of a language model, cell=NAME"
+        )
+    overrides = [item.lstrip("+") for item in HydraConfig.get().overrides.task]
+    if config.run is not None and not any(item.startswith("run=") for item in overrides):
+        raise ConfigError(f"run must be named on the command line: nas retrain {config.run}")
+    if not isinstance(config.seeds, ListConfig) or not config.seeds:
+        raise ConfigError(f"seeds must list at least one seed, got {config.seeds}; set seeds=[0]")
+
+
 class _OfCell:
-    """In place of a space: the language model of a cell by name, which has no decisions."""
+    """The language model of a cell by name, in place of a space: it has no decisions."""
 
     domain = "language"
 
@@ -113,89 +214,26 @@ class _OfCell:
         self.maker, self.model = make(config.cell, "cell"), make(config.model, "model")
         config.space = None
 
-    def build(self, arch: Arch, skeleton):
+    def build(self, arch: Arch, skeleton: Any) -> Any:
         return self.model(self.maker, skeleton)
 
 
-def _name(space) -> str:
-    return space.name if isinstance(space, _OfCell) else type(space).__name__
+def _open(folder: Path, config: DictConfig) -> runs.FolderLock:
+    """Opens the folder of the results; that of a language model may continue, or add seeds."""
+    has_seeds = is_language_recipe(config.recipe) and any(folder.glob("seed*.npz"))
+    if (folder / runs.CONFIG).exists() and not has_seeds:
+        raise ConfigError(f"run_dir must be a new folder, got {folder}, which holds a run already")
+    return runs.open_folder(
+        folder,
+        resolved(config),
+        runs.FolderLock,
+        free=FREE_TO_CHANGE | {"seeds"},
+        keep_config=False,
+    )
 
 
-def _open(folder: Path, config: DictConfig) -> None:
-    """Makes the folder. That of a language model goes on, or adds seeds; others must be new."""
-    path, settings = folder / runs.CONFIG, resolved(config)
-    if path.exists():
-        seeds = [*folder.glob("seed*.npz")]
-        if not is_language(config.recipe) or not seeds:
-            raise ConfigError(
-                f"run_dir must be a new folder, got {folder}, which holds a run already"
-            )
-        refuse_other_config(path, settings, free=FREE_TO_CHANGE | {"seeds"})
-    make_folder(folder)
-    write_atomically(path, OmegaConf.to_yaml(OmegaConf.create(settings)))
-
-
-def _with_run(config: DictConfig) -> DictConfig:
-    """The run's own space, data set, recipe and skeleton, below what the command line says."""
-    from hydra.core.hydra_config import HydraConfig
-
-    if config.run is None:
-        return config
-    saved = runs.read_run(Path(config.run))
-    text = is_language(saved.get("recipe"))
-    given = [item.lstrip("+~") for item in HydraConfig.get().overrides.task]
-    retraining = saved.get("retrain") or {}
-    for name, own in (
-        ("space", saved.get("space")),
-        ("dataset", saved.get("dataset")),
-        # A language model that was not to be retrained has the sizes and the recipe of the search.
-        ("recipe", retraining.get("recipe") or (saved.recipe if text else None)),
-        ("skeleton", retraining.get("skeleton") or (saved.skeleton if text else None)),
-    ):
-        if any(item.startswith(f"{name}=") for item in given):
-            continue  # the command line chose another
-        if own is None and name == "dataset":
-            raise ConfigError(f"{config.run} was searched without a dataset; set dataset=NAME")
-        if own is None:
-            continue  # it was not to be retrained: the defaults of this command
-        refuse_foreign_targets(own, name)
-        merged = OmegaConf.create(OmegaConf.to_container(own))
-        for item in given:
-            key, _, _ = item.partition("=")
-            if key.startswith(f"{name}."):
-                OmegaConf.update(merged, key[len(name) + 1 :], OmegaConf.select(config, key))
-        OmegaConf.set_struct(config, False)
-        config[name] = merged
-    return config
-
-
-def _with_space_of_name(config: DictConfig) -> DictConfig:
-    """A published architecture brings its space along, unless the command line chose one."""
-    from hydra import compose
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.utils import get_object
-
-    given = [item.lstrip("+~") for item in HydraConfig.get().overrides.task]
-    chosen = any(item.startswith(("space=", "space.")) for item in given)
-    name = str(config.genotype).strip()
-    if config.genotype is None or chosen or not name.isidentifier():
-        return config
-    spaces = {f.name.removesuffix(".yaml"): f for group, f in conf_files() if group == "space"}
-    # The space that is called like it first: AmoebaNet's has NASNet-A as well.
-    for space in sorted(spaces, key=lambda space: (not name.startswith(space), space)):
-        target = OmegaConf.create(spaces[space].read_text()).get("_target_")
-        known = getattr(get_object(target), "published", ()) if target else None
-        if isinstance(known, Collection) and name not in known:
-            continue  # what an instance or a file of defaults alone knows is asked below
-        node = compose("retrain", overrides=[f"space={space}"]).space
-        if name in getattr(make(node, "space"), "published", {}):
-            OmegaConf.set_struct(config, False)
-            config.space = node
-            break
-    return config
-
-
-def _arch(config: DictConfig, space) -> Arch:
+def _arch(config: DictConfig, space: Any) -> Arch:
+    """The architecture that genotype= writes, or that of the run's trial."""
     if config.run is None:
         return space.parse(str(config.genotype))
     with Store(config.run, read_only=True) as store:
@@ -208,9 +246,10 @@ def _arch(config: DictConfig, space) -> Arch:
     top = best(trials)
     if top is None:
         raise ConfigError(f"{config.run} has no trial that succeeded: nothing to retrain")
-    config.trial = top.id  # what is continued is the same, though the run may have gone on
+    # Saved with the results: they can be continued although the run has found a better one since.
+    config.trial = top.id
     return top.arch
 
 
-def _now() -> str:
+def _time() -> str:
     return time.strftime("%Y-%m-%d_%H-%M-%S")

@@ -8,13 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from nas.core.files import write_atomically
 from nas.core.trial import Arch, ConfigError, Trial
-from nas.engine.store import lock, unlock
 from nas.run import folder
-from nas.run.config import refuse_other_config
 
 FILE = "comparison.db"
 # Settings that may differ when a comparison is continued.
@@ -103,11 +99,13 @@ class Results:
     """
 
     def __init__(self, run_dir: Path, config: dict[str, Any]):
-        self._lock = lock(run_dir)
+        self._lock = folder.open_folder(
+            run_dir, config, folder.FolderLock, free=FREE, keep_config=False
+        )
         try:
-            self.db = _opened(run_dir, config)
+            self.db = _opened(run_dir / FILE)
         except BaseException:
-            unlock(self._lock)
+            self._lock.close()
             raise
 
     def has(self, label: str, settings: str, seed: int) -> bool:
@@ -122,7 +120,7 @@ class Results:
 
     def close(self) -> None:
         self.db.close()
-        unlock(self._lock)
+        self._lock.close()
 
     def _rows(self, *key: str | int) -> Iterator[tuple[str]]:
         return self.db.execute(
@@ -130,14 +128,10 @@ class Results:
         )
 
 
-def _opened(run_dir: Path, config: dict[str, Any]) -> sqlite3.Connection:
-    """The database of a new folder, or of one that holds this comparison."""
-    path = run_dir / folder.CONFIG
-    if path.exists():
-        refuse_other_config(path, config, free=FREE)
-    write_atomically(path, OmegaConf.to_yaml(OmegaConf.create(config)))
+def _opened(path: Path) -> sqlite3.Connection:
+    """The database. Raises ConfigError if it is damaged."""
     try:
-        db = sqlite3.connect(run_dir / FILE, isolation_level=None)
+        db = sqlite3.connect(path, isolation_level=None)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         db.execute(
@@ -145,7 +139,5 @@ def _opened(run_dir: Path, config: dict[str, Any]) -> sqlite3.Connection:
             "result TEXT NOT NULL, PRIMARY KEY (label, settings, seed))"
         )
     except sqlite3.DatabaseError as error:
-        raise ConfigError(
-            f"{run_dir / FILE} is damaged ({error}); move it away to run again"
-        ) from error
+        raise ConfigError(f"{path} is damaged ({error}); move it away to run again") from error
     return db

@@ -29,10 +29,10 @@ from nas.core.capabilities import Recommending, TableEvaluator
 from nas.core.controller import Controller
 from nas.core.trial import ConfigError, Trial
 from nas.engine.executors import SerialExecutor
-from nas.engine.search import TooManyFailures, best, search
+from nas.engine.search import Evaluate, TooManyFailures, best, search
 from nas.engine.store import Store, Unsaved
 from nas.evaluators.common import ImageEvaluator
-from nas.experiment.parts import benchmark, check_limits
+from nas.experiment.parts import Benchmark, SearchParts, check_limits, make_benchmark
 from nas.experiment.warm_start import warm_start
 from nas.run.config import make, one_line, resolved
 
@@ -104,10 +104,11 @@ class ComparisonRunner:
     def __init__(self, config: DictConfig, controllers: dict[str, DictConfig], run_dir: Path):
         self.config, self.run_dir = resolved(config), run_dir.absolute()
         self.controllers = {k: OmegaConf.to_container(v) for k, v in controllers.items()}
-        self._built: dict[str, Any] = {}
+        self._shared: Benchmark | None = None
+        self._evaluate: tuple[dict[str, Any], Evaluate] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_built": {}}
+        return self.__dict__ | {"_shared": None, "_evaluate": None}
 
     def check(self) -> None:
         """Builds everything once, to refuse wrong settings before any work. Raises ConfigError."""
@@ -116,19 +117,20 @@ class ComparisonRunner:
         for label in self.controllers:
             parts = self._parts(label, 0)
         if auto:
-            evaluate = parts["evaluate"]
-            known = isinstance(evaluate, TableEvaluator)
-            self.config["max_seconds"] = evaluate.budget if known else None
+            evaluate = parts.evaluate
+            self.config["max_seconds"] = (
+                evaluate.budget if isinstance(evaluate, TableEvaluator) else None
+            )
 
     def best_possible(self) -> dict[str, float]:
         """The largest value of each column of the evaluator's table; {} for other evaluators."""
-        evaluate = self._parts(next(iter(self.controllers)), 0)["evaluate"]
+        evaluate = self._parts(next(iter(self.controllers)), 0).evaluate
         return evaluate.best_possible() if isinstance(evaluate, TableEvaluator) else {}
 
     def run_one(self, label: str, seed: int) -> ComparisonRun:
         """The search of one controller and seed. One that was stopped continues in its folder."""
         parts, config = self._parts(label, seed), self.config
-        controller, evaluate = parts["controller"], parts["evaluate"]
+        controller, evaluate = parts.controller, parts.evaluate
         if isinstance(evaluate, ImageEvaluator):
             # So that no trial's time includes TensorFlow's import.
             importlib.import_module("nas.training.loop")
@@ -136,14 +138,14 @@ class ComparisonRunner:
         with contextlib.ExitStack() as stack:
             store: Store | Unsaved = Unsaved()
             if not isinstance(evaluate, TableEvaluator):  # a search of a table takes a moment
-                store = stack.enter_context(Store(parts["run_dir"]))
+                store = stack.enter_context(Store(parts.run_dir))
             trials = sorted(store.trials(), key=lambda trial: trial.id)
             before = sum(trial.seconds for trial in trials)
             try:
                 search(
                     controller,
                     evaluate,
-                    parts["reward"],
+                    parts.reward,
                     store,
                     SerialExecutor(),
                     max_trials=config["max_trials"],
@@ -157,34 +159,46 @@ class ComparisonRunner:
         run = ComparisonRun.of(trials, best(trials), stopped, wall)
         return _with_table(run, trials, evaluate, controller)
 
-    def _parts(self, label: str, seed: int) -> dict[str, Any]:
+    def _parts(self, label: str, seed: int) -> SearchParts:
+        """The parts of one search."""
         node = cast(DictConfig, OmegaConf.create(self.controllers[label]))
-        parts = self._benchmark(seed, self._folder(label, settings_of(node), seed))
+        folder = self._folder(label, settings_of(node), seed)
+        shared, evaluate = self._benchmark(seed, folder)
+        available = shared.available() | {"seed": seed, "run_dir": folder, "evaluate": evaluate}
         run = node.pop(WARM, None)
-        controller = make(node, f"controller {label}", **(parts | {"seed": seed}))
+        controller = make(node, f"controller {label}", **available)
         if run is not None:
-            warm_start(controller, run, parts["space"], parts["reward"])
-        return parts | {"controller": controller}
+            warm_start(controller, run, shared.space, shared.reward)
+        return SearchParts(
+            space=shared.space,
+            controller=controller,
+            evaluate=evaluate,
+            reward=shared.reward,
+            dataset=shared.dataset,
+            run_dir=folder,
+        )
 
     def _folder(self, label: str, settings: str, seed: int) -> Path:
         """The folder of one search; other settings under the same label have another folder."""
         digest = hashlib.sha256(f"{label} {settings}".encode()).hexdigest()[:8]
         return self.run_dir / SEARCHES / f"{re.sub(r'[^0-9A-Za-z_-]', '_', label)}-{digest}-{seed}"
 
-    def _benchmark(self, seed: int, folder: Path) -> dict[str, Any]:
-        """Space, reward, evaluator ...; made once, or once for each seed or folder it takes."""
+    def _benchmark(self, seed: int, folder: Path) -> tuple[Benchmark, Evaluate]:
+        """What all controllers share, made once, and the evaluator.
+
+        The evaluator is made once, too, or once for each seed or folder if it takes them.
+        """
         config = cast(DictConfig, OmegaConf.create(self.config))
-        if not self._built:
-            self._built = benchmark(config)
+        if self._shared is None:
+            self._shared = make_benchmark(config)
         target = get_object(config.evaluator["_target_"])
-        names = inspect.signature(target).parameters.keys() - config.evaluator.keys()
-        own = {"seed": seed, "run_dir": folder}
-        if "evaluate" not in self._built or any(
-            name in names and self._built[name] != value for name, value in own.items()
-        ):
-            self._built["evaluate"] = make(config.evaluator, "evaluator", **(self._built | own))
-        self._built |= own
-        return self._built
+        taken = inspect.signature(target).parameters.keys() - config.evaluator.keys()
+        of_search = {"seed": seed, "run_dir": folder}
+        key = {name: value for name, value in of_search.items() if name in taken}
+        if self._evaluate is None or self._evaluate[0] != key:
+            available = self._shared.available() | of_search
+            self._evaluate = key, make(config.evaluator, "evaluator", **available)
+        return self._shared, self._evaluate[1]
 
 
 def _with_table(

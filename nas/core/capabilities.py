@@ -4,14 +4,16 @@ A part has a capability if it has the protocol's methods; it needs no base class
 registration. Code that needs one asks for it: `if isinstance(controller, Recommending): ...`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from nas.core.reference import RankingReference
 from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Chain, Decision, Space
-from nas.core.trial import Arch, ConfigError
+from nas.core.trial import Arch, ConfigError, Trial
 
 # Spaces
 
@@ -128,6 +130,14 @@ class LearningRateSpace(Protocol):
 
 
 @runtime_checkable
+class PublishedSpace(Protocol):
+    """Its `parse` takes the names of published architectures (nas retrain genotype=darts_v2)."""
+
+    @property
+    def published(self) -> Collection[str]: ...
+
+
+@runtime_checkable
 class ModuleSpace(Protocol):
     """Architectures are graphs of NAS-Bench-101; `key` is the hash that its table uses."""
 
@@ -168,6 +178,28 @@ class EntropyReporting(Protocol):
     """Measures the entropy of its policy in [0, 1]; 1 is a uniform policy."""
 
     def policy_entropy(self, archs: Sequence[Arch]) -> float: ...
+
+
+# Probes
+
+
+@runtime_checkable
+class TrainingProbe(Protocol):
+    """Trains the networks that shared weights are compared with, once these are trained."""
+
+    def measure(
+        self, shared: Any, top: Trial | None, run_dir: Path, loggers: Any
+    ) -> RankingReference | None:
+        """What each network reaches alone; None if there is no network to train.
+
+        Args:
+          shared: the shared weights, whose data, skeleton and recipe the trainings use.
+          top: the best trial of the derivation.
+          run_dir: where the trainings are kept, so that a run that was stopped continues.
+
+        Raises ConfigError if a training fails.
+        """
+        ...
 
 
 # Evaluators

@@ -1,15 +1,15 @@
-"""A controller begins with what another run has found: `warm_start=RUN`.
+"""Lets a controller begin with the trials of another run: `warm_start=RUN`.
 
-The other run's trials are told to the new controller one after another, in the order of their ids,
-before it asks for anything: as rewards of this run, from their metrics. They are no trials of this
-run and cost it nothing. Their ids are below 0, so that none is mistaken for a trial of this run,
-and of what they were proposed with only the architecture and the epochs are left: notes and parents
-mean something to their own run alone.
+The controller is told the other run's trials before it is asked for a proposal: one after another,
+in the order of their ids, with rewards that this run's reward computes from their metrics. They do
+not count as trials of this run. Their ids are below 0, so that none is mistaken for a trial of this
+run. Of their proposals only the architecture and the epochs are kept, because notes and parents
+have a meaning in their own run only.
 
-A controller that can `take_over(state)` is given the other controller's state instead.
+A controller that can `take_over(state)` gets the other controller's state instead.
 
-It happens when the controller is made. A search that goes on loads its controller's saved state
-over it, so nothing is told twice.
+This happens when the controller is made. A search that continues then loads the saved state of its
+controller, so no trial is told twice.
 """
 
 import math
@@ -17,16 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from nas.core.capabilities import WarmStartable
+from nas.core.controller import Controller
+from nas.core.space import Space
 from nas.core.trial import ConfigError, Proposal, Trial
+from nas.engine.search import Reward
 from nas.engine.store import Store
 from nas.run.config import make_saved
 from nas.run.folder import read_run
 
 
-def warm_start(controller, run: str | Path, space, reward) -> int:
-    """Tells `controller` what the run folder `run` holds. Returns how many trials that are.
+def warm_start(controller: Controller, run: str | Path, space: Space, reward: Reward) -> int:
+    """Tells `controller` the trials of the run folder `run`. Returns how many there are.
 
-    Raises ConfigError where it is no run folder, has no trials, or is of another space.
+    Raises ConfigError if `run` is no run folder, has no trials or is of another space, if its
+    metrics have no reward here, or if the controller cannot be told trials that it did not propose.
     """
     setting = f"warm_start={run}"
     try:
@@ -49,8 +53,8 @@ def warm_start(controller, run: str | Path, space, reward) -> int:
     if isinstance(controller, WarmStartable):
         controller.take_over(state["controller"])
         return len(trials)
-    told = [_of_another_run(t, i - len(trials), reward, setting) for i, t in enumerate(trials)]
-    for trial in told:
+    foreign = [_of_another_run(t, i - len(trials), reward, setting) for i, t in enumerate(trials)]
+    for trial in foreign:
         try:
             controller.tell([trial])
         except ValueError as error:
@@ -61,7 +65,8 @@ def warm_start(controller, run: str | Path, space, reward) -> int:
     return len(trials)
 
 
-def _of_another_run(trial: Trial, i: int, reward, setting: str) -> Trial:
+def _of_another_run(trial: Trial, i: int, reward: Reward, setting: str) -> Trial:
+    """The trial as this run's controller is told it, with the id `i`."""
     proposal = Proposal(trial.arch, epochs=trial.proposal.epochs)
     value: float | None = None
     if trial.reward is not None:

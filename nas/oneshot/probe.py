@@ -53,10 +53,17 @@ class TrainedProbe:
             by_key.setdefault(self.space.key(top.arch), top.arch)
         return list(by_key.values())
 
-    def measure(self, parts: dict[str, Any], top: Trial | None, run_dir: Path, loggers):
-        """The probe set with its accuracies, or None where there is none.
+    def measure(
+        self, shared: Any, top: Trial | None, run_dir: Path, loggers: Any
+    ) -> RankingReference | None:
+        """The probe's architectures with their accuracies; None if size is 0.
 
-        parts: of nas.commands.oneshot.build. Raises ConfigError where a training fails.
+        Args:
+          shared: the shared weights, whose data, skeleton and recipe the trainings use.
+          top: the best trial of the derivation.
+          run_dir: the trainings are kept in its folder `probe`.
+
+        Raises ConfigError if a training fails.
         """
         from nas.engine.executors import SerialExecutor
         from nas.engine.proposers import Listed
@@ -66,7 +73,7 @@ class TrainedProbe:
 
         if not self.size:
             return None
-        archs, shared = self.archs(top), parts["shared"]
+        archs = self.archs(top)
         recipe = shared.recipe.replace(epochs=self.epochs) if self.epochs else shared.recipe
         loggers.message(f"probe: {len(archs)} architectures alone, {recipe.epochs} epochs each")
         evaluate = TrainFromScratch(

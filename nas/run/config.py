@@ -1,9 +1,9 @@
-"""From Hydra's configuration to objects, with errors that say what to change."""
+"""Makes objects from Hydra's configuration, with errors that say which setting to change."""
 
 import difflib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,23 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas.core.trial import ConfigError
+from nas.run.old_configs import modernised
 
-# Where, when and how long a run runs may differ when it is continued; what it computes may not.
-FREE_TO_CHANGE = {
-    "run_dir", "max_trials", "max_seconds", "max_failures", "recycle_after", "logger", "retrain",
-}  # fmt: skip
+# A run may be continued elsewhere and for longer: these settings may differ. All others decide what
+# the run computes, and may not.
+FREE_TO_CHANGE = frozenset(
+    ("run_dir", "max_trials", "max_seconds", "max_failures", "recycle_after", "logger", "retrain")
+)
 
 
 def make(node: DictConfig, where: str, **available: Any) -> Any:
-    """Instantiates `node`, giving its target those of `available` that its signature names.
+    """Makes the object that `node` describes: calls its `_target_` with the node's settings.
 
-    Raises ConfigError for what the target refuses.
+    Args:
+      where: the setting that holds the node, for messages.
+      available: further arguments; the target gets those that its signature names.
+
+    Raises ConfigError if the target cannot be imported or refuses its settings.
     """
     import hydra
     from hydra.errors import InstantiationException
@@ -40,9 +46,9 @@ def make(node: DictConfig, where: str, **available: Any) -> Any:
     try:
         names = inspect.signature(target).parameters
         _refuse_unknown(node, where, names)
-        # What the file itself says stands: a table's `dataset` is a name, not the data set.
-        given = {k: v for k, v in available.items() if k in names and k not in node}
-        return hydra.utils.instantiate(node, _convert_="object", **given)
+        # A setting of the node wins: a table's `dataset` is a name, not the data set.
+        arguments = {k: v for k, v in available.items() if k in names and k not in node}
+        return hydra.utils.instantiate(node, _convert_="object", **arguments)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigError):
@@ -53,10 +59,10 @@ def make(node: DictConfig, where: str, **available: Any) -> Any:
 
 
 def _refuse_unknown(node: DictConfig, where: str, names: Mapping[str, inspect.Parameter]) -> None:
-    """Raises ConfigError for settings that the target does not have.
+    """Raises ConfigError if the node has settings that its target does not have.
 
-    The command line cannot make one, but an experiment can, where another choice of the group than
-    its own stands.
+    The command line cannot add one, but an experiment can: its settings are meant for the choice of
+    the group that the experiment makes, and the command line may have made another.
     """
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in names.values()):
         return
@@ -71,7 +77,7 @@ def _refuse_unknown(node: DictConfig, where: str, names: Mapping[str, inspect.Pa
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """Plain values, every interpolation resolved."""
+    """The configuration as plain values, with every interpolation resolved."""
     values = OmegaConf.to_container(config, resolve=True)
     if not isinstance(values, dict):
         raise ConfigError("the configuration must be a mapping")
@@ -79,29 +85,38 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> DictConfig:
-    """A configuration from disk. Raises ConfigError where it is damaged."""
+    """Reads a run's configuration and gives it today's names (nas/run/old_configs.py).
+
+    Raises ConfigError if the file is damaged.
+    """
     try:
         config = OmegaConf.load(path)
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
-        said = str(error).splitlines()[0]
-        raise ConfigError(f"{path} must be the configuration of a run, got: {said}") from error
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{path} must be the configuration of a run, got: {reason}") from error
     if not isinstance(config, DictConfig):
         raise ConfigError(f"{path} must be the configuration of a run, got {type(config).__name__}")
-    return config
+    return OmegaConf.create(modernised(OmegaConf.to_container(config)))
 
 
 def make_saved(node: DictConfig, where: str) -> Any:
-    """As `make`, of a run folder's configuration, which somebody else may have written."""
+    """Makes an object from a run folder's configuration, which somebody else may have written.
+
+    Raises ConfigError as `make` does, and if the node names code that no file of conf/ names.
+    """
     refuse_foreign_targets(node, where)
     return make(node, where)
 
 
-def refuse_foreign_targets(node: DictConfig, where: str) -> None:
-    """Raises ConfigError unless every _target_ of `node` is one that a file of conf/ names.
+def refuse_foreign_targets(node: DictConfig, where: str, *folders: Path) -> None:
+    """Raises ConfigError unless every `_target_` of `node` is one that a file of conf/ names.
 
-    A run folder must not choose what runs here.
+    Whoever writes a run folder must not choose which code runs here. What `read_run` returns has
+    today's names, so a run of an older version is not refused for its names.
+
+    folders: further configuration folders that may name a target.
     """
-    known = known_targets()
+    known = known_targets(*folders)
 
     def check(key: Any, value: Any) -> None:
         if key == "_target_" and (not isinstance(value, str) or value not in known):
@@ -110,27 +125,27 @@ def refuse_foreign_targets(node: DictConfig, where: str) -> None:
                 "a yaml file there makes it known"
             )
         if isinstance(value, dict):
-            for each in value.items():
-                check(*each)
+            for item in value.items():
+                check(*item)
         elif isinstance(value, list):
-            for each in value:
-                check(None, each)
+            for item in value:
+                check(None, item)
         elif isinstance(value, str) and "${" in value:  # it could become a _target_
             raise ConfigError(f"the run's {where} must hold plain values, got {value}")
 
     check(None, OmegaConf.to_container(node) if isinstance(node, DictConfig) else node)
 
 
-def known_targets() -> set[str]:
-    """Every _target_ of the files of conf/."""
-    texts = (file.read_text() for _, file in conf_files())
+def known_targets(*folders: Path) -> set[str]:
+    """Every `_target_` of the files of conf/."""
+    texts = (file.read_text() for _, file in conf_files(*folders))
     pattern = re.compile(r"^\s*_target_: *(\S+)", re.MULTILINE)
     return {target for text in texts for target in pattern.findall(text)}
 
 
-def conf_files() -> Iterator[tuple[str, Any]]:
-    """(group, file) of every group file of conf/, and of --config-dir where Hydra was given one."""
-    for folder in (resources.files("nas.conf"), *_config_dirs()):
+def conf_files(*folders: Path) -> Iterator[tuple[str, Any]]:
+    """(group, file) of every group file of conf/, of Hydra's --config-dir and of `folders`."""
+    for folder in (resources.files("nas.conf"), *_config_dirs(), *folders):
         for group in folder.iterdir():
             if group.is_dir():
                 for file in sorted(group.iterdir(), key=lambda file: file.name):
@@ -148,16 +163,19 @@ def _config_dirs() -> list[Path]:
 
 
 def refuse_other_config(
-    path: Path, config: dict[str, Any], *, free: set[str] = FREE_TO_CHANGE
+    path: Path, config: dict[str, Any], *, free: Set[str] = FREE_TO_CHANGE
 ) -> None:
-    """Raises ConfigError where the run folder's config.yaml is another one, naming the setting.
+    """Raises ConfigError if the run folder's config.yaml is another one, naming the setting.
 
-    free: settings that may differ.
+    A setting that did not exist when the run was begun counts as being at its default.
+
+    Args:
+      free: settings that may differ.
     """
     saved = OmegaConf.to_container(read_config(path))
     for name, before, now in _differences(saved, config, ""):
-        may = name.split(".")[0] in free or name.startswith("executor.")
-        if may and (name != "executor.workers" or "executor" in free):
+        may_differ = name.split(".")[0] in free or name.startswith("executor.")
+        if may_differ and (name != "executor.workers" or "executor" in free):
             continue
         raise ConfigError(
             f"run_dir={path.parent} holds a run with {name}={before}, got {name}={now}: "
@@ -166,15 +184,44 @@ def refuse_other_config(
 
 
 def _differences(saved: Any, now: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    """(dotted name, saved value, today's value) of each setting that differs."""
     if isinstance(saved, dict) and isinstance(now, dict):
         for key in [*saved, *(key for key in now if key not in saved)]:
+            if saved and key not in saved and _is_at_default(now, key):
+                continue
             below = f"{name}.{key}" if name else str(key)
             yield from _differences(saved.get(key), now.get(key), below)
     elif saved != now:
         yield name, saved, now
 
 
-# How Hydra and OmegaConf name what they did not find, and how we do.
+def _is_at_default(node: dict[str, Any], key: str) -> bool:
+    """Whether a setting has the value that its target gives it by default.
+
+    A `_target_` that the saved settings lack describes the record in which they lie today.
+    """
+    from hydra.utils import get_object
+
+    if key.startswith("_"):
+        return True
+    if not isinstance(node.get("_target_"), str):
+        return False
+    parameter = inspect.signature(get_object(node["_target_"])).parameters.get(key)
+    if parameter is None or parameter.default is inspect.Parameter.empty:
+        return False
+    return _equals(node[key], parameter.default)
+
+
+def _equals(setting: Any, value: Any) -> bool:
+    """Whether a setting of a yaml file stands for a Python value."""
+    if isinstance(setting, list) and isinstance(value, list | tuple):
+        return len(setting) == len(value) and all(map(_equals, setting, value))
+    if isinstance(setting, dict) and "_target_" in setting:
+        return bool(make(OmegaConf.create(setting), "the default") == value)
+    return bool(setting == value)
+
+
+# Hydra's and OmegaConf's messages about names that they do not find -> ours.
 _UNKNOWN = (
     (re.compile(r"Could not find '([^']+)'"), "no {}"),
     (re.compile(r"Could not override '([^'.]+)'"), "no setting or group {}"),
@@ -184,15 +231,15 @@ _UNKNOWN = (
 
 
 def one_line(error: Exception, names: dict[str, str]) -> str:
-    """Hydra's words for a wrong override as one line, with the nearest of `names`.
+    """Hydra's message about a wrong override as one line, with the nearest names.
 
-    names: how to show each (nas.commands.hydra_app.names).
+    names: all settings, and how to show each (nas.run.setting_names.names).
     """
     text = f"{error}\n{error.__cause__ or ''}"
     for pattern, rule in _UNKNOWN:
-        found = pattern.search(text)
-        if found and "Missing mandatory" not in text:
-            wrong = found[1].replace("/", "=", 1)
+        match = pattern.search(text)
+        if match and "Missing mandatory" not in text:
+            wrong = match[1].replace("/", "=", 1)
             near = _nearest(wrong, names)
             hint = f"; nearest: {', '.join(near)}" if near else ""
             return f"{rule.format(wrong)}{hint}. `nas list` and --cfg job show all"

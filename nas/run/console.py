@@ -1,6 +1,7 @@
-"""What a run says on the console: a line a trial and, on a terminal, a bar below them.
+"""Shows a run on the console: one line for each trial and, on a terminal, a progress bar.
 
-log.txt keeps the same lines with the time of day. Without a terminal there are plain lines alone.
+log.txt keeps the same lines with the date and time. If the output is no terminal, only the plain
+lines are printed.
 """
 
 import sys
@@ -13,10 +14,13 @@ from nas.run.summary import tested
 
 
 class Bar:
-    """A bar, the count and the time left, at the bottom of a terminal; `print` writes above it.
+    """A progress bar, the count and the time left at the bottom of a terminal.
+
+    `print` writes above it.
 
     Args:
-      every: without a terminal, a line after so many seconds; None for none.
+      stream: where to write; None for the standard output.
+      every: seconds after which a line replaces the bar if there is no terminal; None for none.
     """
 
     def __init__(self, stream: TextIO | None = None, *, every: float | None = None):
@@ -37,9 +41,9 @@ class Bar:
             )
 
     def begin(self, total: int, done: int = 0, note: str = "") -> None:
-        """A new stretch of `total` steps, of which `done` were done before."""
+        """Begins with `total` steps, of which `done` have been done before."""
         self.total, self.done, self.before = total, done, done
-        self.began = self.told = time.monotonic()
+        self.began = self.printed = time.monotonic()
         if self._progress is not None:
             for task in self._progress.task_ids:
                 self._progress.remove_task(task)
@@ -49,17 +53,17 @@ class Bar:
             self._progress.start()
 
     def step(self, note: str = "", left: float | None = None) -> None:
-        """One step is done. left: seconds, where the caller knows better than the mean."""
+        """Counts one step. left: seconds, if the caller has a better estimate than `left()`."""
         self.done += 1
         if self._progress is not None:
             left = self.left() if left is None else left
             self._progress.update(self._task, advance=1, left=clock(left), note=note)
-        elif self.every is not None and time.monotonic() - self.told > self.every:
-            self.told = time.monotonic()
+        elif self.every is not None and time.monotonic() - self.printed > self.every:
+            self.printed = time.monotonic()
             self.print(f"{self.done}/{self.total}, {clock(self.left())} left  {note}")
 
     def left(self) -> float:
-        """Seconds, if the rest goes as what was done since `begin`."""
+        """Seconds for the remaining steps, if they take as long as those since `begin`."""
         each = (time.monotonic() - self.began) / max(1, self.done - self.before)
         return each * max(0, self.total - self.done)
 
@@ -70,7 +74,7 @@ class Bar:
             print(text, file=self.stream, flush=True)
 
     def close(self) -> None:
-        """Takes the bar away; the lines above it stay."""
+        """Removes the bar; the lines above it stay."""
         if self._progress is not None:
             for task in self._progress.task_ids:
                 self._progress.remove_task(task)
@@ -78,7 +82,7 @@ class Bar:
 
 
 class Console:
-    """The console and log.txt of a run folder."""
+    """Logs to the console and to log.txt of the run folder."""
 
     def __init__(self, stream: TextIO | None = None):
         self.bar = Bar(stream)
@@ -110,7 +114,7 @@ class Console:
         )
 
     def _left(self, done: int) -> float:
-        """Seconds until either limit, the trials' or the seconds', if all goes on as it went."""
+        """Seconds until max_trials or max_seconds is reached, at the speed so far."""
         by_trials, limit = self.bar.left(), self.info.max_seconds
         new = self.spent - self.spent_before
         if limit is None or not new:
@@ -129,8 +133,8 @@ class Console:
     def epoch(self, seed: int, epoch: int, values: dict[str, float]) -> None:
         known = ("accuracy", "valid_perplexity", "perplexity")
         name = next(name for name in known if name in values)
-        said = f"{name.replace('valid_', 'validation ')} {values[name]:.4f}"
-        self.bar.step(f"seed {seed}  epoch {epoch + 1}  {said}")
+        text = f"{name.replace('valid_', 'validation ')} {values[name]:.4f}"
+        self.bar.step(f"seed {seed}  epoch {epoch + 1}  {text}")
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         self._log(f"seed {seed}  epoch {epoch + 1}  {numbers}")
 
@@ -148,20 +152,20 @@ class Console:
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
-    """What summary.json says, for people."""
+    """summary.json as lines for people."""
     lines = []
     if "trials" in summary:
         wall = clock(summary["wall_seconds"])
         lines.append(f"{summary['trials']} trials, {summary['failed']} failed, {wall}")
         if summary["best"] is None:
-            lines.append("best: none, for every trial failed")
+            lines.append("best: none, every trial failed")
     if best := summary.get("best"):
-        told = "".join(
+        scores = "".join(
             f", validation {name} {best['metrics'][f'valid_{name}']:.4f}"
             for name in ("accuracy", "perplexity")
             if f"valid_{name}" in best["metrics"]
         )
-        lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4f}{told}")
+        lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4f}{scores}")
     if retrained := summary.get("retrained"):
         name, key = tested(retrained)
         spread, count = retrained[f"{key}_sd"], len(retrained["seeds"])
@@ -176,7 +180,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def clock(seconds: float) -> str:
-    """1:05 or 2:00:09."""
+    """Minutes and seconds, with hours if there are any: 1:05, 2:00:09."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

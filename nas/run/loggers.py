@@ -1,4 +1,4 @@
-"""Who listens to a run, and what they hear. nas/run/console.py and nas/run/wandb_logger.py are listeners."""
+"""The interface of a run's loggers: nas/run/console.py and nas/run/wandb_logger.py are two."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from nas.engine.search import best
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """What a logger may want to know of the run it listens to."""
+    """What a logger may need to know about its run."""
 
     run_dir: Path
-    job_type: str  # search or retrain
+    job_type: str  # search, oneshot or retrain
     experiment: str
     space: str
     controller: str
@@ -23,17 +23,17 @@ class RunInfo:
     config: dict[str, Any]  # resolved
     max_trials: int = 0
     max_seconds: float | None = None
-    trials_before: tuple[Trial, ...] = ()  # of an earlier part of this run
+    trials_before: tuple[Trial, ...] = ()  # the trials of an earlier part of this run
 
 
 class Logger(Protocol):
-    """Hears of everything that happens in a run, in order."""
+    """Is called at each event of a run, in order."""
 
     def start(self, info: RunInfo) -> None: ...
     def trial(self, trial: Trial, best: Trial | None, done: int, failed: int) -> None: ...
     def message(self, text: str) -> None: ...
     def retraining(self, text: str, epochs: int) -> None:
-        """From here on networks are trained at full size, for so many epochs in all."""
+        """Networks are trained from here on, for `epochs` epochs in all."""
 
     def epoch(self, seed: int, epoch: int, values: dict[str, float]) -> None: ...
     def finish(self, summary: dict[str, Any], space: Any) -> None: ...
@@ -41,7 +41,7 @@ class Logger(Protocol):
 
 
 class Loggers:
-    """Tells several loggers; keeps the count and the best of the run."""
+    """Calls several loggers; keeps the number of trials and the best one."""
 
     def __init__(self, loggers: Sequence[Logger], info: RunInfo):
         before = list(info.trials_before)
@@ -54,9 +54,9 @@ class Loggers:
             logger.start(self.info)
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, *error: object) -> None:
         for logger in self.loggers:
-            logger.close(failed=kind is not None)
+            logger.close(failed=error_type is not None)
 
     def trial(self, trial: Trial) -> None:
         self.done += 1

@@ -1,7 +1,7 @@
-"""Configurations that older versions wrote, read as this version writes them.
+"""Gives the configurations that older versions wrote today's names.
 
-A run folder keeps the configuration it was made with. Where a class, a setting or a choice has
-another name now, the tables here say so, and an old run continues.
+A run folder keeps the configuration with which it was begun. These tables hold every class, setting
+and choice that has been renamed since, so that old runs continue.
 """
 
 from collections.abc import Mapping
@@ -191,7 +191,7 @@ MOVED_CHOICES: dict[str, dict[str, str]] = {
 
 
 def modernised(config: Any) -> Any:
-    """The configuration with today's names; one that this version wrote comes back as it is."""
+    """The configuration with today's names. One that this version wrote is returned unchanged."""
     if isinstance(config, list):
         return [modernised(item) for item in config]
     if not isinstance(config, Mapping):

@@ -1,4 +1,4 @@
-"""The names of all settings of a configuration, for suggestions when one is misspelled."""
+"""The names of all settings of a configuration, to suggest one for a misspelled name."""
 
 import re
 from collections.abc import Callable
@@ -7,11 +7,12 @@ from nas.run.config import conf_files
 
 
 def names(config_name: str, composing: Callable | None = None) -> dict[str, str]:
-    """Every setting and group of a configuration, dotted, for suggestions, and how to show it.
+    """Dotted name of each setting and group of a configuration -> how to show it.
 
     A setting that only another choice of its group has is shown with that choice.
 
-    composing: Hydra's `compose`, where Hydra runs already.
+    Args:
+      composing: Hydra's `compose` if Hydra is already running.
     """
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
@@ -31,11 +32,11 @@ def names(config_name: str, composing: Callable | None = None) -> dict[str, str]
             if isinstance(value, DictConfig) and not value._is_none():
                 yield from below(value, f"{prefix}{key}.")
 
-    found = {name: name for name in below(config, "")}
+    shown = {name: name for name in below(config, "")}
     for group, file in conf_files():
         choice = f"{group}={file.name.removesuffix('.yaml')}"
-        found[choice] = choice
+        shown[choice] = choice
         for key in re.findall(r"^(\w+):", file.read_text(), re.MULTILINE):
             if group in config and not key.startswith("_") and key != "defaults":
-                found.setdefault(f"{group}.{key}", f"{group}.{key} (of {choice})")
-    return found
+                shown.setdefault(f"{group}.{key}", f"{group}.{key} (of {choice})")
+    return shown

@@ -1,4 +1,4 @@
-"""summary.json of a run folder: what a search ended with, in numbers."""
+"""summary.json of a run folder: the results of a search or a retraining, in numbers."""
 
 import json
 from collections.abc import Mapping
@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from nas.core.files import write_atomically
+from nas.core.space import Space
 from nas.core.trial import ConfigError, Trial
 from nas.engine.search import best
 
 SUMMARY = "summary.json"
 
+# The mean of a test metric -> the values of all seeds. The first one that is there is reported.
 SEVERAL = {
     "test_bits_per_character": "test_bits_per_character_by_seed",
     "test_perplexity": "test_perplexities",
@@ -19,7 +21,10 @@ SEVERAL = {
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:
-    """summary.json of a run folder; empty where the run has not come to its end."""
+    """summary.json of a run folder; empty if the run has not ended yet.
+
+    Raises ConfigError if the file is damaged.
+    """
     path = Path(run_dir) / SUMMARY
     if not path.is_file():
         return {}
@@ -31,8 +36,10 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
         ) from None
 
 
-def summarize(trials: list[Trial], space, choices: Mapping[str, str], seed: int) -> dict[str, Any]:
-    """What summary.json says of a search by itself."""
+def summarize(
+    trials: list[Trial], space: Space, choices: Mapping[str, str], seed: int
+) -> dict[str, Any]:
+    """The part of summary.json that describes the search itself."""
     top = best(trials)
     return {
         "space": choices["space"],
@@ -64,6 +71,9 @@ def write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
 
 
 def tested(result: Mapping[str, Any]) -> tuple[str, str]:
-    """The name of the metric that was tested, and the key of its mean."""
+    """The name of the tested metric, such as "accuracy", and the key of its mean.
+
+    result: what `retrain` returns.
+    """
     key = next(key for key in SEVERAL if key in result)
     return key.removeprefix("test_").replace("_", " "), key

@@ -1,6 +1,6 @@
 """Weights & Biases: one run per search, retraining or controller of a comparison.
 
-W&B never stops a search: what goes wrong with it is told once, and the search goes on without it.
+W&B never stops a search: its first error becomes a warning, and the search continues without it.
 """
 
 import functools
@@ -20,7 +20,7 @@ MODES = ("online", "offline", "disabled")
 
 
 def _never_stops_the_search(method: Callable[..., None]) -> Callable[..., None]:
-    """A W&B that is missing, out of reach or refuses: one warning, and silence from there on."""
+    """Turns the first error of W&B into a warning; after it, the method does nothing."""
 
     @functools.wraps(method)
     def guarded(self, *args, **kwargs) -> None:
@@ -28,7 +28,7 @@ def _never_stops_the_search(method: Callable[..., None]) -> Callable[..., None]:
             return
         try:
             method(self, *args, **kwargs)
-        except Exception as error:  # of whatever kind: none may cost the user a search
+        except Exception as error:  # of any kind: none may stop the search
             self.off = True
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             print(f"nas: warning: goes on without W&B: {reason}", file=sys.stderr)
@@ -39,19 +39,19 @@ def _never_stops_the_search(method: Callable[..., None]) -> Callable[..., None]:
 class WandB:
     """Logs to Weights & Biases.
 
-    A search logs one step a trial; its retraining's epochs and all its trials are tables of the
-    artifact `trials-ID`, the retrained model is the artifact `model-ID`. A `nas retrain` logs one
-    step an epoch.
+    A search logs one step for each trial. All its trials, and the epochs of its retraining, are
+    tables of the artifact `trials-ID`; the retrained model is the artifact `model-ID`.
+    `nas retrain` logs one step for each epoch.
 
     Args:
       entity: the team; None for the account's own.
       mode: online, offline (`wandb sync` sends it later) or disabled.
       group: None for the experiment's name.
       name: None for the run folder's name.
-      tags: beside the space, the controller and the data set, which are always there.
+      tags: further tags; space, controller and data set are always tags.
       save_model: whether best.keras becomes an artifact.
       init_timeout: seconds to wait for W&B at the start.
-      finish_timeout: seconds to wait at the end for what is not sent yet; it stays on the disk.
+      finish_timeout: seconds to wait at the end until everything is sent; the rest stays on disk.
     """
 
     def __init__(
@@ -103,14 +103,14 @@ class WandB:
             values["reward"] = trial.reward
         if best is not None:
             values["best_reward"] = best.reward
-        # Shared weights have logged epochs before: their trials have no step of their own.
+        # The epochs of shared weights have been logged before: trials continue their steps.
         self.run.log(values, step=None if self.info.job_type == "oneshot" else done - 1)
 
     def message(self, text: str) -> None:
-        """Lines are the console's."""
+        """Only the console shows messages."""
 
     def retraining(self, text: str, epochs: int) -> None:
-        """The epochs that follow say it."""
+        """The epochs are logged as they end."""
 
     @_never_stops_the_search
     def epoch(self, seed: int, epoch: int, values: dict[str, float]) -> None:
@@ -151,10 +151,12 @@ class WandB:
         finals: dict[str, dict[str, Any]],
         rows: tuple[list[str], list[list[Any]]],
     ) -> None:
-        """One W&B run a controller, all in one group; the first also has the table of all.
+        """Logs one W&B run for each controller, all in one group; the first has the table of all.
 
-        curves: label -> what to log at each step. finals: label -> summary. rows: the head and the
-        rows of comparison.csv.
+        Args:
+          curves: label -> the values of each step.
+          finals: label -> the summary.
+          rows: the header and the rows of comparison.csv.
         """
         import wandb
 
@@ -227,17 +229,17 @@ class WandB:
 
 
 def _run_id(folder: Path, label: str = "") -> str:
-    """The W&B id of this folder's run, drawn the first time and kept in it."""
+    """The W&B id of this folder's run, drawn at the first call and kept in the folder."""
     path = folder / (f"{label}.{ID}" if label else ID)
     if path.is_file():
         return path.read_text().strip()
-    made = os.urandom(4).hex()
-    write_atomically(path, made + "\n")
-    return made
+    drawn = os.urandom(4).hex()
+    write_atomically(path, drawn + "\n")
+    return drawn
 
 
 def _without_histories(summary: dict[str, Any]) -> dict[str, Any]:
-    """W&B's summary is for single values: the epochs are in the table."""
+    """The summary without epochs: W&B's summary holds single values, the epochs are in a table."""
     if summary.get("retrained"):
         kept = {k: v for k, v in summary["retrained"].items() if k != "history"}
         return summary | {"retrained": kept}
@@ -245,7 +247,7 @@ def _without_histories(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, with dotted keys, as W&B shows them."""
+    """Nested dictionaries as one with dotted keys, as W&B shows them."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= (

@@ -27,9 +27,9 @@ def test_an_experiment_is_made_of_parts_that_fit(name):
         chosen = [f"experiment={name}", "dataset=digits", "run_dir=none", "name=test"]
         config = compose("search", overrides=chosen)
     parts = build(config)
-    (proposal,) = parts["controller"].ask(1)
-    parts["space"].check(proposal.arch)
-    assert parts["retrain_recipe"].epochs >= 1
+    (proposal,) = parts.controller.ask(1)
+    parts.space.check(proposal.arch)
+    assert parts.retraining.recipe.epochs >= 1
 
 
 @pytest.mark.parametrize("name", ONESHOT)

@@ -122,7 +122,7 @@ def test_no_room_is_too_large_to_be_one_subject(room):
 
 
 def test_the_linked_folders_are_imported_by_their_installed_names():
-    """`search_spaces.x` would be another module than `nas.search_spaces.x`, with classes of its own."""
+    """`search_spaces.x` would be another module than `nas.search_spaces.x`."""
     tops = [ROOT / name for name in ("nas", *OUTSIDE, "tests", "scripts")]
     wrong = []
     for file in (file for top in tops for file in top.rglob("*.py")):

@@ -198,6 +198,7 @@ def test_a_training_that_fails_says_what_may_help(monkeypatch, tmp_path):
         (("RUN", "seeds=3"), r"seeds must list at least one seed, got 3; set seeds=\[0\]"),
         (("RUN", "trial=9"), "trial must be one of the run's 3, got 9"),
         (("space=nasbench201", "genotype=9,3"), "genotype must be 6 choices .* got 2"),
+        (("-m", "run=a,b"), "run must be one run folder; call nas retrain once for each"),
         (("RUN", "recipe.epoch=3"), "no setting recipe.epoch; nearest: recipe.epochs"),
     ],
 )

@@ -51,3 +51,10 @@ def replaced(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]
         key: replaced(value, values) if isinstance(value, dict) else values.get(key, value)
         for key, value in settings.items()
     }
+
+
+def chosen(command: str, *overrides: str) -> dict[str, str]:
+    """Group -> choice, of a command with these overrides."""
+    with initialize_config_module("nas.conf", version_base="1.3"):
+        config = compose(command, overrides=list(overrides), return_hydra_config=True)
+    return dict(config.hydra.runtime.choices)

@@ -1,4 +1,4 @@
-"""Trains on one device and on two logical CPUs: python tests/helpers/several_devices.py PLAIN|NORMALISED.
+"""Trains on one device and on two logical CPUs: several_devices.py PLAIN|NORMALISED.
 
 Prints the largest difference of weights, and losses, as JSON. A process of its own, for devices are
 divided before TensorFlow starts.

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
 
-from nas.commands.language_defaults import for_retrain, for_search
+from nas.commands.retrain import _implied
 from nas.core.language_skeleton import LanguageSkeleton
 from nas.data.text import TextData
 from nas.language.recipe import LanguageRecipe
 from nas.language.retrain import retrain_language
 from nas.report.words import test_result as result_text
 from nas.run.config import make
+from nas.run.folder import read_run
 from nas.run.summary import read_summary
 from nas.search_spaces.papers.highway_cells.space import RecurrentNodes
 from nas.search_spaces.recurrent.cell import LSTM
 from nas.search_spaces.recurrent.language_model import LanguageModel
 from tests.helpers.cli import nas, refused
+from tests.helpers.hydra_configs import chosen
 
 SMALL = (
     "dataset.train_size=2000", "dataset.valid_size=300", "dataset.test_size=300",
@@ -115,6 +117,12 @@ def test_a_search_retrains_its_best_and_reports_perplexities(tmp_path):
     for words in ("test perplexity", "valid. perplexity", "lower is better"):
         assert words in page
     assert [file.name for file in sorted((run / "trial0").iterdir())] == ["seed0.json", "seed0.npz"]
+    again = tmp_path / "again"
+    said = nas("retrain", str(run), "recipe.bptt=9", "seeds=[1]", f"run_dir={again}")
+    assert said.status == 0, said
+    config = read_run(again)  # the run's own parts, and what the command line changes
+    assert (config.recipe.bptt, config.recipe.epochs, config.skeleton.units) == (9, 1, 4)
+    assert "no setting recipe.pad_crop" in refused("retrain", str(run), "recipe.pad_crop=1")
 
 
 @pytest.mark.parametrize(
@@ -147,21 +155,52 @@ def test_a_search_of_cells_tells_it_before_its_first_trial(args, message, tmp_pa
     assert not folder.exists()
 
 
+TEXT = {"dataset": "grammar", "recipe": "grammar", "skeleton": "grammar"}
+
+
 def test_what_the_command_line_leaves_open_is_a_languages():
-    everything = ["dataset=grammar", "recipe=grammar"]
-    given = ["space=zoph2017_rnn", "seed=1"]
-    assert sorted(for_search(given)) == sorted(
-        [*given, *everything, "skeleton=grammar", "evaluator=language", "reward=perplexity",
-         "retrain=language", "recipe@retrain.recipe=grammar", "skeleton@retrain.skeleton=grammar"]
-    )  # fmt: skip
-    given = ["cell=lstm", "recipe=zaremba_small", "dataset=ptb"]
-    assert for_retrain(given) == [*given, "skeleton=zaremba_small"]
-    given = ["genotype=darts_rnn_v2"]
-    assert sorted(for_retrain(given)) == sorted(
-        [*given, *everything, "skeleton=grammar", "space=darts_rnn"]
-    )
-    for others in (["space=nasbench201"], ["experiment=x", "cell=lstm"], ["genotype=darts_v2"], []):
-        assert for_search(others) == others and for_retrain(others) == others
+    said = chosen("search", "space=zoph2017_rnn", "seed=1")
+    search = {
+        "evaluator": "language", "reward": "perplexity", "retrain": "language",
+        "recipe@retrain.recipe": "grammar", "skeleton@retrain.skeleton": "grammar",
+    }  # fmt: skip
+    assert said.items() >= (TEXT | search).items()
+    said = chosen("retrain", "cell=lstm", "recipe=zaremba_small", "dataset=ptb")
+    named = {"recipe": "zaremba_small", "dataset": "ptb", "skeleton": "zaremba_small"}
+    assert said.items() >= named.items()
+    assert _implied(["genotype=darts_rnn_v2"]) == ["space=darts_rnn"]
+    assert chosen("retrain", "space=darts_rnn").items() >= TEXT.items()
+    images = {"dataset": "digits", "recipe": "search", "skeleton": "small", "retrain": "default"}
+    assert chosen("search", "space=nasbench201").items() >= images.items()
+    images = {"dataset": "digits", "recipe": "retrain", "skeleton": "large"}
+    assert chosen("retrain").items() >= images.items()
+    assert _implied(["genotype=darts_v2"]) == ["space=darts"]
+    assert _implied(["genotype=3,0,1"]) == _implied(["genotype=x", "space=darts"]) == []
+
+
+@pytest.mark.parametrize(
+    "given, recipe, skeleton, retraining",
+    [
+        ("recipe=zaremba_small", "zaremba_small", "zaremba_small", "zaremba_small"),
+        ("recipe=search", "search", "grammar", "search"),
+        ("recipe=nasbench201", "nasbench201", "grammar", "nasbench201"),
+        ("skeleton=enas_lm", "grammar", "enas_lm", "grammar"),
+        ("recipe@retrain.recipe=enas_lm", "grammar", "grammar", "enas_lm"),
+        ("retrain=none", "grammar", "grammar", None),
+    ],
+)
+def test_what_the_command_line_chooses_stands(given, recipe, skeleton, retraining):
+    said = chosen("search", "space=darts_rnn", given)
+    assert (said["recipe"], said["skeleton"]) == (recipe, skeleton)
+    assert said.get("recipe@retrain.recipe") == retraining
+    if retraining is not None:
+        assert said["skeleton@retrain.skeleton"] == skeleton
+
+
+def test_an_experiment_of_a_cell_names_everything():
+    said = chosen("retrain", "experiment=nascell_char_ptb", "cell=lstm")
+    named = {"dataset": "ptb_characters", "recipe": "zaremba_small", "cell": "lstm"}
+    assert said.items() >= named.items()
 
 
 def test_published_cells_bring_their_space_along():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from nas.commands.language_defaults import for_oneshot
 from nas.controllers.regularized_evolution import RegularizedEvolution
 from nas.controllers.reinforce_softmax import ReinforceSoftmax
 from nas.core.language_skeleton import LanguageSkeleton
@@ -21,6 +20,7 @@ from nas.oneshot import paths as oneshot_paths
 from nas.oneshot.text_weights import TextWeights
 from nas.search_spaces.papers.highway_cells.space import RecurrentNodes
 from tests.helpers.cli import refused
+from tests.helpers.hydra_configs import chosen
 
 SPACE = RecurrentNodes(nodes=2, shared="function", normalised=False)
 SOFT = RecurrentNodes(nodes=2)
@@ -237,8 +237,7 @@ def test_what_does_not_fit_a_text_is_told(words, said, tmp_path):
 
 
 def test_a_recurrent_space_brings_a_text_along():
-    arguments = for_oneshot(["space=darts_rnn", "method=darts"])
-    assert {"dataset=grammar", "recipe=grammar", "skeleton=grammar", "reward=perplexity"} <= set(
-        arguments
-    )
-    assert for_oneshot(["space=darts"]) == ["space=darts"]
+    said = chosen("oneshot", "space=darts_rnn", "method=darts")
+    text = {"dataset": "grammar", "recipe": "grammar", "skeleton": "grammar"}
+    assert said.items() >= (text | {"reward": "perplexity", "retrain": "language"}).items()
+    assert chosen("oneshot", "space=darts")["dataset"] == "digits"

@@ -106,5 +106,5 @@ def test_a_search_without_a_success_has_no_best():
     summary = {"trials": 3, "failed": 3, "wall_seconds": 1.0, "best": None, "retrained": None}
     assert summary_lines(summary) == [
         "3 trials, 3 failed, 0:01",
-        "best: none, for every trial failed",
+        "best: none, every trial failed",
     ]
