@@ -124,10 +124,13 @@ def diff(old_path: Path, new_path: Path) -> int:
     differences = list(filter(None, (difference(old[n], new[n], n) for n in shared)))
     for line in differences:
         print(line)
-    for name in sorted(set(old) ^ set(new)):
-        print(f"{name}: recorded in one file only")
-    print(f"{len(shared) - len(differences)} of {len(shared)} searches are equal")
-    return 1 if differences or set(old) != set(new) else 0
+    for name in shared:
+        if old[name]["status"]:
+            print(f"{name}: failed in both, with {old[name].get('error')}")
+    only_once = len(set(old) ^ set(new))
+    print(f"{len(shared) - len(differences)} of {len(shared)} searches are equal", end="")
+    print(f"; {only_once} are in one file only" if only_once else "")
+    return 1 if differences or not shared else 0
 
 
 def main() -> int:
