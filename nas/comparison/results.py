@@ -11,6 +11,7 @@ import numpy as np
 
 from nas.core.trial import Arch, ConfigError, Trial
 from nas.run import folder
+from nas.run.old_configs import modernised
 
 FILE = "comparison.db"
 # Settings that may differ when a comparison is continued.
@@ -138,6 +139,17 @@ def _opened(path: Path) -> sqlite3.Connection:
             "CREATE TABLE IF NOT EXISTS runs (label TEXT, settings TEXT, seed INTEGER, "
             "result TEXT NOT NULL, PRIMARY KEY (label, settings, seed))"
         )
-    except sqlite3.DatabaseError as error:
+        _modernise_settings(db)
+    except (sqlite3.DatabaseError, ValueError) as error:
         raise ConfigError(f"{path} is damaged ({error}); move it away to run again") from error
     return db
+
+
+def _modernise_settings(db: sqlite3.Connection) -> None:
+    """Gives the rows that an older version wrote today's names, so that they are not run again."""
+    for (text,) in db.execute("SELECT DISTINCT settings FROM runs").fetchall():
+        settings = json.dumps(modernised(json.loads(text)), sort_keys=True)
+        if settings != text:
+            db.execute(
+                "UPDATE OR IGNORE runs SET settings = ? WHERE settings = ?", (settings, text)
+            )

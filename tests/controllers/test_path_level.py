@@ -5,14 +5,14 @@ import pytest
 import tensorflow as tf
 
 from nas.controllers.growing.tree_encoder import ADD, CONCAT_SPLIT, Tree, TreeEncoder
-from nas.controllers.path_level import PathLevel as Controller
+from nas.controllers.path_level import PathLevel
 from nas.controllers.policies.settings import EncoderSettings
 from nas.core.trial import ConfigError, Trial
 from nas.search_spaces.papers.nasbench201.space import NASBench201
-from nas.search_spaces.papers.path_level.space import PathLevel
+from nas.search_spaces.papers.path_level.space import PathLevelSpace
 from tests.contracts.test_controllers import text
 
-SPACE = PathLevel(depth=2, edges=("identity", "conv_1x1"))
+SPACE = PathLevelSpace(depth=2, edges=("identity", "conv_1x1"))
 TINY = {"episode": 2, "encoder": EncoderSettings(embedding=2, units=3)}
 
 
@@ -28,7 +28,7 @@ def scripted(policy, answers):
 
 
 def test_questions_are_asked_depth_first_edges_before_what_is_behind_them():
-    policy = Controller(SPACE, seed=0, **TINY).policy
+    policy = PathLevel(SPACE, seed=0, **TINY).policy
     # The root: add (1), three branches (1); expand the first (1): concatenate (2), two edges,
     # (1) and (0); the second is not expanded (0), the third is (1): none (0), an edge (1).
     arch, asked = scripted(policy, [1, 1, 1, 2, 1, 0, 0, 1, 0, 1])
@@ -43,8 +43,8 @@ def test_questions_are_asked_depth_first_edges_before_what_is_behind_them():
 
 
 def test_probabilities_of_all_cells_sum_to_one():
-    small = PathLevel(depth=2, add=(2,), concat=(), edges=("identity",))
-    policy = Controller(small, seed=1, **TINY).policy
+    small = PathLevelSpace(depth=2, add=(2,), concat=(), edges=("identity",))
+    policy = PathLevel(small, seed=1, **TINY).policy
     # The root merges one branch (none) or two; behind a branch is nothing, or such a node.
     node = [[0], [1, 0], [1, 1]]
     cells = [[0, *a] for a in node] + [[1, *a, *b] for a in node for b in node]
@@ -104,7 +104,7 @@ def test_a_branch_sees_its_siblings_from_above():
 
 
 def test_many_trees_are_read_as_each_alone():
-    policy, rng = Controller(PathLevel(), seed=0, **TINY).policy, np.random.default_rng(0)
+    policy, rng = PathLevel(PathLevelSpace(), seed=0, **TINY).policy, np.random.default_rng(0)
     seen = []
     policy.grow(lambda actor, tree, place: _noted(seen, actor, tree, place, rng))
     edges, kinds, places = (np.array(part) for part in zip(*seen, strict=True))
@@ -147,13 +147,13 @@ def test_cells_grow_from_the_start_and_a_stopped_search_goes_on_alike(episode):
         return seen
 
     settings = TINY | {"episode": episode}
-    whole = Controller(SPACE, seed=0, **settings)
+    whole = PathLevel(SPACE, seed=0, **settings)
     archs = told(whole, 0, 4)
     assert archs[0] == SPACE.start()
     names = [d.name for d in SPACE.decisions]
     for arch in archs[1:]:  # a node was inserted
         assert any(c for n, c in zip(names, arch, strict=True) if n.endswith("expand"))
-    first, again = Controller(SPACE, seed=0, **settings), Controller(SPACE, seed=0, **settings)
+    first, again = PathLevel(SPACE, seed=0, **settings), PathLevel(SPACE, seed=0, **settings)
     told(first, 0, 2)
     again.load_state(first.state())
     assert told(again, 2, 4) == archs[2:]
@@ -161,7 +161,7 @@ def test_cells_grow_from_the_start_and_a_stopped_search_goes_on_alike(episode):
 
 
 def test_a_step_makes_what_was_paid_more_likely():
-    policy = Controller(SPACE, seed=0, **(TINY | {"entropy_weight": 0.0})).policy
+    policy = PathLevel(SPACE, seed=0, **(TINY | {"entropy_weight": 0.0})).policy
     paid = [[1], [0], [1], [0], [1], [0]]  # averaged, two branches, a 1x1 behind the first
     before = float(policy.score(paid)[0])
     policy.update([paid], np.array([1.0]))
@@ -178,4 +178,4 @@ def test_a_step_makes_what_was_paid_more_likely():
 )
 def test_what_it_cannot_search_is_refused(space, settings, words):
     with pytest.raises(ConfigError, match=words):
-        Controller(space, seed=0, **settings)
+        PathLevel(space, seed=0, **settings)

@@ -25,7 +25,7 @@ from tests.helpers.cli import nas, refused
 ROOT = Path(__file__).parents[2]
 OLD = ROOT / "tests" / "data" / "run_of_f8e4ffc"
 SEARCH = (
-    "search", "space=nasbench201", "controller=ppo", "controller.units=4",
+    "search", "space=nasbench201", "controller=ppo", "controller.lstm.units=4",
     "controller.batch_size=2", "dataset.train_size=300", "executor=serial", "max_trials=6",
     "recipe.epochs=1", "recipe.batch_size=32", "skeleton.channels=2", "skeleton.cells=1",
     "retrain.recipe.epochs=1", "retrain.recipe.batch_size=32", "retrain.skeleton.channels=2",
