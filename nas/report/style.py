@@ -76,9 +76,19 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout=padded)
 
 
+def fix_layout(figure: "Figure") -> None:
+    """Lays the figure out once; matplotlib would lay it out again for each file it saves."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
 def save_png(figure: "Figure", path: Path, *, dpi: float = 160) -> Path:
     """Saves the figure with `dpi` dots per inch, or fewer to keep each side below MAX_PIXELS."""
     with figure_style():
+        fix_layout(figure)
         dpi = min(dpi, MAX_PIXELS / max(figure.get_size_inches()))
         figure.savefig(path, dpi=dpi, format="png")
     return path
@@ -88,6 +98,7 @@ def svg(figure: "Figure", name: str) -> str:
     """The figure as an <svg> element. Its ids begin with `name`: a page has several pictures."""
     text = io.StringIO()
     with figure_style(**{"svg.hashsalt": name}):
+        fix_layout(figure)
         figure.savefig(text, format="svg", dpi=200, metadata={"Date": None})
     body = text.getvalue()
     body = re.sub(r"<metadata>.*?</metadata>", "", body[body.index("<svg") :], flags=re.DOTALL)
