@@ -5,13 +5,13 @@ only if every format predicts as the trained model does. The test split is not t
 """
 
 import argparse
-import concurrent.futures
 import contextlib
 import io
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +49,13 @@ def main(argv: list[str]) -> int:
     probe = folder / "probe.npz"
     np.savez(probe, images=images, labels=labels)
     try:
-        with concurrent.futures.ThreadPoolExecutor() as pool:  # each thread waits for a process
-            scores = pool.map(lambda name: _score(folder / FORMATS[name], probe), args.formats)
-            same = [
-                _compare(name, folder / FORMATS[name], scored, reference)
-                for name, scored in zip(args.formats, scores, strict=True)
-            ]
+        scores = _scores([folder / FORMATS[name] for name in args.formats], probe)
     finally:
         probe.unlink()
+    same = [
+        _compare(name, folder / FORMATS[name], scored, reference)
+        for name, scored in zip(args.formats, scores, strict=True)
+    ]
     if not all(same):
         raise ConfigError(f"an exported model answers otherwise than {model_path}: do not use it")
     print("done: every format loads in a fresh process and answers as the trained model")
@@ -106,14 +105,18 @@ def _write(model, model_path: Path, folder: Path, formats: list[str]) -> None:
         (folder / FORMATS["tflite"]).write_bytes(converted)
 
 
-def _score(model: Path, probe: Path) -> dict:
-    """Scores a model file in a fresh process, as nas.commands.export_check.score."""
+def _scores(models: Sequence[Path], probe: Path) -> list[dict]:
+    """Scores model files in one fresh process, as nas.commands.export_check.score.
+
+    Raises ConfigError for the first that does not load there.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "nas.commands.export_check", str(model), str(probe)],
+        [sys.executable, "-m", "nas.commands.export_check", str(probe), *map(str, models)],
         capture_output=True,
         text=True,
     )
-    if done.returncode != 0:
+    scores = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode != 0 or len(scores) != len(models):
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise ConfigError(f"{model} does not load in a fresh process: {last[0]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+        raise ConfigError(f"{models[len(scores)]} does not load in a fresh process: {last[0]}")
+    return scores

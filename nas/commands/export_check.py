@@ -1,6 +1,7 @@
-"""Loads one exported model in a fresh process and scores it.
+"""Loads exported models in a fresh process and scores each.
 
-`nas export` runs it as `python -m nas.commands.export_check MODEL PROBE.npz`.
+`nas export` runs it as `python -m nas.commands.export_check PROBE.npz MODEL...`. It prints a line
+of JSON for each model as soon as that one is scored: a missing line names the model that failed.
 """
 
 import json
@@ -39,10 +40,11 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 
 def main() -> None:
-    model, probe = map(Path, sys.argv[1:])
+    probe, *models = map(Path, sys.argv[1:])
     with np.load(probe, allow_pickle=False) as arrays:
         images, labels = arrays["images"], arrays["labels"]
-    print(json.dumps(score(predict(model, images), labels)))
+    for model in models:
+        print(json.dumps(score(predict(model, images), labels)), flush=True)
 
 
 if __name__ == "__main__":
