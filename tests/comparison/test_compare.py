@@ -16,6 +16,18 @@ from tests.helpers.cli import Quick
 
 
 @pytest.fixture
+def pictures():
+    """A test that asks for it has its pictures drawn; the others spare the seconds."""
+
+
+@pytest.fixture(autouse=True)
+def sparing(request, monkeypatch):
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(comparison, "save_png", lambda figure, path: path)
+        monkeypatch.setattr(comparison, "svg", lambda figure, name: "<svg ></svg>")
+
+
+@pytest.fixture
 def compare(small, tmp_path, monkeypatch, capsys):  # noqa: F811
     monkeypatch.setenv("NASBENCH201_NPZ", str(small))
 
@@ -37,12 +49,12 @@ def table(folder):
         return list(csv.DictReader(file))
 
 
-def test_the_files_say_what_happened(compare):
+def test_the_files_say_what_happened(compare, pictures):
     status, told, folder = compare(*FEW)
     assert status == 0
     names = {"comparison.csv", "comparison.json", "comparison.html", "config.yaml"}
-    pictures = {"anytime_trials.png", "anytime_seconds.png"}
-    assert names | pictures <= {path.name for path in folder.iterdir()}
+    drawn = {"anytime_trials.png", "anytime_seconds.png"}
+    assert names | drawn <= {path.name for path in folder.iterdir()}
     rows = table(folder)
     assert [(row["controller"], row["seed"], row["trials"]) for row in rows] == [
         (label, seed, "15") for label in ("random", "regularized_evolution") for seed in "012"
