@@ -1,10 +1,11 @@
-"""Import this before TensorFlow, and it computes with oneDNN on every CPU.
+"""Import this before TensorFlow, and TensorFlow computes with oneDNN on every CPU.
 
-Of itself it does so only on CPUs with AVX-512 VNNI or better; on the others training takes two to
-three times as long without (scripts/bench/onednn.py). The commands and the scripts do it; `import
-nas` does not, as the process may train networks of its user's own: on CPUs with AVX2 alone the
-kernel's gradient of a strided 1x1 convolution comes out wrong with it (TensorFlow 2.21), and ours
-are written without such convolutions (nas/ops/layers.py). What the environment says stays.
+By itself TensorFlow uses oneDNN only on CPUs with AVX-512 VNNI or better; on others, training
+without it takes two to three times as long (scripts/bench/onednn.py). The commands and the scripts
+import this module. `import nas` does not, because the process may train its user's own networks: on
+CPUs with AVX2 alone, oneDNN computes a wrong gradient for the kernel of a strided 1x1 convolution
+(TensorFlow 2.21). Our networks are written without such convolutions (nas/core/ops.py). A value
+that the environment already has is kept.
 """
 
 import os
