@@ -111,3 +111,42 @@ def test_cutouts_holes_are_those_of_darts_code(size):
             hole = np.flatnonzero(line)
             seen.add((int(hole[0]), int(hole[-1]) + 1))
     assert seen == intervals
+
+
+TENSORFLOW_1 = json.loads((Path(__file__).parent / "tensorflow1.json").read_text())["optimisers"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("momentum", SGD | {"learning_rate": 0.1}),
+        ("nesterov", SGD | {"learning_rate": 0.1, "nesterov": True}),
+        ("adam", {"optimizer": "adam", "learning_rate": 0.001, "epsilon": 1e-8}),
+        ("adam_enas", {"optimizer": "adam", "learning_rate": 0.001, "beta_1": 0.0, "epsilon": 1e-3}),
+    ],
+)  # fmt: skip
+def test_five_steps_are_tensorflow_1s(name, settings):
+    recipe = Recipe(**settings)
+    after = trained(recipe, [recipe.learning_rate] * 5)
+    np.testing.assert_allclose(after, TENSORFLOW_1[name], rtol=2e-6, atol=5e-6)
+
+
+def test_rmsprop_is_tensorflow_1s_but_for_where_its_mean_square_starts():
+    """TensorFlow 1 starts the mean of squares at 1; Keras, and ours, at 0. An epsilon of 1 is
+    added to the mean of squares, below the root, in both.
+    """
+    recipe = Recipe(optimizer="rmsprop", learning_rate=0.1, epsilon=1.0)
+    variable = tf.Variable(np.array(ANSWER["weights"], np.float32))
+    optimizer = Optimizer(recipe, [variable])
+    optimizer.slots[0][0].assign(tf.ones_like(variable))
+    for step, (gradient, theirs) in enumerate(
+        zip(ANSWER["gradients"], TENSORFLOW_1["rmsprop"], strict=True)
+    ):
+        optimizer.apply([tf.constant(gradient, tf.float32)], tf.constant(0.1), tf.constant(step))
+        np.testing.assert_allclose(variable, theirs, rtol=2e-6, atol=2e-6)
+    from_zero = trained(recipe, [0.1] * 5)
+    g, w = np.array(ANSWER["gradients"][0]), np.array(ANSWER["weights"])
+    np.testing.assert_allclose(from_zero[0], w - 0.1 * g / np.sqrt(0.1 * g * g + 1), rtol=1e-5)
+    np.testing.assert_allclose(
+        TENSORFLOW_1["rmsprop"][0], w - 0.1 * g / np.sqrt(0.9 + 0.1 * g * g + 1), rtol=1e-5
+    )
