@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from nas.core.skeleton import ImageSkeleton
 from nas.ops.quick_network import QuickNetwork
+from nas.search_spaces.papers.amoebanet import AmoebaNet
 from nas.search_spaces.papers.nasnet import NASNet
 from nas.training.objective import Classes, training_loss
 from tests.references.drawn import drawn
@@ -63,8 +64,38 @@ def test_nasnet_trains_like_the_authors_code(nasnet):
         assert norms[name] == pytest.approx(norm, rel=0.02, abs=1e-3 * largest), name
 
 
+def test_weight_decay_reaches_the_kernels_that_the_authors_code_decays(nasnet):
+    """Its regularisation is half of 5e-4 times the sum of squares: a gradient of 5e-4 weights."""
+    answer, network = nasnet
+    squares = sum(
+        float(tf.reduce_sum(vector**2))
+        for vector, decays in zip(network.trainable_variables, network.decays, strict=True)
+        if decays
+    )
+    assert 0.5 * 5e-4 * squares == pytest.approx(answer["regularization"], rel=1e-5)
+
+
 @pytest.mark.parametrize(("cells", "channels", "size"), [(6, 32, "6@768"), (7, 96, "7@2304")])
 def test_nasnet_has_as_many_weights_as_the_authors_code(nasnet, cells, channels, size):
     skeleton = ImageSkeleton(image_shape=(32, 32, 3), classes=10, cells=cells, channels=channels)
     cost = NASNet().cost(NASNet().parse("nasnet_a"), skeleton)
     assert cost.parameters == nasnet[0]["sizes"][size]
+
+
+AMOEBANET = json.loads((HERE / "amoebanet.json").read_text())
+
+
+@pytest.mark.parametrize("name", AMOEBANET["cells"])
+def test_amoebanets_compute_the_logits_of_the_authors_code(name):
+    """With the stem of ImageNet, the only one of the code whose borders are ours too."""
+    answer = AMOEBANET["cells"][name]
+    skeleton = ImageSkeleton(
+        image_shape=(65, 65, 3), classes=10, cells=1, channels=16, stem="imagenet", stem_channels=12
+    )
+    space = AmoebaNet(nodes=5, operations=list(AmoebaNet.rules.operations))
+    network = network_of(space, name, skeleton, AMOEBANET["seed"])
+    logits = network(images_of(65, AMOEBANET["seed"])).numpy()
+    scale = np.abs(answer["logits"]).max()
+    np.testing.assert_allclose(logits / scale, np.array(answer["logits"]) / scale, atol=1e-5)
+    cost = space.cost(space.parse(name), skeleton)
+    assert cost.parameters == answer["trainable"]
