@@ -14,7 +14,7 @@ from tests.helpers.cli import nas
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 pytestmark = pytest.mark.skipif(not README.exists(), reason="not in a clone: no README.md")
 LONGEST_README = 150  # lines
 
@@ -167,9 +167,17 @@ def test_every_link_and_picture_leads_to_a_file(page):
             assert (page.parent / target).exists(), target
 
 
-def test_every_page_is_listed_in_the_readme():
+def test_every_page_is_listed():
+    """Pages of docs/ in README.md, pages of a folder below it in that folder's README.md."""
     for page in PAGES[1:]:
-        assert f"(docs/{page.name})" in README.read_text()
+        if page.name != "README.md":
+            in_docs = page.parent == ROOT / "docs"
+            listing, name = (
+                (README, f"docs/{page.name}") if in_docs else (page.parent / "README.md", page.name)
+            )
+            assert f"({name})" in listing.read_text(), page
+        else:
+            assert f"({page.relative_to(ROOT)})" in README.read_text()
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)

@@ -7,6 +7,8 @@ import numpy as np
 
 from nas.controllers.ppo import slopes
 from nas.controllers.regularized_evolution import RegularizedEvolution
+from nas.controllers.reinforce_softmax import ReinforceSoftmax
+from nas.core.space import Decision, Space
 from tests.controllers.test_tabular_controllers import Bits, play, toy
 
 HERE = Path(__file__).parent
@@ -31,3 +33,22 @@ def test_the_slopes_of_the_clipped_objective_are_autograds():
     ours = slopes(np.array(answer["ratios"]), np.array(answer["advantages"]), answer["clip"])
     np.testing.assert_allclose(ours, answer["slopes"], rtol=1e-6, atol=1e-12)
     assert 0 < np.count_nonzero(ours == 0) < len(ours)  # some are clipped, some are not
+
+
+def test_the_gradient_of_a_table_of_logits_is_autograds():
+    """Of the mean over a batch of (reward - baseline) log P, with the batch's mean as baseline."""
+    answer = json.loads((HERE / "policy_gradient.json").read_text())["reinforce"]
+
+    class Table(Space):
+        decisions = tuple(
+            Decision(f"d{i}", tuple(range(len(row)))) for i, row in enumerate(answer["logits"])
+        )
+
+    controller = ReinforceSoftmax(Table(), seed=0)
+    for i, row in enumerate(answer["logits"]):
+        controller.logits[i, : len(row)] = row
+    rewards = np.array(answer["rewards"])
+    slopes_of = [controller.gradient(tuple(arch)) for arch in answer["archs"]]
+    ours = np.tensordot(rewards - rewards.mean(), np.stack(slopes_of), 1) / len(rewards)
+    for i, theirs in enumerate(answer["gradients"]):
+        np.testing.assert_allclose(ours[i, : len(theirs)], theirs, rtol=1e-5, atol=1e-9)

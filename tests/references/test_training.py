@@ -122,9 +122,12 @@ TENSORFLOW_1 = json.loads((Path(__file__).parent / "tensorflow1.json").read_text
         ("momentum", SGD | {"learning_rate": 0.1}),
         ("nesterov", SGD | {"learning_rate": 0.1, "nesterov": True}),
         ("adam", {"optimizer": "adam", "learning_rate": 0.001, "epsilon": 1e-8}),
-        ("adam_enas", {"optimizer": "adam", "learning_rate": 0.001, "beta_1": 0.0, "epsilon": 1e-3}),
+        (
+            "adam_enas",
+            {"optimizer": "adam", "learning_rate": 0.001, "beta_1": 0.0, "epsilon": 1e-3},
+        ),
     ],
-)  # fmt: skip
+)
 def test_five_steps_are_tensorflow_1s(name, settings):
     recipe = Recipe(**settings)
     after = trained(recipe, [recipe.learning_rate] * 5)
