@@ -1,7 +1,7 @@
 """Augments a batch of images inside the graph: random crops, flips and cutout.
 
-The border that a crop may show is the mean colour, as in the code of ENAS and CGP-CNN. NAS-Bench-201
-and DARTS add it before they normalise: there it is black.
+The border that a crop may show is the mean colour, as in the code of ENAS and CGP-CNN. The codes of
+NAS-Bench-201 and DARTS add it before they normalise: there it is black.
 """
 
 import tensorflow as tf

@@ -5,10 +5,9 @@ they are PyTorch's and TensorFlow 1's too (tests/references). Where the rate cha
 the momentum of earlier gradients by the rate of the step, and here it keeps the rates that the
 gradients came with. TensorFlow 1 starts RMSProp's mean of squares at 1, and here it starts at 0.
 
-A Keras optimiser
-creates five to fifteen operations per variable, and these take a third of the time it takes to
-trace a network that trains for a few seconds. A tf.IndexedSlices gradient moves only its rows of
-the variable and of the slots.
+A Keras optimiser creates five to fifteen operations per variable, and these take a third of the
+time it takes to trace a network that trains for a few seconds. A tf.IndexedSlices gradient moves
+only its rows of the variable and of the slots.
 """
 
 from collections.abc import Sequence

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from nas.core.skeleton import ImageSkeleton
 from nas.ops.quick_network import QuickNetwork
+from nas.ops.weights import WeightOps
 from nas.search_spaces.papers.amoebanet import AmoebaNet
 from nas.search_spaces.papers.nasnet import NASNet
 from nas.training.objective import Classes, training_loss
@@ -99,3 +100,19 @@ def test_amoebanets_compute_the_logits_of_the_authors_code(name):
     np.testing.assert_allclose(logits / scale, np.array(answer["logits"]) / scale, atol=1e-5)
     cost = space.cost(space.parse(name), skeleton)
     assert cost.parameters == answer["trainable"]
+
+
+def test_paths_are_kept_as_often_as_in_the_authors_code():
+    """The probability of every path of NASNet-A, in order, at five steps of a training of 100."""
+    answer = json.loads((HERE / "drop_path.json").read_text())
+    skeleton = ImageSkeleton(
+        image_shape=(16, 16, 3), classes=10, cells=1, channels=4, drop_path=1 - answer["keep"]
+    )
+    space = NASNet()
+    listed = WeightOps(skeleton.image_shape)
+    space.network(listed, space.parse("nasnet_a"), skeleton)
+    for step, theirs in zip(answer["at"], answer["probabilities"], strict=True):
+        progress = min(step / answer["steps"], 1.0)
+        np.testing.assert_allclose(
+            1 - np.array(listed.drop_path_rates) * progress, theirs, atol=1e-5
+        )
