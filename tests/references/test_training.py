@@ -153,3 +153,10 @@ def test_rmsprop_is_tensorflow_1s_but_for_where_its_mean_square_starts():
     np.testing.assert_allclose(
         TENSORFLOW_1["rmsprop"][0], w - 0.1 * g / np.sqrt(0.9 + 0.1 * g * g + 1), rtol=1e-5
     )
+
+
+def test_pytorchs_average_begins_with_the_second_step():
+    """Ours begins with the first (nas/language/loop.py); both are plain means from there."""
+    weights, averages = (np.array(ANSWER["asgd"][name]) for name in ("weights", "averages"))
+    for step in range(1, len(weights)):
+        np.testing.assert_allclose(averages[step], weights[1 : step + 1].mean(0), atol=1e-6)
