@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 from nas.core.trial import ConfigError
 
 GROUPS = {
-    "experiment": "a paper's run, every number as published",
+    "experiment": "a paper's run, each number with its source",
     "scale": "how large: seconds (smoke), an hour on a CPU (cpu), as published (paper)",
     "space": "what is searched",
     "controller": "who searches",
