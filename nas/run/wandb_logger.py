@@ -12,8 +12,10 @@ from typing import Any
 
 from nas.core.files import write_atomically
 from nas.core.trial import ConfigError, Trial
+from nas.engine.search import best as best_of
 from nas.run import folder as runs
 from nas.run.loggers import RunInfo
+from nas.run.wandb_epochs import LoggedEpochs
 
 ID = "wandb_id.txt"  # in the run folder: a run that is continued continues its W&B run
 MODES = ("online", "offline", "disabled")
@@ -41,7 +43,8 @@ class WandB:
 
     A search logs one step for each trial. All its trials, and the epochs of its retraining, are
     tables of the artifact `trials-ID`; the retrained model is the artifact `model-ID`.
-    `nas retrain` logs one step for each epoch.
+    `nas retrain` logs one step for each epoch. A run that is continued offline logs all earlier
+    steps again, because `wandb sync` of the second file replaces what it has sent of the first.
 
     Args:
       entity: the team; None for the account's own.
@@ -79,8 +82,9 @@ class WandB:
     @_never_stops_the_search
     def start(self, info: RunInfo) -> None:
         self.info = info
-        self.epochs: list[tuple[int, int, dict[str, float]]] = []
-        self.seen = list(info.trials_before)
+        self.seen: list[Trial] = []
+        self.table: list[tuple[int, int, dict[str, float]]] = []  # epochs that are no steps
+        self.steps = LoggedEpochs(info.run_dir)
         tags = [tag for tag in (info.space, info.controller, info.dataset) if tag]
         self.run = self._init(
             info.run_dir,
@@ -91,10 +95,27 @@ class WandB:
             config=info.config,
             id=_run_id(info.run_dir),
         )
+        if self.mode == "offline":
+            self._log_earlier_steps(info)
+        self.seen = list(info.trials_before)
+
+    def _log_earlier_steps(self, info: RunInfo) -> None:
+        """Logs the epochs and the trials of earlier parts of this run, in their order."""
+        for seed, epoch, values in self.steps.epochs:
+            self._log_epoch(seed, epoch, values)
+        so_far: Trial | None = None
+        failed = 0
+        for done, trial in enumerate(info.trials_before, 1):
+            so_far = best_of([*([so_far] if so_far else []), trial])
+            failed += trial.reward is None
+            self._log_trial(trial, so_far, done, failed)
 
     @_never_stops_the_search
     def trial(self, trial: Trial, best: Trial | None, done: int, failed: int) -> None:
         self.seen.append(trial)
+        self._log_trial(trial, best, done, failed)
+
+    def _log_trial(self, trial: Trial, best: Trial | None, done: int, failed: int) -> None:
         numbers = {k: v for k, v in trial.metrics.items() if isinstance(v, int | float)}
         values: dict[str, Any] = {"trial": trial.id, "seconds": trial.seconds, "failed": failed} | {
             f"metrics/{name}": value for name, value in numbers.items()
@@ -114,12 +135,14 @@ class WandB:
 
     @_never_stops_the_search
     def epoch(self, seed: int, epoch: int, values: dict[str, float]) -> None:
-        if self.info.job_type == "retrain":
-            self.run.log({"epoch": epoch + 1} | {f"seed{seed}/{k}": v for k, v in values.items()})
-        elif self.info.job_type == "oneshot" and not self.seen:
-            self.run.log({"epoch": epoch + 1} | {f"shared/{k}": v for k, v in values.items()})
-        else:
-            self.epochs.append((seed, epoch, values))
+        if self.info.job_type == "search" or (self.info.job_type == "oneshot" and self.seen):
+            self.table.append((seed, epoch, values))  # the run's steps are its trials
+        elif self.steps.add(seed, epoch, values) or self.mode == "online":
+            self._log_epoch(seed, epoch, values)
+
+    def _log_epoch(self, seed: int, epoch: int, values: dict[str, float]) -> None:
+        prefix = f"seed{seed}" if self.info.job_type == "retrain" else "shared"
+        self.run.log({"epoch": epoch + 1} | {f"{prefix}/{k}": v for k, v in values.items()})
 
     @_never_stops_the_search
     def finish(self, summary: dict[str, Any], space: Any) -> None:
@@ -214,10 +237,10 @@ class WandB:
         artifact = self._artifact(f"trials-{self.run.id}", "trials")
         artifact.add(table, "trials")
         artifact.add(choices, "choices")
-        if self.epochs:
-            keys = list(self.epochs[0][2])
+        if self.table:
+            keys = list(self.table[0][2])
             epochs = wandb.Table(columns=["seed", "epoch", *keys])
-            for seed, epoch, values in self.epochs:
+            for seed, epoch, values in self.table:
                 epochs.add_data(seed, epoch + 1, *(values.get(key) for key in keys))
             artifact.add(epochs, "retraining")
         self.run.log_artifact(artifact)

@@ -1,8 +1,13 @@
 """W&B for real, offline: what is read back from its own file is what was told."""
 
+import contextlib
+import math
+import socket
 import sys
+import threading
 
 import pytest
+import wandb
 
 from nas.core.space import Decision, Space
 from nas.core.trial import NAN, ConfigError, Proposal, Trial
@@ -100,10 +105,41 @@ def test_the_artifacts_are_the_trials_and_the_model(runs):
     assert [entry.path for entry in model.manifest.contents] == ["best.keras"]
 
 
-def test_a_continued_run_goes_on_in_its_own_wandb_run(runs):
-    assert runs[1]["run"].run_id == runs[0]["run"].run_id
-    assert [step["_step"] for step in runs[1]["history"]] == [3]
-    assert runs[1]["history"][0]["best_reward"] == 0.75  # of the first part
+def test_a_continued_offline_run_has_the_steps_of_all_its_parts(runs):
+    first, second = runs
+    assert second["run"].run_id == first["run"].run_id
+    assert [step["_step"] for step in second["history"]] == [0, 1, 2, 3]
+    assert [step["best_reward"] for step in second["history"]] == [0.5, 0.5, 0.75, 0.75]
+    assert [step["failed"] for step in second["history"]] == [0, 1, 1, 1]
+    for earlier, again in zip(first["history"], second["history"], strict=False):
+        assert _without_clock(earlier) == _without_clock(again)
+
+
+def _without_clock(step):
+    return {k: v for k, v in step.items() if k not in ("_runtime", "_timestamp")}
+
+
+@pytest.mark.parametrize(("job", "prefix"), [("retrain", "seed1"), ("oneshot", "shared")])
+def test_a_continued_offline_run_has_all_epochs_and_none_twice(tmp_path, job, prefix):
+    told = info(tmp_path, job_type=job)
+    with Loggers([WandB(mode="offline")], told) as loggers:
+        loggers.epoch(1, 0, {"loss": 2.0})
+        loggers.epoch(1, 1, {"loss": float("nan")})
+    record = tmp_path / "wandb_epochs.jsonl"
+    assert record.read_text() == '[1, 0, {"loss": 2.0}]\n[1, 1, {"loss": "nan"}]\n'
+    with record.open("a") as file:
+        file.write('[1, 2, {"lo')  # killed while it wrote
+    with Loggers([WandB(mode="offline")], told) as loggers:
+        loggers.epoch(1, 1, {"loss": 1.5})  # the epoch after the last checkpoint runs again
+        loggers.epoch(1, 2, {"loss": 1.0})
+    history = wandb_file.read(tmp_path)[-1]["history"]
+    assert [step["epoch"] for step in history] == [1, 2, 3]
+    assert [step[f"{prefix}/loss"] for step in history] == [
+        2.0,
+        pytest.approx(math.nan, nan_ok=True),
+        1.0,
+    ]
+    assert len(record.read_text().splitlines()) == 3
 
 
 def test_a_retraining_logs_a_step_an_epoch(tmp_path):
@@ -161,3 +197,76 @@ def test_no_account_is_one_warning_and_the_search_goes_on(tmp_path, capsys, monk
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ConfigError, match="logger.mode must be one of online, offline, disabled"):
         WandB(mode="ofline")
+
+
+@contextlib.contextmanager
+def _server(answer):
+    """A server on the loopback that gives each connection to `answer`; yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        connections, ended = [], threading.Event()
+
+        def serve():
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    connections.append(listener.accept()[0])
+                    answer(connections[-1])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            ended.set()
+            thread.join()
+            for connection in connections:
+                connection.close()
+
+
+def _refuses():
+    """The address of a port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    return contextlib.nullcontext(f"http://127.0.0.1:{port}")
+
+
+def _hangs():
+    return _server(lambda connection: None)
+
+
+def _answers_500():
+    def answer(connection):
+        connection.settimeout(1)
+        with contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(
+                b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n"
+                b"Connection: close\r\n\r\n"
+            )
+            connection.close()
+
+    return _server(answer)
+
+
+@pytest.mark.parametrize(
+    ("out_of_reach", "reason"),
+    [(_refuses, "connection refused"), (_hangs, "deadline exceeded"), (_answers_500, "HTTP 500")],
+)
+def test_a_server_out_of_reach_is_one_warning_and_the_search_goes_on(
+    tmp_path, capsys, monkeypatch, out_of_reach, reason
+):
+    wandb.teardown()  # its process remembers the first address
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    with out_of_reach() as address:
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        logger = WandB(mode="online", init_timeout=1, finish_timeout=1)
+        with Loggers([logger], info(tmp_path)) as loggers:
+            for each in TRIALS:
+                loggers.trial(each)
+            loggers.finish(SUMMARY, Bits())
+    wandb.teardown()
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "nas: warning" in line]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("nas: warning: goes on without W&B: ")
+    assert reason in warnings[0]
+    assert loggers.done == 3
