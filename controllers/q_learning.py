@@ -69,9 +69,11 @@ class QLearning:
         self.replays, self.max_repeats = replays, max_repeats
         self.rng = np.random.default_rng(seed)
         self.q: dict[tuple[int, ...], Row] = {}  # by the space's state
-        self.rewards: dict[Arch, float] = {}  # the memory that is replayed
-        self.paths: list[Path] = []  # of the architectures of `rewards`, in the same order
-        self.known: dict[Any, Arch] = {}  # by the space's key, the first of `rewards` that has it
+        # The memory that is replayed: for each architecture its place in two lists.
+        self.memory: dict[Arch, int] = {}
+        self.rewards: list[float] = []
+        self.paths: list[Path] = []
+        self.known: dict[Any, Arch] = {}  # by the space's key, the first of `memory` that has it
         self.pending: list[Arch] = []  # asked for, not told
 
     def ask(self, n: int) -> list[Proposal]:
@@ -90,8 +92,8 @@ class QLearning:
             "states": _packed(self.q),
             "choices": _packed(rows),
             "values": np.array([value for row in rows for value in row.values()], float),
-            "archs": _packed(self.rewards),
-            "rewards": np.array(list(self.rewards.values()), float),
+            "archs": _packed(self.memory),
+            "rewards": np.array(self.rewards, float),
             "pending": [list(arch) for arch in self.pending],
             "rng": self.rng.bit_generator.state,
         }
@@ -101,11 +103,11 @@ class QLearning:
         choices = _unpacked(state["choices"])
         rows = [{choice: next(values) for choice in open_choices} for open_choices in choices]
         self.q = dict(zip(_unpacked(state["states"]), rows, strict=True))
-        rewards = np.asarray(state["rewards"]).tolist()
-        self.rewards = dict(zip(_unpacked(state["archs"]), rewards, strict=True))
-        self.paths = [self._path(arch) for arch in self.rewards]
+        self.memory = {arch: i for i, arch in enumerate(_unpacked(state["archs"]))}
+        self.rewards = np.asarray(state["rewards"]).tolist()
+        self.paths = [self._path(arch) for arch in self.memory]
         self.known = {}
-        for arch in self.rewards:
+        for arch in self.memory:
             self.known.setdefault(self.space.key(arch), arch)
         self.pending = [tuple(arch) for arch in state["pending"]]
         self.rng.bit_generator.state = state["rng"]
@@ -127,7 +129,7 @@ class QLearning:
             arch = self._walk(epsilon)
             key = self.space.key(arch)
             if key in self.known:
-                self._remember(arch, self.rewards[self.known[key]])
+                self._remember(arch, self.rewards[self.memory[self.known[key]]])
             elif key not in waiting:
                 break
         self.pending.append(arch)
@@ -161,13 +163,14 @@ class QLearning:
 
     def _remember(self, arch: Arch, reward: float) -> None:
         """Puts the reward into memory and replays, which is all the learning (Algorithm 1)."""
-        if arch not in self.rewards:
+        if arch not in self.memory:
+            self.memory[arch] = len(self.rewards)
+            self.rewards.append(reward)
             self.paths.append(self._path(arch))
             self.known.setdefault(self.space.key(arch), arch)
-        self.rewards[arch] = reward
-        rewards = list(self.rewards.values())
-        for i in self.rng.integers(len(rewards), size=self.replays).tolist():
-            self._learn(self.paths[i], rewards[i])
+        self.rewards[self.memory[arch]] = reward
+        for i in self.rng.integers(len(self.rewards), size=self.replays).tolist():
+            self._learn(self.paths[i], self.rewards[i])
 
     def _learn(self, path: Path, reward: float) -> None:
         """Q += alpha (r + gamma max Q' - Q), last choice first; r is 0 except for that choice."""

@@ -26,6 +26,10 @@ Outcome = tuple[Metrics, float] | EvaluationError  # metrics and seconds, or why
 # share one. Each transaction holds a consistent state, so a search that is killed repeats only what
 # came after the last one.
 SAVE_EVERY = 0.005
+# A controller's state may grow with the number of trials, and it is saved whole. The next
+# transaction therefore waits for this many times as long as the last one took: saving takes at most
+# a tenth of the time of a search, however long it is.
+SAVE_SHARE = 9
 
 
 class TooManyFailures(Exception):
@@ -67,7 +71,7 @@ def search(
             on_trial(trial)
         if not run.pending:
             return run.trials
-        for i, outcome in workers.finished(SAVE_EVERY if run.unsaved else None):
+        for i, outcome in workers.finished(run.seconds_to_save() if run.unsaved else None):
             run.finish(_trial(i, run.pending[i], outcome, reward))
 
 
@@ -100,7 +104,7 @@ class _Run:
         for trial in self.trials:
             self.failures = self.failures + 1 if trial.reward is None else 0
         self.unsaved: list[Trial] = []
-        self.saved_asked, self.saved_at = self.asked, -math.inf
+        self.saved_asked, self.save_at = self.asked, -math.inf  # the moment of the next save
 
     def finish(self, trial: Trial) -> None:
         del self.pending[trial.id]
@@ -141,21 +145,29 @@ class _Run:
     def save(self) -> list[Trial]:
         """Saves all changes in one transaction, if one is due. Returns the trials it has saved.
 
-        A transaction is due SAVE_EVERY seconds after the last one, and at the end.
+        A transaction is due SAVE_EVERY seconds after the last one or, if that one took long,
+        SAVE_SHARE times as long as it took; and at the end.
         """
         if self.store.keeps:
-            if self.pending and time.monotonic() - self.saved_at < SAVE_EVERY:
+            if self.pending and time.monotonic() < self.save_at:
                 return []
             self._save()
         saved, self.unsaved = self.unsaved, []
         return saved
 
+    def seconds_to_save(self) -> float:
+        """Seconds until the next transaction is due."""
+        return max(0.0, self.save_at - time.monotonic())
+
     def _save(self) -> None:
+        begun = time.monotonic()
         pending = {i: self.pending[i] for i in self.pending if i >= self.saved_asked}
         if self.unsaved or pending:
             state = {"told": self.told, "controller": self.controller.state()}
             self.store.save(trials=self.unsaved, pending=pending, state=state)
-            self.saved_asked, self.saved_at = self.asked, time.monotonic()
+            ended = time.monotonic()
+            self.saved_asked = self.asked
+            self.save_at = ended + max(SAVE_EVERY, SAVE_SHARE * (ended - begun))
 
 
 class _InTurn:

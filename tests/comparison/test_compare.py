@@ -123,6 +123,7 @@ def test_a_killed_search_that_trains_goes_on_inside_and_ends_as_if_it_had_not(co
 
     monkeypatch.setattr(Quick, "__call__", dies_once)
     monkeypatch.setattr("nas.engine.search.SAVE_EVERY", 0.0)
+    monkeypatch.setattr("nas.engine.search.SAVE_SHARE", 0)
     assert compare(*training)[0] == 130
     _, _, killed = compare(*training)
     assert len(calls) == 3 * 9 + 1  # only the trial that was killed ran again

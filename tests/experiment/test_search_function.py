@@ -172,6 +172,7 @@ def test_a_search_stops_when_everything_fails():
 @pytest.mark.parametrize("at", [1, 7, 25])
 def test_a_killed_search_continues_as_if_it_had_not_been(tmp_path, at, monkeypatch):
     monkeypatch.setattr("nas.engine.search.SAVE_EVERY", 0.0)
+    monkeypatch.setattr("nas.engine.search.SAVE_SHARE", 0)
     whole = nas.search(Bits(), evolution(), ones, max_trials=25)
     with pytest.raises(Killed):
         nas.search(Bits(), evolution(), killed_at(at), max_trials=25, folder=tmp_path)
