@@ -9,6 +9,7 @@ The time of validation is not added, while NATS-Bench's own clock adds it.
 """
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,8 @@ def latency(table: Table, device: str, path: str | Path | None = None) -> np.nda
 class NASBench201Table:
     """An evaluator that looks cells up. A trial's seconds are those that its training took.
 
-    A search sees only `metric` and the costs. `final` gives the accuracies after full training.
+    A search sees only `metric` and the costs. `final` gives the accuracies after full training. The
+    paper's Table 5 judges the cell of one search on CIFAR-10 on all three data sets: `judge_all`.
 
     Args:
       space: must be the space of NAS-Bench-201 cells.
@@ -170,6 +172,7 @@ class NASBench201Table:
       device: its latency, in milliseconds, is shown to the search as well; `table`, or a device in
         the file of devices; None: no latency.
       device_path: of the .npz of devices; None: the variable NASBENCH201_LATENCY_NPZ.
+      judge_all: `final` has the accuracies on the other data sets too, as cifar100_valid_200 etc.
     """
 
     def __init__(
@@ -182,6 +185,7 @@ class NASBench201Table:
         path: str | None = None,
         device: str | None = None,
         device_path: str | None = None,
+        judge_all: bool = False,
     ):
         counts = [len(decision.choices) for decision in space.decisions]
         if counts != [5] * 6 or tuple(space.decisions[0].choices) != OPERATIONS:
@@ -191,7 +195,7 @@ class NASBench201Table:
         _check_columns(metric, seconds)
         self.arguments = {
             "space": space, "dataset": dataset, "metric": metric, "seconds": seconds, "path": path,
-            "device": device, "device_path": device_path,
+            "device": device, "device_path": device_path, "judge_all": judge_all,
         }  # fmt: skip
         self.table = Table(path, dataset=dataset)
         self.budget: float | None = BUDGETS[seconds]
@@ -206,6 +210,11 @@ class NASBench201Table:
         self._costs = {"parameters": self.table.column("parameters").astype(int).tolist()}
         if device is not None:
             self._costs["latency"] = latency(self.table, device, device_path).tolist()
+        self._judges = [(self.table, "")]
+        if judge_all:
+            others = [Table(path, dataset=name) for name in COLUMNS if name != dataset]
+            self._judges += [(other, f"{other.dataset}_") for other in others]
+            _check_judges(others)
 
     def __reduce__(self):
         return _again, (self.arguments,)  # a worker reads the file itself
@@ -224,7 +233,10 @@ class NASBench201Table:
         return {"valid_accuracy": valid[i], "seconds": seconds[i], **costs}
 
     def final(self, arch: Arch) -> dict[str, float]:
-        """Accuracies after full training, by column: those of REFERENCE_COLUMNS that there are."""
+        """Accuracies after full training, by column: those of REFERENCE_COLUMNS that there are.
+
+        The names of other data sets' columns begin with that of the data set.
+        """
         i = position(arch)
         return {name: values[i] for name, values in self._reference.items()}
 
@@ -234,14 +246,26 @@ class NASBench201Table:
 
     @functools.cached_property
     def _reference(self) -> dict[str, list[float]]:
-        names = self.table.names()
         return {
-            name: self.table.column(name).tolist() for name in REFERENCE_COLUMNS if name in names
+            prefix + name: table.column(name).tolist()
+            for table, prefix in self._judges
+            for name in REFERENCE_COLUMNS
+            if name in table.names()
         }
 
 
 def _again(arguments: dict[str, Any]) -> NASBench201Table:
     return NASBench201Table(**arguments)
+
+
+def _check_judges(tables: Sequence[Table]) -> None:
+    for table in tables:
+        if not set(REFERENCE_COLUMNS) & set(table.names()):
+            raise ConfigError(
+                f"evaluator.judge_all must have one of {', '.join(REFERENCE_COLUMNS)} of every data "
+                f"set, which {table.path.name} does not have of {table.dataset}; set "
+                "evaluator.judge_all=false"
+            )
 
 
 def _check_columns(metric: str, seconds: str) -> None:

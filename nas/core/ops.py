@@ -73,6 +73,9 @@ class Ops(Protocol):
         A stride of 2 then reads the pixels that it skips in x. An odd height or width reads zeros.
         """
 
+    def pad_end(self, x: Any, rows: int, columns: int) -> Any:
+        """x with `rows` of zeros below it and `columns` of zeros at its right."""
+
     def add(self, inputs: Sequence[Any]) -> Any:
         """The sum of tensors of one shape. A single tensor is returned unchanged."""
 

@@ -3,12 +3,13 @@
 Tables (benchmarks/tables) are evaluators too: they look up what a training gave.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Space
-from nas.core.trial import Arch, ConfigError, Proposal, trial_seed
+from nas.core.trial import NAN, Arch, ConfigError, EvaluationError, Proposal, trial_seed
 from nas.data.images import ImageData
 from nas.evaluators.common import (
     NO_LIMITS,
@@ -42,6 +43,9 @@ class TrainFromScratch(ImageEvaluator):
       restarts: how often a network that is no better than chance after its first epoch is trained
         again from scratch, with 0.4 of the learning rate; the last training counts whatever it
         gives. A training of a single epoch is over by then and is never repeated.
+      gives_up: whether the last training ends there too if nothing was learnt, with the accuracy of
+        a guess, 1 / classes; a loss that is not finite in the first epoch is then no better than
+        chance either. So does MetaQNN's code (bowenbaker/metaqnn, caffe_client.py, line 91).
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class TrainFromScratch(ImageEvaluator):
         limits: Limits = NO_LIMITS,
         patience: int | None = None,
         restarts: int = 0,
+        gives_up: bool = False,
     ):
         check_patience(patience)
         if restarts < 0:
@@ -64,7 +69,13 @@ class TrainFromScratch(ImageEvaluator):
         super().__init__(
             space=space, dataset=dataset, skeleton=skeleton, recipe=recipe, seed=seed, limits=limits
         )
-        self.max_seconds, self.patience, self.restarts = limits.max_seconds, patience, restarts
+        if gives_up and not restarts:
+            raise ConfigError(
+                "evaluator.gives_up must be false without restarts, got true; "
+                "set evaluator.restarts=5"
+            )
+        self.max_seconds, self.patience = limits.max_seconds, patience
+        self.restarts, self.gives_up = restarts, gives_up
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
         """valid_accuracy and valid_loss of the last epoch, valid_accuracies of all, costs."""
@@ -78,12 +89,19 @@ class TrainFromScratch(ImageEvaluator):
         self, arch: Arch, skeleton: ImageSkeleton, recipe: Recipe, seed: int
     ) -> dict[str, list[float]]:
         """Trains, and again with a smaller learning rate if nothing was learnt."""
-        threshold = BETTER_THAN_CHANCE / skeleton.classes
-        for _ in range(self.restarts if recipe.epochs > 1 else 0):
+        first_epochs = self.restarts + self.gives_up if recipe.epochs > 1 else 0
+        for _ in range(first_epochs):
+            first_epoch = _FirstEpoch(least=BETTER_THAN_CHANCE / skeleton.classes)
             try:
-                return self._train(arch, skeleton, recipe, seed, _stop_below(threshold))
+                return self._train(arch, skeleton, recipe, seed, first_epoch)
             except _NoBetterThanChance:
-                recipe = recipe.replace(learning_rate=recipe.learning_rate * RESTART_FACTOR)
+                pass
+            except EvaluationError as error:
+                if error.status != NAN or first_epoch.is_over or not self.gives_up:
+                    raise
+            recipe = recipe.replace(learning_rate=recipe.learning_rate * RESTART_FACTOR)
+        if first_epochs and self.gives_up:
+            return _guesses(skeleton.classes)
         return self._train(arch, skeleton, recipe, seed)
 
     def _train(
@@ -111,9 +129,19 @@ class TrainFromScratch(ImageEvaluator):
             release_models()
 
 
-def _stop_below(threshold: float) -> Callable[[int, dict[str, float]], None]:
-    def on_epoch(epoch: int, values: dict[str, float]) -> None:
-        if epoch == 0 and values["valid_accuracy"] <= threshold:
-            raise _NoBetterThanChance
+class _FirstEpoch:
+    """Called after each epoch; ends the training after the first if nothing was learnt."""
 
-    return on_epoch
+    def __init__(self, *, least: float):
+        self.least, self.is_over = least, False
+
+    def __call__(self, epoch: int, values: dict[str, float]) -> None:
+        if epoch == 0 and values["valid_accuracy"] <= self.least:
+            raise _NoBetterThanChance
+        self.is_over = True
+
+
+def _guesses(classes: int) -> dict[str, list[float]]:
+    """What a network that gives all classes the same probability has after an epoch."""
+    share = 1 / classes
+    return {"valid_accuracy": [share], "valid_loss": [math.log(classes)], "accuracy": [share]}

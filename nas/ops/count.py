@@ -80,6 +80,9 @@ class CountOps:
             self._kept(height + height % 2, width + width % 2, channels)
         return self._kept(height + height % 2 - 1, width + width % 2 - 1, channels)
 
+    def pad_end(self, x: Shape, rows: int, columns: int) -> Shape:
+        return self._kept(x[0] + rows, x[1] + columns, x[2])
+
     def add(self, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
 

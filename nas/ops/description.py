@@ -158,7 +158,7 @@ class Description:
         layer = self[name]
         if layer.kind == "relu":
             return True
-        if layer.kind in (*_SEVERAL, "max_pool", "avg_pool", "dropout", "first"):
+        if layer.kind in (*_SEVERAL, "max_pool", "avg_pool", "dropout", "first", "pad_end"):
             return all(self.is_non_negative(i) for i in layer.inputs)
         return False
 
@@ -205,6 +205,8 @@ def shape_of(layer: Layer, inputs: list[Shape], image_shape: Shape) -> Shape:
         return max(x[0] for x in inputs), max(x[1] for x in inputs), sum(x[2] for x in inputs)
     if layer.kind == "shift":
         return height + height % 2 - 1, width + width % 2 - 1, channels
+    if layer.kind == "pad_end":
+        return height + layer["rows"], width + layer["columns"], channels
     if layer.kind == "first":
         return height, width, layer["channels"]
     return height, width, channels

@@ -99,6 +99,9 @@ class KerasOps:
             x = self.layers.ZeroPadding2D(((0, height % 2), (0, width % 2)))(x)
         return self.layers.Cropping2D(((1, 0), (1, 0)))(x)
 
+    def pad_end(self, x, rows: int, columns: int):
+        return self.layers.ZeroPadding2D(((0, rows), (0, columns)))(x)
+
     def add(self, inputs: Sequence):
         return self.layers.Add()(inputs) if len(inputs) > 1 else inputs[0]
 

@@ -66,6 +66,9 @@ class Recorder:
     def shift(self, x: str) -> str:
         return self._unnamed("shift", [x])
 
+    def pad_end(self, x: str, rows: int, columns: int) -> str:
+        return self._unnamed("pad_end", [x], rows=rows, columns=columns)
+
     def first(self, x: str, channels: int, after: int = 0) -> str:
         return self._unnamed("first", [x], channels=channels, after=after)
 

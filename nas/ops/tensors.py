@@ -137,6 +137,9 @@ class TensorOps:
     def shift(self, x: tf.Tensor) -> tf.Tensor:
         return pixels.shifted(x)
 
+    def pad_end(self, x: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+        return raw.Pad(input=x, paddings=[[0, 0], [0, rows], [0, columns], [0, 0]])
+
     def add(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         if len(inputs) == 2:
             return raw.AddV2(x=inputs[0], y=inputs[1])

@@ -173,7 +173,14 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     "nas.controllers.ppo.PPO": _LSTM_RECORD | _ADAM_RECORD,
     "nas.controllers.reinforce.Reinforce": _LSTM_RECORD | _ADAM_RECORD,
     "nas.controllers.transfer.Transfer": _LSTM_RECORD | _ADAM_RECORD,
-    "nas.evaluators.scratch.TrainFromScratch": {"limits._target_": "nas.evaluators.common.Limits"},
+    "nas.benchmarks.tables.nasbench201.NASBench201Table": {"judge_all": False},
+    "nas.controllers.q_learning.QLearning": {"drops_oom": False},
+    "nas.evaluators.scratch.TrainFromScratch": {
+        "limits._target_": "nas.evaluators.common.Limits",
+        "gives_up": False,
+    },
+    "nas.search_spaces.papers.metaqnn.MetaQNN": {"pooling_rounds": "down"},
+    "nas.search_spaces.papers.nasbench201.space.NASBench201": {"mutation": "edge"},
     "nas.evaluators.inherit.InheritFromParent": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.one_graph.TrainWithOneGraph": {
         "limits._target_": "nas.evaluators.common.SizeLimits"

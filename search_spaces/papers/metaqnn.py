@@ -6,27 +6,35 @@ ends the network. These are the layers in the paper's notation, and what they ma
 libs/grammar/state_enumerator.py):
 
   C(filters,kernel)  convolution and ReLU, "same" padding; behind the image, a C or a P
-  P(window,stride)   max pooling without padding; behind a C
+  P(window,stride)   max pooling; behind a C
   FC(units)          dense layer and ReLU; behind a C or a P of a small representation, or behind a
                      larger or equal FC; at most `max_fc`
   GAP                global average pooling; behind the image, a C or a P; only SM may follow
   SM                 dense layer to the classes, which ends the network; behind any layer, and the
                      only choice behind `layers` layers
 
-The agent does not see the exact size of the representation but its bin: 8 and more, 4 to 7, 1 to 3
-(section 4.1). A window must be smaller than the bin's lower bound (code; the paper: not larger than
-the representation). An FC may be entered from the two smaller bins (section 4.2).
+There are two sizes of the representation behind a P, as in the authors' code. The agent divides and
+rounds down: floor((n - window) / stride) + 1 pixels (`_calc_new_image_size`). The network is
+Caffe's, whose poolings round up: ceil((n - window) / stride) + 1 (libs/caffe/string_to_model.py); a
+last window that reaches over the edge sees the pixels that there are. 16 pixels become 7 for the
+agent and 8 in the network behind a P(3,2).
+
+The agent does not see the exact size but its bin: 8 and more, 4 to 7, 1 to 3 (section 4.1). A
+window must be smaller than the bin's lower bound (code; the paper: not larger than the
+representation). An FC may be entered from the two smaller bins (section 4.2).
 
 Dropout stands behind every second C, P or FC; the i-th of n has the rate i/(2n) (section 5). There
 is no batch normalization. Weights are initialised as in Glorot & Bengio 2010 (section 5: Xavier).
 
 Departures: the code adds a dropout behind each FC, and if the number of layers is odd, it counts
-one dropout more than it places. The code's GAP is a 1x1 convolution to the classes, ReLU, mean and
-a dense layer; here GAP is the mean, and SM is the dense layer.
+one dropout more than it places. The code's GAP is a 1x1 convolution to the classes, ReLU, mean over
+windows of the agent's size and a dense layer; here GAP is the mean over the image, and SM is the
+dense layer.
 """
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -42,6 +50,7 @@ LARGEST_BEFORE_FC = 4  # the largest bin from which an FC may be entered (sectio
 SOFTMAX, GAP = 0, 1  # choices
 START = -1  # stands for the last choice before the first layer
 XAVIER = "glorot_uniform"
+UP, DOWN = "up", "down"  # how the network rounds the size behind a pooling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +94,7 @@ class MetaQNN(ImageSpace):
       pools: choices (window, stride) of a P.
       units: choices of an FC.
       max_fc: the largest number of FCs in a network.
+      pooling_rounds: up: a pooling in the network has Caffe's size; down: it has the agent's.
     """
 
     def __init__(
@@ -97,11 +107,13 @@ class MetaQNN(ImageSpace):
         pools: Sequence[Sequence[int]] = ((5, 3), (3, 2), (2, 2)),
         units: Sequence[int] = (512, 256, 128),
         max_fc: int = 2,
+        pooling_rounds: str = UP,
     ):
         _check(image_size, layers, max_fc)
         for name, values in (("filters", filters), ("kernels", kernels), ("units", units)):
             _check_choices(name, values)
-        _check_pools(pools)
+        _check_pools(pools, pooling_rounds)
+        self.pooling_rounds = pooling_rounds
         self.image_size, self.layers, self.max_fc = image_size, layers, max_fc
         self.choices = (
             Layer("SM"),
@@ -180,14 +192,14 @@ class MetaQNN(ImageSpace):
     def graph(self, arch: Arch) -> Graph:
         """A drawing, with the sizes for an image of `image_size` pixels."""
         names, nodes = ["image"], [("image", f"image, {self.image_size}", "input")]
-        at = self._position(())
+        size = self.image_size
         for i, layer in enumerate(self.chain(arch)):
-            at = self._after(at, arch[i])
             label, kind = str(layer), layer.kind.lower()
             if layer.kind == "C":
                 kind = f"{layer.window}x{layer.window}"
             elif layer.kind == "P":
-                label, kind = f"{label}, to {at.size}", "max_pool"
+                size = _pooled(size, layer, self.pooling_rounds)
+                label, kind = f"{label}, to {size}", "max_pool"
             elif layer.kind == "SM":
                 kind = "classifier"
             names.append("classifier" if layer.kind == "SM" else f"layer{i}")
@@ -203,6 +215,8 @@ class MetaQNN(ImageSpace):
             return ops.relu(ops.dense(x, skeleton.filters(layer.units), name=f"layer{i}_fc"))
         if layer.window > min(ops.shape(x)[:2]):
             return x
+        if self.pooling_rounds == UP:
+            x = _with_the_last_windows(ops, x, layer)
         return ops.max_pool(x, layer.window, strides=layer.stride, padding="valid")
 
     def _position(self, prefix: Arch) -> _Position:
@@ -216,7 +230,7 @@ class MetaQNN(ImageSpace):
     def _after(self, at: _Position, choice: int) -> _Position:
         layer, size = self.choices[choice], at.size
         if layer.kind == "P":
-            size = -(-(size - layer.window + 1) // layer.stride)
+            size = _pooled(size, layer, DOWN)
         elif layer.kind in ("FC", "GAP"):
             size = 1
         return _Position(at.depth + 1, choice, size, at.fcs + (layer.kind == "FC"))
@@ -239,6 +253,29 @@ class MetaQNN(ImageSpace):
         if layer.kind == "P" and (last is None or last.kind != "C"):
             return False
         return layer.window < size
+
+
+def _pooled(size: int, layer: Layer, rounds: str) -> int:
+    """The size behind a pooling: of the agent's representation (DOWN), or of Caffe's network (UP).
+
+    >>> _pooled(16, Layer("P", window=3, stride=2), DOWN), _pooled(16, Layer("P", 0, 3, 2), UP)
+    (7, 8)
+    """
+    windows = (size - layer.window) / layer.stride
+    return (math.ceil(windows) if rounds == UP else math.floor(windows)) + 1
+
+
+def _with_the_last_windows(ops: Ops, x: Any, layer: Layer) -> Any:
+    """x padded so that the last windows of a pooling fit, if Caffe has them.
+
+    Zeros are no maximum that the pixels do not have: x comes from a ReLU, and every window has at
+    least one pixel of x, because strides are not larger than windows.
+    """
+    rows, columns = (
+        (_pooled(size, layer, UP) - 1) * layer.stride + layer.window - size
+        for size in ops.shape(x)[:2]
+    )
+    return ops.pad_end(x, rows, columns) if rows or columns else x
 
 
 def _bin(size: int) -> int:
@@ -283,11 +320,22 @@ def _check_choices(setting: str, values: Sequence[int]) -> None:
         )
 
 
-def _check_pools(pools: Sequence[Sequence[int]]) -> None:
+def _check_pools(pools: Sequence[Sequence[int]], rounds: str) -> None:
     pairs = [tuple(pool) for pool in pools]
     are_valid = all(len(pair) == 2 and min(pair) >= 1 for pair in pairs)
     if not are_valid or len(set(pairs)) < len(pairs):
         raise ConfigError(
             "space.pools must be different pairs (window, stride) of whole numbers from 1, "
             f"got {[list(pair) for pair in pairs]}; set space.pools=[[2,2]]"
+        )
+    if rounds not in (UP, DOWN):
+        raise ConfigError(
+            f"space.pooling_rounds must be {UP} or {DOWN}, got {rounds}; "
+            f"set space.pooling_rounds={UP}"
+        )
+    too_far = [list(pair) for pair in pairs if pair[1] > pair[0]]
+    if rounds == UP and too_far:
+        raise ConfigError(
+            "space.pools must have no stride larger than its window where space.pooling_rounds="
+            f"{UP}, got {too_far[0]}; set space.pooling_rounds={DOWN}"
         )

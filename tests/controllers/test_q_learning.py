@@ -10,7 +10,7 @@ import pytest
 from nas.controllers.q_learning import SCHEDULE, QLearning
 from nas.controllers.random_search import RandomSearch
 from nas.core.space import Decision, Space
-from nas.core.trial import CRASHED, ConfigError, Proposal, Trial
+from nas.core.trial import CRASHED, OOM, ConfigError, Proposal, Trial
 from nas.search_spaces.papers.metaqnn import MetaQNN
 
 
@@ -170,6 +170,18 @@ def test_failed_children_are_paid():
     controller = QLearning(Switches(1), seed=0, replays=1, failure_reward=0.2, learning_rate=1.0)
     controller.tell([Trial(0, Proposal((1,)), None, status=CRASHED, reason="as children do")])
     assert controller.q[()] == {0: 0.5, 1: 0.2}
+
+
+def test_a_network_that_was_too_large_teaches_nothing():
+    """The code's server only sends the next network (q_server.py, line 262)."""
+    oom = Trial(0, Proposal((1,)), None, status=OOM, reason="no memory")
+    controller = QLearning(Switches(1), seed=0)
+    controller.ask(1)
+    controller.tell([oom])
+    assert (controller.q, controller.rewards) == ({}, {})
+    paid = QLearning(Switches(1), seed=0, replays=1, drops_oom=False, learning_rate=1.0)
+    paid.tell([oom])
+    assert paid.q[()] == {0: 0.5, 1: 0.0}
 
 
 def test_resuming_changes_nothing_at_any_epsilon():

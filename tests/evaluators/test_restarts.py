@@ -1,9 +1,11 @@
 """A first epoch no better than chance repeats the training (Baker et al. 2017, section 5)."""
 
+import math
+
 import pytest
 
 from nas.core.skeleton import ImageSkeleton
-from nas.core.trial import ConfigError, Proposal
+from nas.core.trial import NAN, ConfigError, EvaluationError, Proposal
 from nas.evaluators.scratch import TrainFromScratch
 from nas.search_spaces.papers.metaqnn import MetaQNN
 from nas.training import loop as image
@@ -13,7 +15,7 @@ from tests.helpers import small_images
 SPACE = MetaQNN(image_size=4, layers=2)
 
 
-def evaluator(restarts, epochs=2):
+def evaluator(restarts, epochs=2, gives_up=False):
     return TrainFromScratch(
         space=SPACE,
         dataset=lambda: small_images.make(*small_images.some()),
@@ -21,6 +23,7 @@ def evaluator(restarts, epochs=2):
         recipe=Recipe(epochs=epochs, learning_rate=0.1, batch_size=8),
         seed=0,
         restarts=restarts,
+        gives_up=gives_up,
     )
 
 
@@ -50,6 +53,46 @@ def test_the_learning_rate_falls_until_something_is_learnt(
     assert seen == pytest.approx(rates)
     assert metrics["valid_accuracy"] == accuracies[-1]
     assert not left
+
+
+@pytest.mark.parametrize("accuracies", [[0.5, 0.75, 0.5], [None, 0.5, None]])
+def test_a_network_that_no_learning_rate_trains_has_the_accuracy_of_a_guess(
+    monkeypatch, accuracies
+):
+    """None: the loss is not finite. All of them are first epochs only."""
+    left = list(accuracies)
+
+    def fit(model, data, recipe, *, on_epoch, **settings):
+        accuracy = left.pop(0)
+        if accuracy is None:
+            raise EvaluationError(NAN, "the loss is nan after epoch 1")
+        on_epoch(0, {"valid_accuracy": accuracy})
+        raise AssertionError("trained on")
+
+    monkeypatch.setattr(image, "fit", fit)
+    metrics = evaluator(2, gives_up=True)(0, Proposal(SPACE.parse("C(64,1), GAP")))
+    assert metrics["valid_accuracy"] == 0.5
+    assert metrics["valid_loss"] == pytest.approx(math.log(2))
+    assert not left
+
+
+@pytest.mark.parametrize("epochs, gives_up", [(2, True), (1, False)])
+def test_a_loss_that_is_lost_later_is_a_failed_trial(monkeypatch, epochs, gives_up):
+    """In the second epoch; and in the first, where the evaluator does not give up."""
+
+    def fit(model, data, recipe, *, on_epoch, **settings):
+        if epochs == 2:
+            on_epoch(0, {"valid_accuracy": 0.9})
+        raise EvaluationError(NAN, "the loss is nan")
+
+    monkeypatch.setattr(image, "fit", fit)
+    with pytest.raises(EvaluationError, match="the loss is nan"):
+        evaluator(2, gives_up=gives_up)(0, Proposal(SPACE.parse("C(64,1), GAP")))
+
+
+def test_giving_up_needs_restarts():
+    with pytest.raises(ConfigError, match="gives_up must be false without restarts"):
+        evaluator(0, gives_up=True)
 
 
 def test_a_training_that_is_repeated_ends():

@@ -96,6 +96,45 @@ def test_sizes_follow_the_codes_formula():
     assert walk == [16, 7, 1]
 
 
+@pytest.mark.parametrize(
+    "size, window, stride, agent, network",
+    [
+        (32, 2, 2, 16, 16),
+        (16, 3, 2, 7, 8),
+        (16, 5, 3, 4, 5),
+        (32, 3, 2, 15, 16),
+        (32, 5, 3, 10, 10),
+    ],
+)
+def test_the_agent_rounds_poolings_down_and_the_network_up(size, window, stride, agent, network):
+    """floor((n - window) / stride) + 1, and Caffe's ceil((n - window) / stride) + 1."""
+    space = MetaQNN(image_size=size)
+    conv, pool = prefix("C(64,1)", f"P({window},{stride})", space=space)
+    assert space._position((conv, pool)).size == agent
+    arch = (conv, pool, GAP) + (SOFTMAX,) * 16
+    sizes = {}
+    for rounds in ("up", "down"):
+        rounded = MetaQNN(image_size=size, pooling_rounds=rounds)
+        model = rounded.build(arch, ImageSkeleton(image_shape=(size, size, 1), classes=3))
+        pools = [layer for layer in model.layers if layer.__class__.__name__ == "MaxPooling2D"]
+        sizes[rounds] = pools[0].output.shape[1]
+        assert rounded.graph(arch).nodes[2][1].endswith(f"to {sizes[rounds]}")
+    assert sizes == {"up": network, "down": agent}
+
+
+def test_the_last_windows_see_the_pixels_that_there_are():
+    """4x4 pixels, P(3,2): windows of columns 0 to 2 and 2 to 3; worked out by hand."""
+    space = MetaQNN(image_size=4, filters=(1,), kernels=(1,), pools=((3, 2),))
+    tiny = ImageSkeleton(image_shape=(4, 4, 1), classes=1)
+    model = space.build(space.parse("C(1,1), P(3,2), SM"), tiny)
+    conv, logits = model.get_layer("layer0_conv"), model.get_layer("logits")
+    conv.set_weights([np.ones((1, 1, 1, 1)), np.zeros(1)])
+    image = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    for pixel, value in enumerate((10, 11, 14, 15)):
+        logits.set_weights([np.eye(4)[:, [pixel]], np.zeros(1)])
+        assert model(image).numpy() == pytest.approx(value)
+
+
 def test_states_are_depth_last_layer_bin_and_dense_layers():
     c, p, fc = prefix("C(64,1)", "P(5,3)", "FC(128)")
     assert SPACE.state(()) == (0, START, 8, 0)
@@ -152,6 +191,19 @@ def test_the_size_is_the_number_of_valid_vectors(settings):
         return sum(archs((*arch, choice)) for choice in space.allowed(arch))
 
     assert space.size == archs(())
+
+
+@pytest.mark.parametrize(
+    "text, weights",
+    zip(
+        PUBLISHED,
+        (1_993_482, 610_826, 3_715_082, 4_927_434, 1_157_386, 1_133_770),
+        strict=True,
+    ),
+)
+def test_the_parameters_of_the_published_networks(text, weights):
+    """Counted from the authors' prototxt files by Caffe's rules."""
+    assert SPACE.cost(SPACE.parse(text), FULL).parameters == weights
 
 
 def test_a_small_size_by_hand():
@@ -277,6 +329,8 @@ def test_the_graph_is_a_chain_with_the_sizes_behind_poolings():
         ({"units": (0,)}, r"units must be different .* got \[0\]"),
         ({"pools": ((2,),)}, r"pools must be different pairs .* got \[\[2\]\]"),
         ({"pools": ((2, 2), (2, 2))}, r"pools must be different pairs"),
+        ({"pools": ((2, 3),)}, r"pools must have no stride larger than its window .* got \[2, 3\]"),
+        ({"pooling_rounds": "nearest"}, "pooling_rounds must be up or down, got nearest"),
     ],
 )
 def test_wrong_settings_are_refused_saying_where_to_change_them(settings, message):
