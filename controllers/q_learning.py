@@ -12,10 +12,10 @@ Departures: the table starts at 0.5 (appendix D.1 and code; Algorithm 1 says 0).
 100 architectures are replayed (paper; code: 128), drawn from a memory that has each architecture
 once, while the code's memory has one entry for each time it was drawn.
 
-The paper does not say what a failed trial is worth. In the code a network too large for the memory
-teaches nothing and may be drawn again, and one that no learning rate trains has the accuracy of a
-guess (bowenbaker/metaqnn, caffe_client.py, lines 86 to 93): `drops_oom`, and `gives_up` of the
-evaluator. Any other failed trial has the reward `failure_reward`.
+The paper does not say what a failed trial is worth. In the code, and here, nothing is learnt from a
+network that is too large for the memory, which may be drawn again; one that no learning rate trains
+has the accuracy of a guess (bowenbaker/metaqnn, caffe_client.py, lines 86 to 93; `gives_up` of
+nas/evaluators/scratch.py). Any other failed trial has the reward `failure_reward`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,8 +47,7 @@ class QLearning:
       discount: gamma, of later rewards.
       replays: architectures drawn from memory after each reward.
       max_repeats: after this many known architectures in a row the last one is trained again.
-      failure_reward: the reward of a failed trial.
-      drops_oom: a trial that ran out of memory has no reward, and nothing is learnt from it.
+      failure_reward: the reward of a failed trial, but for one that ran out of memory.
     """
 
     def __init__(
@@ -64,14 +63,12 @@ class QLearning:
         replays: int = 100,
         max_repeats: int = 1000,
         failure_reward: float = 0.0,
-        drops_oom: bool = True,
     ):
         _check_schedule(schedule, models)
         _check_learning(learning_rate, discount, replays, max_repeats)
         self.space = space
         self.schedule, self.models = schedule, models
-        self.initial_value = initial_value
-        self.failure_reward, self.drops_oom = failure_reward, drops_oom
+        self.initial_value, self.failure_reward = initial_value, failure_reward
         self.learning_rate, self.discount = learning_rate, discount
         self.replays, self.max_repeats = replays, max_repeats
         self.rng = np.random.default_rng(seed)
@@ -89,7 +86,7 @@ class QLearning:
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
             self.pending = [arch for arch in self.pending if arch != trial.arch]
-            if trial.status == OOM and self.drops_oom:
+            if trial.status == OOM:
                 continue
             reward = self.failure_reward if trial.reward is None else trial.reward
             self._remember(trial.arch, reward)

@@ -174,7 +174,7 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     "nas.controllers.reinforce.Reinforce": _LSTM_RECORD | _ADAM_RECORD,
     "nas.controllers.transfer.Transfer": _LSTM_RECORD | _ADAM_RECORD,
     "nas.benchmarks.tables.nasbench201.NASBench201Table": {"judge_all": False},
-    "nas.controllers.q_learning.QLearning": {"drops_oom": False},
+    "nas.controllers.local_search.LocalSearch": {"num_init": 1},
     "nas.evaluators.scratch.TrainFromScratch": {
         "limits._target_": "nas.evaluators.common.Limits",
         "gives_up": False,

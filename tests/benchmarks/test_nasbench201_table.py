@@ -117,6 +117,24 @@ def test_a_search_on_12_epochs_sees_nothing_of_later_ones(small):
     assert evaluate.best_possible() == {"valid_200": pytest.approx(CELLS / 100_000)}
 
 
+def test_the_cell_of_one_search_is_judged_on_all_data_sets(small):
+    with np.load(small) as file:
+        arrays = dict(file)
+    arrays["imagenet16_val_200_trials"] = arrays["cifar10valid_val_200_trials"] + 1
+    arrays["cifar100_test_200"] = arrays["cifar10valid_val_12"] + 2
+    np.savez(small, **arrays)
+    evaluate = NASBench201Table(NASBench201(), path=str(small), judge_all=True)
+    row = sum(2 * 5**i for i in range(6))  # our 1, a skip, is the file's 2
+    for judge in (evaluate, pickle.loads(pickle.dumps(evaluate))):
+        assert judge.final((1,) * 6) == {
+            "valid_200": pytest.approx((row + 1) / 100_000),
+            "cifar100_test_200": pytest.approx((row + 2000) / 100_000),
+            "imagenet16_120_valid_200": pytest.approx((row + 1001) / 100_000),
+        }
+    assert set(evaluate.best_possible()) == set(evaluate.final((1,) * 6))
+    assert set(evaluate(0, Proposal((1,) * 6))) == {"valid_accuracy", "seconds", "parameters"}
+
+
 def test_the_simulated_clock_stops_at_the_first_trial_that_crosses(small):
     from nas.controllers.random_search import RandomSearch
     from nas.engine.executors import SerialExecutor
@@ -149,6 +167,7 @@ class Other(Space):
         ({"device": "phone"}, "set NASBENCH201_LATENCY_NPZ=FILE.npz or evaluator.device_path="),
         ({"device": "toaster", "device_path": "devices.npz"}, "be table or one of phone, board"),
         ({"device": "phone", "device_path": "small.npz"}, "small.npz is not a table of latencies"),
+        ({"judge_all": True}, "which small.npz does not have of cifar100; set evaluator.judge_all"),
         ({"space": Other()}, "must have space=nasbench201, got Other"),
     ],
 )
@@ -198,7 +217,8 @@ def test_the_published_table():
     assert valid.argmax() == 6111 and valid.max() == pytest.approx(0.916067, abs=1e-6)
     assert test.argmax() == 6111 and test.max() == pytest.approx(0.943733, abs=1e-6)
     assert test[13714] == test[6111]
-    assert test[11472] == pytest.approx(0.9397, abs=1e-6)  # the cell of a ResNet
+    # The cell of a ResNet: 93.91 is the mean of its trainings, 93.97 one of them (older files).
+    assert min(abs(test[11472] - value) for value in (0.9391, 0.9397)) < 1e-6
     held = np.load(PATH).files
     if "cifar100_test_200" not in held:
         with pytest.raises(ConfigError, match="has no test_200 for cifar100; it has valid_12"):
@@ -219,7 +239,7 @@ def test_a_search_is_shown_12_epochs_and_told_200_afterwards():
     }
     best = {"valid_200": pytest.approx(0.916067, abs=1e-6), "test_200": pytest.approx(0.943733)}
     assert evaluate.best_possible() == best
-    assert evaluate.final(arch)["test_200"] == pytest.approx(0.9397)
+    assert evaluate.final(arch)["test_200"] == pytest.approx(row["cifar10_test_200"] / 100)
 
 
 @pytest.mark.data

@@ -112,22 +112,51 @@ def test_neighbours_differ_in_one_decision():
     assert all(sum(choice > 0 for choice in arch) == 1 for arch in around)
 
 
+@pytest.mark.parametrize("num_init", [1, 4])
 @pytest.mark.parametrize("first_improvement", [False, True])
-def test_local_search_climbs_and_sees_the_whole_of_a_small_space_once(first_improvement):
-    controller = LocalSearch(Bits(5), seed=0, first_improvement=first_improvement)
+def test_local_search_climbs_and_sees_the_whole_of_a_small_space_once(first_improvement, num_init):
+    controller = LocalSearch(
+        Bits(5), seed=0, first_improvement=first_improvement, num_init=num_init
+    )
     history = play(controller, sum, 100)
     archs = [trial.arch for trial in history]
     assert len(set(archs)) == len(archs) == 32
-    climb = play(LocalSearch(Bits(30), seed=0, first_improvement=True), sum, 465)
+    climb = play(LocalSearch(Bits(30), seed=0), sum, 475)
     assert max(trial.reward for trial in climb) == 30
 
 
 def test_a_local_search_waits_for_what_is_pending():
-    controller = LocalSearch(Bits(5), seed=0)
+    controller = LocalSearch(Bits(5), seed=0, num_init=1)
     (start,) = controller.ask(4)
     assert controller.ask(4) == []
     controller.tell([Trial(0, start, 1.0)])
     assert len(controller.ask(9)) == 5
+
+
+def test_a_local_search_starts_at_the_best_of_several():
+    controller = LocalSearch(Bits(8), seed=0, num_init=3)
+    starts = controller.ask(9)
+    assert len({start.arch for start in starts}) == 3
+    again = LocalSearch(Bits(8), seed=1)
+    again.load_state(controller.state())
+    for i, start in enumerate(starts):
+        assert controller.ask(1) == []
+        controller.tell([Trial(i, start, float(i == 1))])
+        again.tell([Trial(i, start, float(i == 1))])
+    around = [proposal.arch for proposal in controller.ask(8)]
+    assert set(around) <= set(neighbours(Bits(8), starts[1].arch))
+    assert controller.centre == starts[1].arch
+    assert [proposal.arch for proposal in again.ask(8)] == around
+
+
+def test_the_state_of_a_version_without_num_init_is_read():
+    old = LocalSearch(Bits(5), seed=0, num_init=1, first_improvement=False)
+    trials = play(old, sum, 4)
+    state = {name: value for name, value in old.state().items() if name != "starts"}
+    new = LocalSearch(Bits(5), seed=7, num_init=1, first_improvement=False)
+    new.load_state(state)
+    assert new.ask(2) == old.ask(2)
+    assert len(trials) == 4
 
 
 @pytest.mark.parametrize("acquisition", ["ei", "ucb", "thompson"])

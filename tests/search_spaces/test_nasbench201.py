@@ -160,3 +160,19 @@ def test_weights_of_built_cells_equal_the_table(table):
         if not left:
             break
     assert left == 0
+
+
+def test_a_mutation_changes_one_operation_by_either_rule():
+    rng = np.random.default_rng(0)
+    for mutation in ("edge", "node"):
+        space = NASBench201(mutation=mutation)
+        arch = space.sample(rng)
+        for _ in range(50):
+            child = space.mutate(arch, rng)
+            space.check(child)
+            assert sum(a != b for a, b in zip(arch, child, strict=True)) == 1
+
+
+def test_an_unknown_rule_of_mutation_is_refused():
+    with pytest.raises(ConfigError, match="mutation must be edge or node, got both; set space"):
+        NASBench201(mutation="both")
