@@ -4,13 +4,13 @@ It moves from an architecture to a better neighbour until no neighbour is better
 again from another random one. A neighbour differs in one decision. An architecture is evaluated
 only once.
 
-The defaults are those of the authors' released code (naszilla, nas_algorithms.py, lines 295 to 371):
-the start is the best of ten random architectures, and the search goes to the first better
+The defaults are those of the authors' code (naszilla, nas_algorithms.py, lines 295 to 371): the
+start is the best of ten random architectures, and the search goes to the first better
 neighbour. On NAS-Bench-201 that needs about half the evaluations of the plain form, one random
 start and the best of the whole neighbourhood (`num_init=1 first_improvement=false`), until it has
 found the best architecture, on each data set.
 
-Departure: the released code does not go to a better neighbour that it has evaluated before; here a
+Departure: that code does not go to a better neighbour that it has evaluated before; here a
 search ends at an architecture only if no neighbour is better.
 """
 

@@ -1,4 +1,4 @@
-"""Local search against naszilla: how good the best of 80 evaluations is, and how many the best takes.
+"""Local search against naszilla: the best of 80 evaluations, and how many the best cell takes.
 
 Both draw at random, so means over searches are compared.
 """

@@ -1,4 +1,4 @@
-"""NAS-Bench-201's evolution against AutoDL-Projects: what a mutation changes, where a search ends."""
+"""NAS-Bench-201's evolution against AutoDL-Projects: mutations, and where searches end."""
 
 import os
 from pathlib import Path

@@ -71,7 +71,8 @@ class NASBench201(ImageSpace):
     def __init__(self, *, mutation: str = EDGE):
         if mutation not in (EDGE, NODE):
             raise ConfigError(
-                f"space.mutation must be {EDGE} or {NODE}, got {mutation}; set space.mutation={EDGE}"
+                f"space.mutation must be {EDGE} or {NODE}, got {mutation}; "
+                f"set space.mutation={EDGE}"
             )
         self.mutation = mutation
 
