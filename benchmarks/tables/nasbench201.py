@@ -262,8 +262,8 @@ def _check_judges(tables: Sequence[Table]) -> None:
     for table in tables:
         if not set(REFERENCE_COLUMNS) & set(table.names()):
             raise ConfigError(
-                f"evaluator.judge_all must have {' or '.join(REFERENCE_COLUMNS)} of every data set, "
-                f"which {table.path.name} does not have of {table.dataset}; set "
+                f"evaluator.judge_all must have {' or '.join(REFERENCE_COLUMNS)} of every data "
+                f"set, which {table.path.name} does not have of {table.dataset}; set "
                 "evaluator.judge_all=false"
             )
 
