@@ -1,6 +1,13 @@
 """Regularized evolution (Real et al. 2019, arXiv:1802.01548, Algorithm 1).
 
-Departures: none. The paper's CIFAR-10 run has a population of 100, samples of 25 and 20,000 models.
+The paper's CIFAR-10 run has a population of 100, samples of 25 and 20,000 models.
+
+A failed child does not enter the population, so no member dies for it. The paper and the code that
+follows it (AutoDL-Projects, exps/NATS-algos/regularized_ea.py) know no failures: each of their
+models has an accuracy. If a failure made the oldest member die, a run of failures would leave no
+parents; if it entered with the worst accuracy, it would only make the population smaller.
+
+Departures: none but this.
 """
 
 import collections

@@ -1,12 +1,13 @@
-"""Three evolutionary methods, each beside random search in its own space at equal seconds, CIFAR-10.
+"""Three evolutionary methods, each beside random search in its space at equal seconds, CIFAR-10.
 
     python scripts/compare/evolution_on_cifar10.py                         over an hour of one core
     python scripts/compare/evolution_on_cifar10.py --methods genetic_cnn --seeds 0
     python scripts/compare/evolution_on_cifar10.py --seconds 20 --seeds 0  minutes: does it run
 
 The methods are Genetic CNN, CGP-CNN and hierarchical evolution. Their spaces, rules and rates are
-those of the experiments; the budget is a CPU's: few images, short trainings, narrow networks, and
-populations so small that most of a search is made by the method's own operations. The script prints
+those of the experiments; the budget is a CPU's: few images, short trainings, narrow networks,
+smaller graphs for CGP-CNN and hierarchical evolution, and populations so small that most of a
+search is made by the method's own operations. The script prints
 how many generations, or children of tournaments, that were. Every search gets the same seconds of
 training; its best candidate is trained anew on train + validation and tested once.
 
@@ -59,6 +60,10 @@ METHODS = {
         "children",
     ),
 }
+SMALLER_GRAPHS = {  # of both searches; each candidate's graph takes seconds to trace
+    "cgp_cnn": ["columns=12", "levels_back=5", "min_active=5", "max_active=20"],
+    "hierarchical": ["nodes=[3,4]", "motifs=[3,1]"],
+}
 SMALL = [
     *("dataset.train_size=1500", "dataset.valid_size=1000", "executor=serial", "max_trials=10000"),
     *("recipe.epochs=2", "retrain.recipe.epochs=6", "retrain.seeds=[0]", "reward.last_epochs=1"),
@@ -79,6 +84,7 @@ def command(method: str, is_random: bool, seed: int, args: argparse.Namespace) -
     return [
         *(sys.executable, "-m", "nas", "search", f"experiment={method}_cifar10", *controller),
         *(*SMALL, *both, *retrained, f"seed={seed}", f"max_seconds={args.seconds}"),
+        *(f"space.{word}" for word in SMALLER_GRAPHS.get(method, [])),
         f"run_dir={folder(method, is_random, seed, args)}",
     ]
 

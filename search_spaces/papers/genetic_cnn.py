@@ -10,8 +10,9 @@ Two nodes of a stage are not encoded. The input node reads the previous stage an
 that no other node feeds. The output node reads every node that feeds no other node. Nodes without
 any edge are left out, and a stage without any edge is one convolution.
 
-The sizes of filters, poolings and the dense layer (the defaults of the settings) were not checked
-against the paper's text. Max pooling is padded, so that no image is too small.
+The sizes of filters, poolings and the dense layer (the defaults of the settings) are those of
+others' code (gmontamat/gentun), not checked against the paper's text. Max pooling is padded, so
+that no image is too small.
 """
 
 import functools

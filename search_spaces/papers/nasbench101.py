@@ -17,6 +17,10 @@ The decisions are the encoding of the paper's section 2.2: 21 bits and 5 operati
 vertex, with the edges of the output last. Choices that would make a module invalid are closed, so
 every architecture is a module of the benchmark.
 
+Where three or more vertices feed the output, a remainder of the channels makes the number of
+weights depend on the order of the vertices. `key` joins such labellings of one graph, as the
+benchmark's hash does.
+
 Departures: if more vertices feed the output than it has channels, each of them gets one channel.
 The batch normalizations are those of nas/core/ops.py (momentum 0.9; the paper: 0.997). A mutation
 that makes a module invalid draws the edges of the output again; the official scripts draw another

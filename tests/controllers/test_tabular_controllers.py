@@ -57,6 +57,27 @@ def test_the_population_holds_the_newest_and_failures_are_no_parents():
     assert [reward for _, reward in controller.population] == [4.0, 5.0, 6.0, 7.0]
 
 
+def test_a_failed_child_makes_no_member_die():
+    """The paper has no failures: the population is what it was without the child."""
+    controller = RegularizedEvolution(Bits(8), seed=0, population_size=3, sample_size=2)
+    for i in range(3):
+        controller.tell([Trial(i, controller.ask(1)[0], float(i))])
+    before = list(controller.population)
+    for i in range(3, 9):
+        controller.tell([Trial(i, controller.ask(1)[0], None)])
+    assert list(controller.population) == before
+    controller.tell([Trial(9, controller.ask(1)[0], 9.0)])
+    assert [reward for _, reward in controller.population] == [1.0, 2.0, 9.0]
+
+
+def test_a_failed_start_is_replaced_by_another_random_architecture():
+    controller = RegularizedEvolution(Bits(8), seed=0, population_size=2, sample_size=2)
+    for i, reward in enumerate((None, 1.0, None, 2.0)):
+        assert len(controller.population) < 2
+        controller.tell([Trial(i, controller.ask(1)[0], reward)])
+    assert [reward for _, reward in controller.population] == [1.0, 2.0]
+
+
 def test_random_search_follows_the_order_statistic():
     """The best of n draws of a uniform column of 0..63 has mean sum(1 - (k/64)^n)."""
     best = []

@@ -8,8 +8,9 @@ places has the same structure in each of them, and separate weights. Behind a mo
 over the operations.
 
 The network is a 3x3 convolution, three stages of `skeleton.cells` cells, global average pooling and
-a dense layer. A 3x3 separable convolution stands behind each cell; the last one of a stage halves
-the image and doubles the channels. Convolutions are followed by batch normalization and ReLU.
+a dense layer. A 3x3 separable convolution stands behind each cell; the last one of the first and of
+the second stage halves the image and doubles the channels. Whether that of the third does too is
+not known: the sizes of random cells fit the published one either way. Convolutions are followed by batch normalization and ReLU.
 
 Only the abstract of the paper was checked against its text; the rest was checked against other
 implementations. One rule is ours: there is no motif whose output is not reached. An entry that
