@@ -23,3 +23,25 @@ def test_trees_that_only_grew_still_do():
 def test_the_reference_of_shared_weights_is_found():
     config = modernised({"_target_": "benchmarks.nasbench201_truth.truth"})
     assert callable(hydra.utils.get_method(config["_target_"]))
+
+
+def test_networks_of_metaqnn_keep_the_poolings_that_they_had():
+    config = modernised({"_target_": "search_spaces.metaqnn.MetaQNN", "layers": 4})
+    assert hydra.utils.instantiate(config).pooling_rounds == "down"
+
+
+def test_cells_of_nasbench201_keep_their_mutation():
+    config = modernised({"_target_": "search_spaces.nasbench201.NASBench201"})
+    assert hydra.utils.instantiate(config).mutation == "edge"
+
+
+def test_a_local_search_keeps_its_single_start():
+    config = modernised(
+        {"_target_": "controllers.local_search.LocalSearch", "first_improvement": False}
+    )
+    assert config["num_init"] == 1
+
+
+def test_a_training_that_learnt_nothing_is_not_given_up():
+    config = modernised({"_target_": "nas.evaluators.TrainFromScratch", "restarts": 5})
+    assert config["gives_up"] is False

@@ -10,12 +10,13 @@ over the operations.
 The network is a 3x3 convolution, three stages of `skeleton.cells` cells, global average pooling and
 a dense layer. A 3x3 separable convolution stands behind each cell; the last one of the first and of
 the second stage halves the image and doubles the channels. Whether that of the third does too is
-not known: the sizes of random cells fit the published one either way. Convolutions are followed by batch normalization and ReLU.
+not known: the sizes of random cells fit the published one either way. Convolutions are followed by
+batch normalization and ReLU.
 
-Only the abstract of the paper was checked against its text; the rest was checked against other
-implementations. One rule is ours: there is no motif whose output is not reached. An entry that
-would cut it off is closed, and a mutation that would cut it off is drawn again. A mutated entry
-always changes.
+Only the abstract of the paper could be checked against its text: the rest is from memory, and a few
+rules are as others quote them (docs/methods/hierarchical.md). One rule is ours: there is no motif
+whose output is not reached. An entry that would cut it off is closed, and a mutation that would cut
+it off is drawn again. A mutated entry always changes.
 """
 
 from collections.abc import Sequence
