@@ -177,7 +177,7 @@ def test_a_network_that_was_too_large_teaches_nothing():
     controller = QLearning(Switches(1), seed=0)
     (proposal,) = controller.ask(1)
     controller.tell([Trial(0, proposal, None, status=OOM, reason="no memory")])
-    assert (controller.q, controller.rewards, controller.pending) == ({}, {}, [])
+    assert not controller.q and not controller.rewards and not controller.pending
 
 
 def test_resuming_changes_nothing_at_any_epsilon():
