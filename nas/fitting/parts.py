@@ -25,15 +25,15 @@ def make_space(data: ArrayData) -> Space:
                 "kernels": [1],
                 "filters": [0, 64, 128, 256],
                 "pool_after": [],
-                "only_grow": True,
-                "start_filters": [[64]],
+                "growth": {"only_grow": True, "start_filters": [[64]]},
             },
         )
     height, width, _ = data.image_shape
     poolings = int(np.clip(np.log2(max(min(height, width), 1) / 4), 0, 5))
     pool_after = [4 * (i + 1) for i in range(poolings)]
     slots = 4 * (poolings + 1)
-    return _part("space", "morphism", {"slots": slots, "pool_after": pool_after, "only_grow": True})
+    growing = {"slots": slots, "pool_after": pool_after, "growth": {"only_grow": True}}
+    return _part("space", "morphism", growing)
 
 
 def make_recipe(data: ArrayData):

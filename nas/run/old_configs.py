@@ -98,6 +98,12 @@ _ADAM_RECORD = {
 _LIMITS = {
     name: f"limits.{name}" for name in ("max_parameters", "max_flops", "max_memory", "max_seconds")
 }
+_GROWTH = {"growing": "growth.only_grow"} | {
+    name: f"growth.{name}" for name in ("only_grow", "doubling", "start_filters", "identity_share")
+}
+_GROWTH_RECORD = {
+    "growth._target_": "nas.search_spaces.papers.growing.settings.GrowthSettings",
+}
 # Target of today -> old setting -> where the setting is now, dotted ("units" -> "lstm.units").
 MOVED_SETTINGS: dict[str, dict[str, str]] = {
     "nas.controllers.auto_keras.AutoKeras": {
@@ -148,8 +154,8 @@ MOVED_SETTINGS: dict[str, dict[str, str]] = {
         "last_temperature": "temperature.last",
     },
     "nas.search_spaces.papers.growing.densenet.DenseNet": {"growing": "only_grow"},
-    "nas.search_spaces.papers.growing.plain.Plain": {"growing": "only_grow"},
-    "nas.search_spaces.papers.growing.slots.MorphismSpace": {"growing": "only_grow"},
+    "nas.search_spaces.papers.growing.plain.Plain": _GROWTH,
+    "nas.search_spaces.papers.growing.slots.MorphismSpace": _GROWTH,
     "nas.search_spaces.papers.path_level.space.PathLevelSpace": {"growing": "only_grow"},
 }
 
@@ -188,6 +194,8 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     "nas.evaluators.language.TrainLanguageModel": {
         "limits._target_": "nas.evaluators.language.LanguageLimits"
     },
+    "nas.search_spaces.papers.growing.plain.Plain": _GROWTH_RECORD,
+    "nas.search_spaces.papers.growing.slots.MorphismSpace": _GROWTH_RECORD,
 }
 
 # Group -> old choice -> what the choice is called now.

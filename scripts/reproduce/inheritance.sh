@@ -13,7 +13,7 @@ for evaluator in inherit scratch; do
         '+settings.large_scale_evolution={population_size: 10}' \
         space=morphism space.slots=40 'space.kernels=[1,3,5]' \
         'space.filters=[8,16,32,48,64,96,128]' space.skips=false \
-        'space.pool_after=[10,20,30]' 'space.start_filters=[[8],[16],[32],[64]]' space.filled=0.0 \
+        'space.pool_after=[10,20,30]' 'space.growth.start_filters=[[8],[16],[32],[64]]' space.filled=0.0 \
         dataset=cifar10 dataset.train_size=10000 executor=serial \
         recipe.epochs=6 recipe.batch_size=64 recipe.learning_rate=0.02 \
         seeds=3 max_trials=1000 max_seconds=1800 run_dir="$folder/$evaluator" "$@"

@@ -13,12 +13,14 @@ from nas.core.skeleton import ImageSkeleton
 from tests.helpers.canonical_network import OrderedTermOps, TermOps, term
 from tests.helpers.hydra_configs import composed, names
 
+GROWTH = {"_target_": "nas.search_spaces.papers.growing.settings.GrowthSettings"}
 CELL = {"nodes": 1, "operations": ["identity", "sep_3x3", "max_pool_3x3"]}
 SMALL = {
     "amoebanet": CELL,
     "auto_keras": {
         "slots": 3, "kernels": [1, 3], "filters": [8, 16], "pool_after": [2],
-        "start_filters": [[8], [8]], "hidden": 2, "units": [4, 8], "start_units": [4],
+        "growth": GROWTH | {"start_filters": [[8], [8]]},
+        "hidden": 2, "units": [4, 8], "start_units": [4],
     },
     "cgp_cnn": {
         "rows": 1, "columns": 3, "levels_back": 2, "min_active": 2, "max_active": 3,

@@ -25,10 +25,12 @@ SHAPES = {
 }  # fmt: skip
 # Of the same kinds of layers as enas_micro's.
 OF_CELLS = {"nasnet", "amoebanet", "darts", "densenet", "path_level"}
+GROWTH = {"_target_": "nas.search_spaces.papers.growing.settings.GrowthSettings"}
 # Cells of all kinds of layers, but of fewer: what a network with hundreds would show no better.
 FEWER = {
     "auto_keras": {
-        "slots": 6, "filters": [64, 128], "pool_after": [3], "start_filters": [[64], [64]],
+        "slots": 6, "filters": [64, 128], "pool_after": [3],
+        "growth": GROWTH | {"start_filters": [[64], [64]]},
         "hidden": 2, "units": [64, 128],
     },
     "amoebanet": {"nodes": 2}, "nasnet": {"nodes": 2}, "darts": {"nodes": 2},
@@ -48,11 +50,16 @@ def of_images(space) -> bool:
     return space.domain == "images"
 
 
+def growth(space, name, otherwise):
+    """A setting of how networks grow, which some spaces keep in a record."""
+    return getattr(getattr(space, "growth", space), name, otherwise)
+
+
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 # Mutations of a space that only grows are transforms: each has tests in the file of its space.
 every_mutated_space = pytest.mark.parametrize(
     "space",
-    [pytest.param(s, id=name) for name, s in SPACES.items() if not getattr(s, "only_grow", False)],
+    [pytest.param(s, id=name) for name, s in SPACES.items() if not growth(s, "only_grow", False)],
 )
 every_image_space = pytest.mark.parametrize(
     "name", [name for name, space in SPACES.items() if of_images(space)]
@@ -130,7 +137,7 @@ def test_a_mutation_changes_one_open_decision_and_is_valid(space):
         child = space.mutate(arch, rng)
         space.check(child)
         assert {type(choice) for choice in child} == {int}
-        if child == arch and getattr(space, "identity_share", 0.0):
+        if child == arch and growth(space, "identity_share", 0.0):
             continue  # AmoebaNet's algorithm asks for some that change nothing
         changed = [i for i in range(len(arch)) if arch[i] != child[i]]
         assert len(space.allowed(arch[: changed[0]])) > 1

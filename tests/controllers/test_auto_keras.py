@@ -17,13 +17,14 @@ from nas.engine.executors import SerialExecutor
 from nas.engine.search import search
 from nas.engine.store import Store
 from nas.evaluators.inherit import InheritFromParent
+from nas.search_spaces.papers.growing.settings import GrowthSettings
 from nas.search_spaces.papers.growing.slots import MorphismSpace
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from nas.training.recipe import Recipe
 
 SPACE = MorphismSpace(
-    slots=6, filters=(0, 16, 32, 64), pool_after=(2, 4), only_grow=True, doubling=True,
-    start_filters=((16,), (16,), (16,)),
+    slots=6, filters=(0, 16, 32, 64), pool_after=(2, 4),
+    growth=GrowthSettings(only_grow=True, doubling=True, start_filters=((16,), (16,), (16,))),
 )  # fmt: skip
 
 
@@ -132,7 +133,8 @@ def test_failures_are_followed_by_random_networks_and_the_rest_wait():
     assert third.parent is None
     controller.tell([Trial(2, third, 0.5)])
     assert controller.ask(1)[0].parent == 2
-    linear = MorphismSpace(slots=1, kernels=(1,), filters=(0,), pool_after=(), only_grow=True)
+    growth = GrowthSettings(only_grow=True)
+    linear = MorphismSpace(slots=1, kernels=(1,), filters=(0,), pool_after=(), growth=growth)
     controller = AutoKeras(linear, seed=0)
     controller.tell([Trial(0, controller.ask(1)[0], None)])
     assert [p.arch for p in controller.ask(3)] == [(0, 0, 0, 0)]  # the space has no other network
@@ -214,12 +216,13 @@ def test_a_space_without_chains_is_refused_unless_compared_by_features():
 @pytest.mark.parametrize(
     "settings, told",
     [
-        ({"doubling": True}, "space.doubling needs space.only_grow=true"),
-        ({"start_filters": [[16]]}, r"space.start_filters must be 3 lists of space.filters="),
+        ({"doubling": True}, "space.growth.doubling needs space.growth.only_grow=true"),
+        ({"start_filters": [[16]]}, "space.growth.start_filters must be 3 lists of space.filters="),
+        ({"identity_share": -1}, r"space.growth.identity_share must be in \[0, 1\], got -1"),
         ({"start_filters": [[5], [], []]}, r"at most \[4, 4, 4\] long, got \[\[5\], \[\], \[\]\]"),
-        ({"start_filters": [[16] * 5, [], []]}, "space.start_filters must be 3 lists"),
+        ({"start_filters": [[16] * 5, [], []]}, "space.growth.start_filters must be 3 lists"),
     ],
 )
 def test_wrong_growth_is_told(settings, told):
     with pytest.raises(ConfigError, match=told):
-        MorphismSpace(**settings)
+        MorphismSpace(growth=GrowthSettings(**settings))

@@ -24,6 +24,7 @@ from nas.ops.recorder import describe
 from nas.run.config import make
 from nas.search_spaces.papers.growing.densenet import DenseNet
 from nas.search_spaces.papers.growing.plain import Plain
+from nas.search_spaces.papers.growing.settings import GrowthSettings
 from nas.search_spaces.papers.growing.slots import MorphismSpace
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from nas.training.recipe import Recipe
@@ -32,10 +33,11 @@ from tests.helpers.morphism_networks import random_weights
 
 SPACE = MorphismSpace(
     slots=8, kernels=(1, 3), filters=(0, 4, 6, 8), skips=False, pool_after=(4,),
-    start_filters=[[4], [6]],
+    growth=GrowthSettings(start_filters=[[4], [6]]),
 )  # fmt: skip
 PLAIN = Plain(
-    slots=6, kernels=(1, 3), filters=(4, 6, 8), pool_after=(3,), start_filters=[[4], [6]],
+    slots=6, kernels=(1, 3), filters=(4, 6, 8), pool_after=(3,),
+    growth=GrowthSettings(start_filters=[[4], [6]]),
     hidden=4, units=(5, 7, 9), start_units=(5,),
 )  # fmt: skip
 DENSE = DenseNet(
@@ -153,7 +155,8 @@ def test_of_a_densenet_a_deeper_step_is_two_answers():
 
 def test_a_layer_of_the_largest_size_adds_nothing_to_the_probability():
     largest = Plain(
-        slots=2, kernels=(3,), filters=(4,), pool_after=(), start_filters=[[4]], units=(5,),
+        slots=2, kernels=(3,), filters=(4,), pool_after=(), units=(5,),
+        growth=GrowthSettings(start_filters=[[4]]),
         start_units=(5,),
     )  # fmt: skip
     controller = EAS(largest, seed=0, **(TINY | {"deeper_steps": 0}))

@@ -9,12 +9,14 @@ from nas.engine.executors import SerialExecutor
 from nas.engine.search import search
 from nas.engine.store import Store
 from nas.evaluators.inherit import InheritFromParent
+from nas.search_spaces.papers.growing.settings import GrowthSettings
 from nas.search_spaces.papers.growing.slots import MorphismSpace
 from nas.training.recipe import Recipe
 
 SPACE = MorphismSpace(
     slots=4, kernels=(1, 3), filters=(0, 8), strides=(1, 2), pool_after=(), head="flatten",
-    learning_rates=(0.1, 0.05), filled=0.0, identity_share=0.1,
+    learning_rates=(0.1, 0.05), filled=0.0, 
+    growth=GrowthSettings(identity_share=0.1),
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from nas.core.trial import ConfigError
 from nas.morphism.inheritance import inherit_weights
 from nas.ops.inference import moments, outputs
 from nas.ops.recorder import describe
+from nas.search_spaces.papers.growing.settings import GrowthSettings
 from nas.search_spaces.papers.growing.slots import MorphismSpace, Slot
 from tests.helpers.morphism_networks import images, random_weights
 
@@ -134,7 +135,7 @@ def test_insertion_and_removal_are_a_round_trip():
 
 
 def test_the_identity_changes_nothing_in_its_share():
-    space = MorphismSpace(slots=3, identity_share=1.0, pool_after=())
+    space = MorphismSpace(slots=3, growth=GrowthSettings(identity_share=1.0), pool_after=())
     arch = encoded(space, slot0_kernel=3)
     assert space.mutate(arch, RNG(0)) == arch
 
@@ -165,7 +166,6 @@ def test_the_learning_rate_is_a_decision_where_wanted():
         ({"head": "none"}, "space.head must be one of pool, flatten, got none"),
         ({"learning_rates": (0.1, 0)}, "space.learning_rates must be different and positive"),
         ({"filled": 1.5}, r"space.filled must be in \[0, 1\], got 1.5"),
-        ({"identity_share": -1}, r"space.identity_share must be in \[0, 1\]"),
     ],
 )
 def test_wrong_settings_are_told(wrong, told):
@@ -262,7 +262,8 @@ def test_the_linear_model_grows_by_its_first_convolutions():
 
 
 def test_growing_mutations_always_preserve_until_nothing_can_grow():
-    space = MorphismSpace(slots=4, filters=(0, 16, 64), pool_after=(2,), only_grow=True)
+    growth = GrowthSettings(only_grow=True)
+    space = MorphismSpace(slots=4, filters=(0, 16, 64), pool_after=(2,), growth=growth)
     rng, parent, steps = RNG(0), space.start(), 0
     while (child := space.mutate(parent, rng)) != parent:
         before, after, same, _ = inherited(space, parent, child)

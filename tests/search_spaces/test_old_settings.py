@@ -1,17 +1,27 @@
 """Spaces that older versions configured are read with today's names."""
 
 import hydra
-import pytest
 
 from nas.run.old_configs import modernised
+from nas.search_spaces.papers.growing.plain import Plain
+from nas.search_spaces.papers.growing.settings import GrowthSettings
 
 
-@pytest.mark.parametrize(
-    "target", ["morphism_space.MorphismSpace", "plain.Plain", "densenet.DenseNet"]
-)
-def test_a_space_that_only_grew_still_does(target):
-    config = modernised({"_target_": f"search_spaces.{target}", "growing": True})
+def test_a_densenet_that_only_grew_still_does():
+    config = modernised({"_target_": "search_spaces.densenet.DenseNet", "growing": True})
     assert hydra.utils.instantiate(config).only_grow is True
+
+
+def test_slots_keep_how_they_grew():
+    old = {"growing": True, "doubling": True, "start_filters": [[16], [], []]}
+    config = modernised({"_target_": "search_spaces.plain.Plain"} | old)
+    space = hydra.utils.instantiate(config)
+    assert space.growth.only_grow and space.growth.doubling
+    assert space.start() == Plain(growth=GrowthSettings(start_filters=[[16], [], []])).start()
+    config = modernised(
+        {"_target_": "search_spaces.morphism_space.MorphismSpace", "identity_share": 0.1}
+    )
+    assert hydra.utils.instantiate(config).growth == GrowthSettings(identity_share=0.1)
 
 
 def test_trees_that_only_grew_still_do():

@@ -9,17 +9,20 @@ from nas.morphism.inheritance import inherit_weights
 from nas.ops.inference import moments, outputs
 from nas.ops.recorder import describe
 from nas.search_spaces.papers.growing.plain import Plain
+from nas.search_spaces.papers.growing.settings import GrowthSettings
 from tests.helpers.morphism_networks import random_weights
 
 RNG = np.random.default_rng
 SKELETON = ImageSkeleton(image_shape=(8, 6, 3), classes=4)
 SPACE = Plain(
-    slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), start_filters=[[4], [8]],
-    hidden=3, units=(5, 7), start_units=(5,), only_grow=True,
+    slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,),
+    hidden=3, units=(5, 7), start_units=(5,),
+    growth=GrowthSettings(only_grow=True, start_filters=[[4], [8]]),
 )  # fmt: skip
 SKIPS = Plain(
-    slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), start_filters=[[4], [4]], skips=True,
-    hidden=2, units=(4, 8), start_units=(4,), only_grow=True, doubling=True,
+    slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), skips=True,
+    hidden=2, units=(4, 8), start_units=(4,),
+    growth=GrowthSettings(only_grow=True, doubling=True, start_filters=[[4], [4]]),
 )  # fmt: skip
 
 

@@ -98,10 +98,8 @@ def check_slots(
         )
 
 
-def check_rest(
-    head: str, learning_rates: Sequence[float], filled: float, identity_share: float
-) -> None:
-    """Raises ConfigError for wrong settings of head, learning rates, samples and mutations."""
+def check_rest(head: str, learning_rates: Sequence[float], filled: float) -> None:
+    """Raises ConfigError for wrong settings of head, learning rates and samples."""
     if head not in HEADS:
         raise ConfigError(f"space.head must be one of {', '.join(HEADS)}, got {head}")
     if any(not rate > 0 for rate in learning_rates) or len(set(learning_rates)) < len(
@@ -111,26 +109,17 @@ def check_rest(
             f"space.learning_rates must be different and positive, got {list(learning_rates)}; "
             "set space.learning_rates=[]"
         )
-    for name, share in (("filled", filled), ("identity_share", identity_share)):
-        if not 0 <= share <= 1:
-            raise ConfigError(f"space.{name} must be in [0, 1], got {share}; set space.{name}=0.5")
+    if not 0 <= filled <= 1:
+        raise ConfigError(f"space.filled must be in [0, 1], got {filled}; set space.filled=0.5")
 
 
-def check_growth(
-    only_grow: bool,
-    doubling: bool,
-    start_filters: Sequence[Sequence[int]],
-    filters: Sequence[int],
-    edges: Sequence[int],
+def check_start(
+    start_filters: Sequence[Sequence[int]], filters: Sequence[int], edges: Sequence[int]
 ) -> None:
-    """Raises ConfigError for wrong settings of growth.
+    """Raises ConfigError for a first network that the space does not have.
 
     edges: the first slot of each stage, and the number of slots.
     """
-    if doubling and not only_grow:
-        raise ConfigError(
-            "space.doubling needs space.only_grow=true; set it or space.doubling=false"
-        )
     if not start_filters:
         return
     lengths = [end - first for first, end in zip(edges, edges[1:], strict=False)]
@@ -140,7 +129,7 @@ def check_growth(
     )
     if not fits:
         raise ConfigError(
-            f"space.start_filters must be {len(lengths)} lists of space.filters={list(filters)}, "
-            f"at most {lengths} long, got {[list(stage) for stage in start_filters]}; "
-            "set space.start_filters=[]"
+            f"space.growth.start_filters must be {len(lengths)} lists of space.filters="
+            f"{list(filters)}, at most {lengths} long, got "
+            f"{[list(stage) for stage in start_filters]}; set space.growth.start_filters=[]"
         )

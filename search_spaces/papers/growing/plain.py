@@ -19,6 +19,7 @@ from nas.core.ops import Ops
 from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Chain, Decision, Graph
 from nas.core.trial import Arch, ConfigError
+from nas.search_spaces.papers.growing.settings import GROWTH, GrowthSettings
 from nas.search_spaces.papers.growing.slots import MorphismSpace
 
 
@@ -26,8 +27,7 @@ class Plain(MorphismSpace):
     """A row of at most `slots` convolutions and `hidden` dense layers.
 
     Args:
-      slots, kernels, filters, skips, pool_after, start_filters, filled, only_grow, doubling: those
-        of MorphismSpace; doubling applies to units as well.
+      slots, kernels, filters, skips, pool_after, filled, growth: those of MorphismSpace.
       hidden: the places for a dense layer before the logits.
       units: choices of a dense layer's units, multiplied by the skeleton's width.
       start_units: the units of the hidden layers that `start` has.
@@ -41,18 +41,15 @@ class Plain(MorphismSpace):
         filters: Sequence[int] = (16, 32, 64, 128),
         skips: bool = False,
         pool_after: Sequence[int] = (4, 8),
-        start_filters: Sequence[Sequence[int]] = (),
         hidden: int = 3,
         units: Sequence[int] = (64, 128, 256),
         start_units: Sequence[int] = (64,),
         filled: float = 0.5,
-        only_grow: bool = False,
-        doubling: bool = False,
+        growth: GrowthSettings = GROWTH,
     ):
         super().__init__(
             slots=slots, kernels=kernels, filters=filters, skips=skips, pool_after=pool_after,
-            head="flatten", filled=filled, only_grow=only_grow, doubling=doubling,
-            start_filters=start_filters,
+            head="flatten", filled=filled, growth=growth,
         )  # fmt: skip
         _check(hidden, units, start_units)
         self.start_units = tuple(start_units)

@@ -31,7 +31,8 @@ from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Chain, ChainLayer, ChainSkip, Decision, Graph
 from nas.core.trial import Arch
 from nas.search_spaces.image_space import ImageSpace
-from nas.search_spaces.papers.growing.changes import changes, check_growth, check_rest, check_slots
+from nas.search_spaces.papers.growing.changes import changes, check_rest, check_slots, check_start
+from nas.search_spaces.papers.growing.settings import GROWTH, GrowthSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +59,7 @@ class MorphismSpace(ImageSpace):
       learning_rates: choices of the recipe's learning rate; empty: the recipe's own rate.
       filled: the share of slots that `sample` fills; 0: `sample` only returns the linear model,
         with the first learning rate.
-      identity_share: the share of mutations that change nothing, so that training goes on.
-      only_grow: mutations only add a layer as wide as its input, more filters or a skip, each kind
-        equally often, which preserves what the network computes. A network that cannot grow stays
-        as it is.
-      doubling: together with only_grow: filters are only doubled.
-      start_filters: for each stage between two poolings, the filters of the layers that `start`
-        has; their kernels are 3x3 if that is a choice. Empty: two layers in each stage, with rising
-        filters.
+      growth: where a search starts, and what its mutations do.
     """
 
     def __init__(
@@ -80,18 +74,13 @@ class MorphismSpace(ImageSpace):
         head: str = "pool",
         learning_rates: Sequence[float] = (),
         filled: float = 0.5,
-        identity_share: float = 0.0,
-        only_grow: bool = False,
-        doubling: bool = False,
-        start_filters: Sequence[Sequence[int]] = (),
+        growth: GrowthSettings = GROWTH,
     ):
         check_slots(slots, kernels, filters, strides, pool_after)
-        check_rest(head, learning_rates, filled, identity_share)
-        check_growth(only_grow, doubling, start_filters, filters, (0, *pool_after, slots))
-        self.slots, self.head, self.filled = slots, head, filled
-        self.only_grow, self.doubling = only_grow, doubling
-        self.start_filters = tuple(tuple(stage) for stage in start_filters)
-        self.pool_after, self.identity_share = tuple(pool_after), identity_share
+        check_rest(head, learning_rates, filled)
+        check_start(growth.start_filters, filters, (0, *pool_after, slots))
+        self.slots, self.head, self.filled, self.growth = slots, head, filled, growth
+        self.pool_after = tuple(pool_after)
         self._rates = bool(learning_rates)
         rates = [Decision("learning_rate", tuple(learning_rates))] if learning_rates else []
         parts = {"kernel": (0, *kernels), "filters": tuple(filters), "stride": tuple(strides)}
@@ -146,15 +135,15 @@ class MorphismSpace(ImageSpace):
         return arch
 
     def start(self) -> Arch:
-        """The small network that `start_filters` describes, from which a search grows."""
+        """The small network that `growth.start_filters` describes, from which a search grows."""
         chosen = {decision.name: decision.choices[0] for decision in self.decisions}
         kernels = self.decisions[self._rates].choices
         rising = sorted(f for f in self.decisions[self._rates + 1].choices if f) or [0]
         for stage, first in enumerate((0, *self.pool_after)):
             length = (*self.pool_after, self.slots)[stage] - first
             widths = [rising[min(stage, len(rising) - 1)]] * min(2, length)
-            if self.start_filters:
-                widths = list(self.start_filters[stage])
+            if self.growth.start_filters:
+                widths = list(self.growth.start_filters[stage])
             for i, filters in enumerate(widths, first):
                 chosen[f"slot{i}/kernel"] = 3 if 3 in kernels else kernels[1]
                 chosen[f"slot{i}/filters"] = filters
@@ -162,9 +151,10 @@ class MorphismSpace(ImageSpace):
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """Draws a kind of change, uniformly among those that apply, and a change of that kind."""
-        if rng.random() < self.identity_share:
+        if rng.random() < self.growth.identity_share:
             return arch
-        kinds = changes(self, arch, only_grow=self.only_grow, doubling=self.doubling)
+        growth = self.growth
+        kinds = changes(self, arch, only_grow=growth.only_grow, doubling=growth.doubling)
         if not kinds:
             return arch
         options = list(kinds.values())[int(rng.random() * len(kinds))]
