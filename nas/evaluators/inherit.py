@@ -31,6 +31,7 @@ from nas.evaluators.common import (
 )
 from nas.evaluators.kept_weights import KeptWeights
 from nas.morphism.inheritance import inherit_weights
+from nas.morphism.settings import AUTO_KERAS, EAS_NOISE, MorphismSettings
 from nas.morphism.tree_inheritance import inherit_tree_weights
 from nas.ops.description import Moments, Weights
 from nas.ops.recorder import describe
@@ -82,8 +83,8 @@ class InheritFromParent(ImageEvaluator):
 
     Args:
       run_dir: where the weights are kept.
-      noise: on what transforms copy, in standard deviations of a kernel (EAS: 0.01 for wider
-        layers, 0.001 for inserted ones); 0: the child computes exactly what its parent does.
+      morphism: the transforms, and their noise; without noise the child computes exactly what its
+        parent does, but its copies never differ.
       keep: for how many later trials a trial's weights are handed on; then they are deleted.
       limits: of the network and of its training.
       patience: epochs in a row without a lower validation loss that end a training.
@@ -102,7 +103,7 @@ class InheritFromParent(ImageEvaluator):
         recipe: Recipe,
         seed: int,
         run_dir: Path | str,
-        noise: float = 0.0,
+        morphism: MorphismSettings = EAS_NOISE,
         keep: int = 200,
         limits: Limits = NO_LIMITS,
         patience: int | None = None,
@@ -112,11 +113,12 @@ class InheritFromParent(ImageEvaluator):
             space=space, dataset=dataset, skeleton=skeleton, recipe=recipe, seed=seed, limits=limits
         )
         self.max_seconds, self.patience = limits.max_seconds, patience
-        if not noise >= 0:
+        if isinstance(space, TreeSpace) and morphism.method == AUTO_KERAS:
             raise ConfigError(
-                f"evaluator.noise must not be negative, got {noise}; set evaluator.noise=0.0"
+                "evaluator.morphism.method must be net2net or same_shape for tree-structured "
+                "cells, got auto_keras; set evaluator.morphism.method=net2net"
             )
-        self.noise = noise
+        self.morphism = morphism
         self.kept = KeptWeights(run_dir, keep=keep)
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
@@ -124,7 +126,8 @@ class InheritFromParent(ImageEvaluator):
 
         parent: the trial whose weights it has, or None. inherited: the share of the weights that
         have a parent's values. preserved: whether the untrained child computes what its parent
-        does. parent_gone: why the parent's weights could not be had, only if they could not.
+        does, but for the noise on copies.
+        parent_gone: why the parent's weights could not be had, only if they could not.
         """
         evaluated = self.evaluate(trial_id, proposal, self._train)
         return evaluated.metrics(evaluated.trained.history)
@@ -167,7 +170,7 @@ class InheritFromParent(ImageEvaluator):
         except LookupError as gone:
             return {}, {"parent": None, "preserved": False, "parent_gone": str(gone)}
         weights, same = self._transformed(arch, weights, proposal.arch, skeleton, seed)
-        return weights, {"parent": proposal.parent, "preserved": same and not self.noise}
+        return weights, {"parent": proposal.parent, "preserved": same}
 
     def _transformed(
         self, parent: Arch, weights: Weights, child: Arch, skeleton: ImageSkeleton, seed: int
@@ -187,12 +190,12 @@ class InheritFromParent(ImageEvaluator):
             if isinstance(self.space, TreeSpace):  # by path-level transforms
                 return inherit_tree_weights(
                     self.space, parent, weights, child, skeleton, rng,
-                    noise=self.noise, moments=moments,
+                    settings=self.morphism, moments=moments,
                 )  # fmt: skip
             parent_network = describe(self.space, parent, skeleton)
             child_network = describe(self.space, child, skeleton)
         return inherit_weights(
-            parent_network, weights, child_network, rng, noise=self.noise, moments=moments
+            parent_network, weights, child_network, rng, settings=self.morphism, moments=moments
         )
 
     def _train(self, start: Start) -> Trained:

@@ -16,6 +16,7 @@ from nas.evaluators.inherit import InheritFromParent, Start, Trained
 from nas.fitting.arrays import ArrayData
 from nas.fitting.parts import make_recipe
 from nas.fitting.plan import MAX_EPOCHS, SHORTEST
+from nas.morphism.settings import MorphismSettings
 from nas.training.recipe import Recipe
 from nas.training.weights import give
 
@@ -58,7 +59,7 @@ class TimedTraining:
             recipe=self.recipe,
             seed=seed,
             run_dir=folder,
-            noise=0.01,  # EAS: copies must not stay equal
+            morphism=MorphismSettings(wider_noise=0.01, deeper_noise=0.01),
             keep=10**6,  # the folder is deleted when the fit has ended
         )
         self.share = max(SHORTEST, SEARCH_SHARE * (end - start) / SEARCH_TRIALS)

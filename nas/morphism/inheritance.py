@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nas.morphism.layer_copy import copy_layer
+from nas.morphism.settings import AUTO_KERAS, EXACT, SAME_SHAPE, MorphismSettings
 from nas.morphism.skips import add_skip, concat_skip
 from nas.morphism.transforms import IdentityBlock, deeper, wider
 from nas.ops.description import Description, Layer, Moments, Weights
@@ -29,33 +30,43 @@ def inherit_weights(
     child: Description,
     rng: np.random.Generator,
     *,
-    noise: float = 0.0,
+    settings: MorphismSettings = EXACT,
     moments: MeasureMoments | None = None,
 ) -> tuple[Weights, bool]:
     """Returns the weights that `child` can take, by name, and whether it then computes the same.
 
+    Noise aside: with it, a child computes nearly the same.
+
     Args:
       weights: of `parent`.
-      noise: of the transforms that have one, in standard deviations of a kernel.
+      settings: the transforms, and their noise.
       moments: measures a layer over training images, for the normalization of inserted layers;
         None: they are the identity at inference alone.
     """
     network, child_weights = parent, weights
+    if settings.method == SAME_SHAPE:
+        return weights, _equal(parent, child)
+    if settings.method == AUTO_KERAS:
+        moments = None
     for layer in child.layers:
         if layer.kind in HIDDEN and layer.name not in network:
             with contextlib.suppress(ValueError):
-                insertion = _Insertion(network, child_weights, child)
-                network, child_weights = insertion.add(layer, rng, noise, moments)
+                insertion = _Insertion(network, child_weights, child, rng, settings, moments)
+                network, child_weights = insertion.add(layer)
     for layer in child.layers:
         if layer.kind in HIDDEN and layer.name in network:
             width = layer.width
             if width > network[layer.name].width and network[layer.name].kind == layer.kind:
                 with contextlib.suppress(ValueError):
                     network, child_weights = wider(
-                        network, child_weights, layer.name, width, rng, noise=noise
-                    )
-    same = network.keys(widths=True)[network.output] == child.keys(widths=True)[child.output]
-    return child_weights, same
+                        network, child_weights, layer.name, width, rng,
+                        noise=settings.wider_noise, zeros_outward=settings.method == AUTO_KERAS,
+                    )  # fmt: skip
+    return child_weights, _equal(network, child)
+
+
+def _equal(one: Description, other: Description) -> bool:
+    return one.keys(widths=True)[one.output] == other.keys(widths=True)[other.output]
 
 
 class _Insertion:
@@ -64,12 +75,21 @@ class _Insertion:
     keys, child_keys: what each layer of the two computes, widths aside (Description.keys).
     """
 
-    def __init__(self, network: Description, weights: Weights, child: Description):
+    def __init__(
+        self,
+        network: Description,
+        weights: Weights,
+        child: Description,
+        rng: np.random.Generator,
+        settings: MorphismSettings,
+        moments: MeasureMoments | None,
+    ):
         self.network, self.weights, self.child = network, weights, child
+        self.rng, self.settings, self.moments = rng, settings, moments
         self.keys, self.child_keys = network.keys(widths=False), child.keys(widths=False)
         self.name_of_key = {key: name for name, key in self.keys.items()}
 
-    def add(self, layer: Layer, rng, noise: float, moments: MeasureMoments | None) -> Network:
+    def add(self, layer: Layer) -> Network:
         """Inserts `layer`. Raises ValueError if no transform does."""
         readers = self.child.readers(layer.name)
         source = self.child[layer.inputs[0]]
@@ -78,8 +98,8 @@ class _Insertion:
         if source.kind == "concatenate" and not self._is_known(source.name):
             return self._concat_skip(layer, source)
         if (last := self._end_of_dense(layer)) is not None:
-            return self._copy_layer(last, rng, noise)
-        return self._deeper(layer, rng, noise, moments)
+            return self._copy_layer(last)
+        return self._deeper(layer)
 
     def _is_known(self, name: str) -> bool:
         """Whether `network` computes what the layer `name` of `child` does, widths aside."""
@@ -116,15 +136,16 @@ class _Insertion:
             last = readers[0]
         return None
 
-    def _copy_layer(self, last: Layer, rng, noise: float) -> Network:
+    def _copy_layer(self, last: Layer) -> Network:
         """Copies the layer of a dense block that stands before the one that ends with `last`."""
         before = self.child[self.child.readers(last.name)[0].inputs[0]]
         if before.kind != "concatenate":
             raise ValueError(f"there is no layer in the block before {last.name}")
         old, name = self._find(before.inputs[-1]), last.name.removesuffix("_conv")
-        return copy_layer(self.network, self.weights, old, name, rng, noise=noise)
+        noise = self.settings.wider_noise
+        return copy_layer(self.network, self.weights, old, name, self.rng, noise=noise)
 
-    def _deeper(self, layer: Layer, rng, noise: float, moments: MeasureMoments | None) -> Network:
+    def _deeper(self, layer: Layer) -> Network:
         stem = layer.name.removesuffix(f"_{layer.kind}")
         if stem == layer.name or (layer.kind == "conv" and layer["strides"] != (1, 1)):
             raise ValueError(f"{layer.name} cannot be the identity")
@@ -133,7 +154,9 @@ class _Insertion:
             raise ValueError(f"{layer.name} cannot be the identity behind {after}")
         behind = self._kinds_behind(layer.name)
         normalized = behind[:1] == ["batch_norm"]
-        measured = moments(self.network, self.weights, after) if normalized and moments else None
+        measured = None
+        if normalized and self.moments:
+            measured = self.moments(self.network, self.weights, after)
         block = IdentityBlock(
             kernel=layer["kernel"] if layer.kind == "conv" else (1, 1),
             batch_norm=normalized,
@@ -144,10 +167,11 @@ class _Insertion:
             self.weights,
             after,
             stem,
-            rng,
+            self.rng,
             block=block,
             moments=measured,
-            noise=noise,
+            noise=self.settings.deeper_noise,
+            uniform=self.settings.method == AUTO_KERAS,
             readers=self._readers(after),
         )
 

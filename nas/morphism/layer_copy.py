@@ -9,7 +9,8 @@ import dataclasses
 
 import numpy as np
 
-from nas.morphism.transforms import spread, widen_inputs, with_noise
+from nas.morphism.noise import with_noise
+from nas.morphism.transforms import spread, widen_inputs
 from nas.ops.description import Description, Layer, Weights, make_layer
 
 KINDS = ("batch_norm", "relu", "conv")  # such a layer is made of these

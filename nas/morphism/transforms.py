@@ -11,11 +11,13 @@ parent to its child.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from nas.core.ops import BN_EPSILON, Pair
+from nas.morphism.noise import with_noise, with_uniform_noise
+from nas.morphism.zeros_outward import read_zeros
 from nas.ops.description import (
     NORM_WEIGHTS,
     PASSING,
@@ -50,11 +52,15 @@ def wider(
     rng: np.random.Generator,
     *,
     noise: float = 0.0,
+    zeros_outward: bool = False,
 ) -> tuple[Description, Weights]:
     """Gives the convolution or dense layer `name` `width` channels, and what it is added to too.
 
-    noise: normal noise on the kernels of the copies, in standard deviations of the kernel (EAS:
-    0.01).
+    Args:
+      noise: on the kernels of the copies, in standard deviations of these (EAS: 0.01).
+      zeros_outward: what follows reads the copies with zeros (nas/morphism/zeros_outward.py),
+        instead of dividing its weights among them; noise is then as in Auto-Keras' code, uniform,
+        in ranges of the kernel (1e-4).
 
     Raises ValueError if `width` is not larger than the layer's, and if the layer cannot be widened:
     its channels reach the output or a layer of an unknown kind, or are added to the image or to a
@@ -74,9 +80,13 @@ def wider(
             changed[layer.name] = layer.replace(**{WIDTHS[layer.kind]: width})
         input_map = channel_maps[layer.inputs[0]] if layer.inputs else None
         if input_map is not None:
-            widen_inputs(network, layer, input_map, new_weights)
+            if zeros_outward:
+                read_zeros(network, layer, input_map, new_weights, noise, rng)
+            else:
+                widen_inputs(network, layer, input_map, new_weights)
         if layer.name in widened:
-            _widen_outputs(layer, widened[layer.name], new_weights, rng, noise)
+            add_noise = _uniformly if zeros_outward else _normally
+            _widen_outputs(layer, widened[layer.name], new_weights, rng, noise, add_noise)
     return network.with_layers(changed), new_weights
 
 
@@ -113,6 +123,7 @@ def deeper(
     block: IdentityBlock | None = None,
     moments: Moments | None = None,
     noise: float = 0.0,
+    uniform: bool = False,
     readers: tuple[str, ...] | None = None,
 ) -> tuple[Description, Weights]:
     """Inserts behind `after` a layer that is the identity: a dense one behind a dense one, else a
@@ -125,6 +136,7 @@ def deeper(
       moments: mean and variance of what `after` gives in training. With them the normalization is
         the identity in training too (EAS); None: at inference alone.
       noise: normal noise on the identity, in standard deviations of the kernel (EAS: 0.001).
+      uniform: the noise is uniform instead, in ranges of the kernel (Auto-Keras: 1e-4).
       readers: the readers of `after` that read the new layer instead; None: all.
 
     Raises ValueError for a ReLU behind a layer that may be negative.
@@ -143,7 +155,8 @@ def deeper(
         layers = [conv_layer(main, after, channels, block.kernel)]
         kernel = identity_kernel(block.kernel, channels)
         biases = {}
-    new_weights = weights | biases | {f"{main}/kernel": with_noise(kernel, noise, rng)}
+    add_noise = _uniformly if uniform else _normally
+    new_weights = weights | biases | {f"{main}/kernel": add_noise(kernel, kernel, noise, rng)}
     if block.batch_norm:
         layers.append(make_layer(f"{name}_bn", "batch_norm", [main]))
         new_weights |= identity_norm(f"{name}_bn", channels, moments)
@@ -244,22 +257,36 @@ def widen_inputs(
 
 
 def _widen_outputs(
-    layer: Layer, output_map: np.ndarray, weights: Weights, rng: np.random.Generator, noise: float
+    layer: Layer,
+    output_map: np.ndarray,
+    weights: Weights,
+    rng: np.random.Generator,
+    noise: float,
+    add_noise: "_AddNoise",
 ) -> None:
     """Copies in `weights` the output channels of a layer as `output_map` says."""
     kernel = weights[f"{layer.name}/kernel"]
-    wide = kernel[..., output_map]
-    old_width = kernel.shape[-1]
-    copies = wide[..., old_width:]
-    wide[..., old_width:] += noise * kernel.std() * rng.standard_normal(copies.shape)
+    wide, old_width = kernel[..., output_map], kernel.shape[-1]
+    wide[..., old_width:] = add_noise(wide[..., old_width:], kernel, noise, rng)
     weights[f"{layer.name}/kernel"] = wide
     if f"{layer.name}/bias" in weights:
         weights[f"{layer.name}/bias"] = weights[f"{layer.name}/bias"][output_map]
 
 
-def with_noise(kernel: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
-    """The kernel with normal noise. noise: in standard deviations of the kernel."""
-    return kernel + (noise * kernel.std() * rng.standard_normal(kernel.shape)).astype(np.float32)
+# (values, the kernel that they are of, noise) -> values with noise.
+_AddNoise = Callable[[np.ndarray, np.ndarray, float, np.random.Generator], np.ndarray]
+
+
+def _normally(
+    values: np.ndarray, kernel: np.ndarray, noise: float, rng: np.random.Generator
+) -> np.ndarray:
+    return with_noise(values, noise, rng)
+
+
+def _uniformly(
+    values: np.ndarray, kernel: np.ndarray, noise: float, rng: np.random.Generator
+) -> np.ndarray:
+    return with_uniform_noise(values, noise, rng, like=kernel)
 
 
 def identity_kernel(window: Pair, channels: int) -> np.ndarray:

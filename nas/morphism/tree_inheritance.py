@@ -13,7 +13,9 @@ import numpy as np
 
 from nas.core.trial import Arch
 from nas.morphism.inheritance import MeasureMoments
-from nas.morphism.transforms import identity_norm, with_noise
+from nas.morphism.noise import with_noise
+from nas.morphism.settings import EXACT, MorphismSettings
+from nas.morphism.transforms import identity_norm
 from nas.ops.description import NORM_WEIGHTS, Description, Weights
 from nas.ops.recorder import describe
 
@@ -26,7 +28,7 @@ def inherit_tree_weights(
     skeleton,
     rng: np.random.Generator,
     *,
-    noise: float = 0.0,
+    settings: MorphismSettings = EXACT,
     moments: MeasureMoments | None = None,
 ) -> tuple[Weights, bool]:
     """Returns what the network of `new` takes, by name, and whether it then computes the same.
@@ -34,12 +36,12 @@ def inherit_tree_weights(
     Args:
       space: as search_spaces/papers/path_level/space.py; cells are made of its `trees`.
       weights: of `old`.
-      noise: on copies and on what starts as the identity, in standard deviations of a kernel.
+      settings: wider_noise is on copied branches, deeper_noise on what starts as the identity.
       moments: measures a layer over training images, for the normalization of inserted
         convolutions; None: they are the identity at inference alone.
     """
     inheritor = _TreeInheritor(
-        space.trees, describe(space, new, skeleton), weights, rng, noise, moments
+        space.trees, describe(space, new, skeleton), weights, rng, settings, moments
     )
     for name in space.cells(skeleton):
         inheritor.node(space.tree(old), space.tree(new), name, is_root=True)
@@ -54,10 +56,10 @@ class _TreeInheritor:
     same: whether the child still computes what its parent did.
     """
 
-    def __init__(self, trees, child: Description, weights: Weights, rng, noise: float, moments):
+    def __init__(self, trees, child: Description, weights: Weights, rng, settings, moments):
         self.trees = trees
         self.child, self.weights, self.same = child, dict(weights), True
-        self.rng, self.noise, self.moments = rng, noise, moments
+        self.rng, self.settings, self.moments = rng, settings, moments
 
     def node(self, old: Any, new: Any, name: str, *, is_root: bool = False) -> None:
         """The node called `name` in the child, whose weights are the old node's so far."""
@@ -112,7 +114,7 @@ class _TreeInheritor:
             centre[side // 2, side // 2] = 1
             kernels[f"{first}/kernel"] = centre
         for kernel, value in kernels.items():
-            self.weights[kernel] = with_noise(value, self.noise, self.rng)
+            self.weights[kernel] = with_noise(value, self.settings.deeper_noise, self.rng)
         measured = self.moments(self.child, self.weights, source) if self.moments else None
         self.weights |= identity_norm(f"{name}_bn", width, measured)
 
@@ -120,7 +122,7 @@ class _TreeInheritor:
         """Repeats the weights of `name` and of what stands behind it as those of `copy`."""
         for weight, value in list(self.weights.items()):
             if weight.startswith(f"{name}_"):
-                noise = self.noise if weight.endswith("/kernel") else 0.0
+                noise = self.settings.wider_noise if weight.endswith("/kernel") else 0.0
                 self.weights[copy + weight.removeprefix(name)] = with_noise(value, noise, self.rng)
 
     def _divide(self, name: str, parts: list[str]) -> None:

@@ -165,8 +165,8 @@ class Description:
     def keys(self, *, widths: bool) -> dict[str, Any]:
         """A key of what each layer computes, without the names of layers that have no weights.
 
-        If the keys of two outputs are equal, the networks are the same, and weights of one fit the
-        other. widths: whether numbers of filters and units count.
+        If the keys of two outputs are equal, the networks are the same but for dropout, and weights
+        of one fit the other. widths: whether numbers of filters and units count.
         """
         keys: dict[str, Any] = {}
         for layer in self.layers:
@@ -174,6 +174,9 @@ class Description:
             settings = tuple((k, v) for k, v in layer.settings if k not in left_out)
             name = layer.name if is_named(layer.kind) else None
             inputs = tuple(keys[i] for i in layer.inputs)
+            if layer.kind == "dropout":  # the identity, but in training
+                keys[layer.name] = inputs[0]
+                continue
             # A hash, because comparing nested tuples would visit every path through the network.
             keys[layer.name] = hash((layer.kind, name, settings, inputs))
         return keys

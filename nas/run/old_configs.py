@@ -104,8 +104,9 @@ _GROWTH = {"growing": "growth.only_grow"} | {
 _GROWTH_RECORD = {
     "growth._target_": "nas.search_spaces.papers.growing.settings.GrowthSettings",
 }
-# Target of today -> old setting -> where the setting is now, dotted ("units" -> "lstm.units").
-MOVED_SETTINGS: dict[str, dict[str, str]] = {
+# Target of today -> old setting -> where the setting is now, dotted ("units" -> "lstm.units"), or
+# the places in which it is now.
+MOVED_SETTINGS: dict[str, Mapping[str, str | tuple[str, ...]]] = {
     "nas.controllers.auto_keras.AutoKeras": {
         "kernel": "gaussian_process.kernel",
         "length_scale": "gaussian_process.length_scale",
@@ -146,7 +147,10 @@ MOVED_SETTINGS: dict[str, dict[str, str]] = {
     "nas.controllers.reinforce.Reinforce": _LSTM | _LEARNING_RATE,
     "nas.controllers.transfer.Transfer": _LSTM | _LEARNING_RATE,
     "nas.evaluators.scratch.TrainFromScratch": _LIMITS,
-    "nas.evaluators.inherit.InheritFromParent": _LIMITS,
+    "nas.evaluators.inherit.InheritFromParent": {
+        **_LIMITS,
+        "noise": ("morphism.wider_noise", "morphism.deeper_noise"),
+    },
     "nas.evaluators.one_graph.TrainWithOneGraph": _LIMITS,
     "nas.evaluators.language.TrainLanguageModel": _LIMITS,
     "nas.oneshot.gates.Gates": {
@@ -154,7 +158,7 @@ MOVED_SETTINGS: dict[str, dict[str, str]] = {
         "last_temperature": "temperature.last",
     },
     "nas.search_spaces.papers.growing.densenet.DenseNet": {"growing": "only_grow"},
-    "nas.search_spaces.papers.growing.plain.Plain": _GROWTH,
+    "nas.search_spaces.papers.growing.plain.Plain": _GROWTH | {"start_units": "growth.start_units"},
     "nas.search_spaces.papers.growing.slots.MorphismSpace": _GROWTH,
     "nas.search_spaces.papers.path_level.space.PathLevelSpace": {"growing": "only_grow"},
 }
@@ -187,7 +191,12 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     },
     "nas.search_spaces.papers.metaqnn.MetaQNN": {"pooling_rounds": "down"},
     "nas.search_spaces.papers.nasbench201.space.NASBench201": {"mutation": "edge"},
-    "nas.evaluators.inherit.InheritFromParent": {"limits._target_": "nas.evaluators.common.Limits"},
+    "nas.evaluators.inherit.InheritFromParent": {
+        "limits._target_": "nas.evaluators.common.Limits",
+        "morphism._target_": "nas.morphism.settings.MorphismSettings",
+        "morphism.wider_noise": 0.0,
+        "morphism.deeper_noise": 0.0,
+    },
     "nas.evaluators.one_graph.TrainWithOneGraph": {
         "limits._target_": "nas.evaluators.common.SizeLimits"
     },
@@ -217,7 +226,9 @@ def modernised(config: Any) -> Any:
         values["_target_"] = MOVED_TARGETS.get(target, target)
         for old, new in MOVED_SETTINGS.get(values["_target_"], {}).items():
             if old in values:
-                _put(values, new, values.pop(old))
+                value = values.pop(old)
+                for place in (new,) if isinstance(new, str) else new:
+                    _put(values, place, value)
         for added, value in ADDED_SETTINGS.get(values["_target_"], {}).items():
             _put(values, added, value, only_absent=True)
     if isinstance(values.get("choices"), dict):

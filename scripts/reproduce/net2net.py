@@ -29,6 +29,7 @@ from nas.core.skeleton import ImageSkeleton
 from nas.data.images import normalize
 from nas.evaluators.common import release_models
 from nas.morphism.inheritance import inherit_weights
+from nas.morphism.settings import EAS_NOISE, EXACT, MorphismSettings
 from nas.ops import inference as morphism_values
 from nas.ops.recorder import describe
 from nas.report.style import figure_style, new_figure, save_png
@@ -41,7 +42,6 @@ SPACE = MorphismSpace(
     slots=6, kernels=(3,), filters=(0, 16, 32, 64, 128), pool_after=(2, 4), skips=False
 )
 STAGES = (0, 16), (2, 32), (4, 64)  # slot and filters of the teacher's layers
-NOISE = 0.01  # on copies, in standard deviations of a kernel (EAS' code): they must not stay equal
 
 
 def architecture(*, times: int = 1, deeper: bool = False):
@@ -76,7 +76,7 @@ class Trainer:
     def accuracy(self, model) -> float:
         return image.make_evaluate(model, self.data, self.recipe, "valid")()[1]
 
-    def student(self, teacher, weights, arch, noise: float):
+    def student(self, teacher, weights, arch, settings: MorphismSettings):
         """The weights a student starts with, and whether they preserve the teacher's function."""
         images = self.data.train_images[:512].astype(np.float32)
         images = normalize(images, self.data.mean, self.data.std)
@@ -85,7 +85,7 @@ class Trainer:
             weights,
             describe(SPACE, arch, self.skeleton),
             np.random.default_rng(self.seed),
-            noise=noise,
+            settings=settings,
             moments=lambda network, known, name: morphism_values.moments(
                 network, known, images, name
             ),
@@ -136,10 +136,10 @@ def run(train: Trainer, epochs: int, student_rate: float) -> dict:
         ("wider", architecture(times=2)),
         ("deeper", architecture(deeper=True)),
     ):
-        exact, preserved = train.student(teacher, weights, arch, 0.0)
+        exact, preserved = train.student(teacher, weights, arch, EXACT)
         result["step_zero"][name] = train.step_zero(arch, exact)
         result["preserved"][name] = preserved
-        noisy, _ = train.student(teacher, weights, arch, NOISE)
+        noisy, _ = train.student(teacher, weights, arch, EAS_NOISE)
         result["curves"][name], _ = train(arch, epochs, noisy, student_rate)
         result["curves"][f"{name}, random start"], _ = train(arch, epochs)
         print(f"seed {train.seed}, {name}: {time.perf_counter() - start:.0f} s", flush=True)

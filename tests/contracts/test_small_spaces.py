@@ -19,8 +19,8 @@ SMALL = {
     "amoebanet": CELL,
     "auto_keras": {
         "slots": 3, "kernels": [1, 3], "filters": [8, 16], "pool_after": [2],
-        "growth": GROWTH | {"start_filters": [[8], [8]]},
-        "hidden": 2, "units": [4, 8], "start_units": [4],
+        "growth": GROWTH | {"start_filters": [[8], [8]], "start_units": [4]},
+        "hidden": 2, "units": [4, 8],
     },
     "cgp_cnn": {
         "rows": 1, "columns": 3, "levels_back": 2, "min_active": 2, "max_active": 3,
@@ -45,7 +45,7 @@ SMALL = {
     },
     "plain": {
         "slots": 3, "kernels": [1, 3], "filters": [8, 16], "pool_after": [2], "hidden": 2,
-        "units": [4, 8], "start_units": [4],
+        "units": [4, 8], "growth": GROWTH | {"start_units": [4]},
     },
     "zoph2017": {
         "layers": [2, 3], "filter_heights": [1, 3], "filter_widths": [1], "filters": [8],

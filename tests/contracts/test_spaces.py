@@ -30,7 +30,7 @@ GROWTH = {"_target_": "nas.search_spaces.papers.growing.settings.GrowthSettings"
 FEWER = {
     "auto_keras": {
         "slots": 6, "filters": [64, 128], "pool_after": [3],
-        "growth": GROWTH | {"start_filters": [[64], [64]]},
+        "growth": GROWTH | {"start_filters": [[64], [64]], "start_units": [64]},
         "hidden": 2, "units": [64, 128],
     },
     "amoebanet": {"nodes": 2}, "nasnet": {"nodes": 2}, "darts": {"nodes": 2},

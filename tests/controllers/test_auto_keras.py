@@ -218,6 +218,7 @@ def test_a_space_without_chains_is_refused_unless_compared_by_features():
     [
         ({"doubling": True}, "space.growth.doubling needs space.growth.only_grow=true"),
         ({"start_filters": [[16]]}, "space.growth.start_filters must be 3 lists of space.filters="),
+        ({"start_units": [64]}, r"space.growth.start_units must be \[\] in a space without hidden"),
         ({"identity_share": -1}, r"space.growth.identity_share must be in \[0, 1\], got -1"),
         ({"start_filters": [[5], [], []]}, r"at most \[4, 4, 4\] long, got \[\[5\], \[\], \[\]\]"),
         ({"start_filters": [[16] * 5, [], []]}, "space.growth.start_filters must be 3 lists"),

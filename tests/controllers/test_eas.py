@@ -37,8 +37,8 @@ SPACE = MorphismSpace(
 )  # fmt: skip
 PLAIN = Plain(
     slots=6, kernels=(1, 3), filters=(4, 6, 8), pool_after=(3,),
-    growth=GrowthSettings(start_filters=[[4], [6]]),
-    hidden=4, units=(5, 7, 9), start_units=(5,),
+    growth=GrowthSettings(start_filters=[[4], [6]], start_units=(5,)),
+    hidden=4, units=(5, 7, 9),
 )  # fmt: skip
 DENSE = DenseNet(
     blocks=2, slots=6, growth_rates=(2, 3, 5), bottleneck=2, start_layers=2, start_growth=2
@@ -156,8 +156,7 @@ def test_of_a_densenet_a_deeper_step_is_two_answers():
 def test_a_layer_of_the_largest_size_adds_nothing_to_the_probability():
     largest = Plain(
         slots=2, kernels=(3,), filters=(4,), pool_after=(), units=(5,),
-        growth=GrowthSettings(start_filters=[[4]]),
-        start_units=(5,),
+        growth=GrowthSettings(start_filters=[[4]], start_units=(5,)),
     )  # fmt: skip
     controller = EAS(largest, seed=0, **(TINY | {"deeper_steps": 0}))
     arch, actions = controller.policy.sample(controller.rng)

@@ -7,6 +7,7 @@ from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError
 from nas.morphism.inheritance import inherit_weights
 from nas.morphism.layer_copy import copy_layer
+from nas.morphism.settings import MorphismSettings
 from nas.ops.inference import outputs
 from nas.ops.recorder import Recorder, describe
 from nas.search_spaces.papers.growing.densenet import DenseNet
@@ -93,7 +94,7 @@ def test_growing_mutations_preserve_until_nothing_can_grow():
 def test_noise_is_on_the_copys_kernels_and_on_what_is_wider_behind_it():
     child = (1, 1, 0, 0, 1, 0, 0, 0)
     _, _, _, plain, _ = grown(SPACE.start(), child)
-    _, _, _, noisy, _ = grown(SPACE.start(), child, noise=0.01)
+    _, _, _, noisy, _ = grown(SPACE.start(), child, settings=MorphismSettings())
     changed = {name for name in plain if not np.array_equal(plain[name], noisy[name])}
     assert changed == {"slot1_bottleneck/kernel", "slot1_conv/kernel", "between0_conv/kernel"}
 

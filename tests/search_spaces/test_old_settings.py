@@ -13,11 +13,12 @@ def test_a_densenet_that_only_grew_still_does():
 
 
 def test_slots_keep_how_they_grew():
-    old = {"growing": True, "doubling": True, "start_filters": [[16], [], []]}
+    old = {"growing": True, "doubling": True, "start_filters": [[16], [], []], "start_units": [64]}
     config = modernised({"_target_": "search_spaces.plain.Plain"} | old)
     space = hydra.utils.instantiate(config)
     assert space.growth.only_grow and space.growth.doubling
-    assert space.start() == Plain(growth=GrowthSettings(start_filters=[[16], [], []])).start()
+    growth = GrowthSettings(start_filters=[[16], [], []], start_units=(64,))
+    assert space.start() == Plain(growth=growth).start()
     config = modernised(
         {"_target_": "search_spaces.morphism_space.MorphismSpace", "identity_share": 0.1}
     )

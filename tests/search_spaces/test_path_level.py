@@ -5,6 +5,7 @@ import pytest
 
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError
+from nas.morphism.settings import MorphismSettings
 from nas.morphism.tree_inheritance import inherit_tree_weights
 from nas.ops.inference import moments, outputs
 from nas.ops.recorder import describe
@@ -125,7 +126,10 @@ def test_replication_copies_weights_or_divides_filters():
 
 def test_noise_is_on_copies_and_identities_alone():
     grown = encoded(root_merge=("add", 2), branch_1_expand=True, branch_1_0_edge="conv_1x1")
-    plain, noisy = (inherited(SPACE.start(), grown, noise=n)[3] for n in (0.0, 0.01))
+    plain, noisy = (
+        inherited(SPACE.start(), grown, settings=MorphismSettings(wider_noise=n, deeper_noise=n))[3]
+        for n in (0.0, 0.01)
+    )
     changed = {name for name in plain if not np.array_equal(plain[name], noisy[name])}
     assert changed == {f"cell{c}_1{n}_conv/kernel" for c in range(3) for n in ("", "_0")}
 

@@ -16,13 +16,15 @@ RNG = np.random.default_rng
 SKELETON = ImageSkeleton(image_shape=(8, 6, 3), classes=4)
 SPACE = Plain(
     slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,),
-    hidden=3, units=(5, 7), start_units=(5,),
-    growth=GrowthSettings(only_grow=True, start_filters=[[4], [8]]),
+    hidden=3, units=(5, 7),
+    growth=GrowthSettings(only_grow=True, start_units=(5,), start_filters=[[4], [8]]),
 )  # fmt: skip
 SKIPS = Plain(
     slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), skips=True,
-    hidden=2, units=(4, 8), start_units=(4,),
-    growth=GrowthSettings(only_grow=True, doubling=True, start_filters=[[4], [4]]),
+    hidden=2, units=(4, 8),
+    growth=GrowthSettings(
+        only_grow=True, doubling=True, start_units=(4,), start_filters=[[4], [4]]
+    ),
 )  # fmt: skip
 
 
@@ -64,7 +66,7 @@ def test_what_an_architecture_says_of_its_hidden_layers():
     chain = SPACE.as_chain(with_units(5, 0, 7)).layers
     assert chain[-3:] == (("dense", (5,)), ("dense", (7,)), ("classifier", ()))
     convolutions = Plain(
-        slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), hidden=0, start_units=()
+        slots=4, kernels=(1, 3), filters=(4, 8), pool_after=(2,), hidden=0, growth=GrowthSettings()
     )
     assert SPACE.size == convolutions.size * 3**3
 
@@ -143,7 +145,9 @@ def test_wider_and_more_hidden_layers_preserve(parent, child, measured):
 
 def test_a_hidden_layer_in_front_of_all_others_inherits_nothing():
     """Nor does its normalization, though it has as many units as there are filters to read."""
-    space = Plain(slots=1, filters=(8,), pool_after=(), hidden=2, units=(8,), start_units=())
+    space = Plain(
+        slots=1, filters=(8,), pool_after=(), hidden=2, units=(8,), growth=GrowthSettings()
+    )
     start, rng = space.decode(space.start()), RNG(0)
     old, new = (
         describe(space, space.encode(start | {"hidden0/units": n, "hidden1/units": 8}), SKELETON)
@@ -159,10 +163,37 @@ def test_a_hidden_layer_in_front_of_all_others_inherits_nothing():
     [
         ({"hidden": -1}, "space.hidden must be at least 0, got -1; set space.hidden=1"),
         ({"units": (8, 8)}, r"space.units must be different whole numbers from 1, got \[8, 8\]"),
-        ({"start_units": (9,)}, r"space.start_units must be at most space.hidden=3 of space.units"),
+        (
+            {"growth": GrowthSettings(start_units=(9,))},
+            r"space.growth.start_units must be at most space.hidden=3 of space.units",
+        ),
+        ({"conv_dropout": 1}, r"space.conv_dropout must be in \[0, 1\), got 1"),
         ({"hidden": 0}, r"space.hidden=0 of space.units=\[64, 128, 256\], got \[64\]"),
     ],
 )
 def test_wrong_settings_are_told(wrong, told):
     with pytest.raises(ConfigError, match=told):
         Plain(**wrong)
+
+
+def test_dropout_stands_behind_every_convolution_but_the_first():
+    """EAS' code, models/convnet.py:68-75. Growth preserves what is computed, as without it."""
+    settings = {"slots": 4, "kernels": (3,), "filters": (4, 8), "pool_after": (2,), "hidden": 1}
+    growth = GrowthSettings(only_grow=True, start_units=(5,), start_filters=[[4], [4]])
+    space = Plain(**settings, units=(5, 7), growth=growth, conv_dropout=0.2)
+    start, rng = space.start(), RNG(0)
+    layers = describe(space, start, SKELETON).layers
+    kinds = [layer.kind for layer in layers if layer.kind in ("conv", "dropout", "dense")]
+    # The last one is that before the logits, of the skeleton's rate.
+    assert kinds == ["conv", "conv", "dropout", "dense", "dropout", "dense"]
+    assert [layer["rate"] for layer in layers if layer.kind == "dropout"] == [0.2, 0.0]
+    parent, images = start, rng.normal(size=(2, 8, 6, 3)).astype(np.float32)
+    while (child := space.mutate(parent, rng)) != parent:
+        old, new = (describe(space, arch, SKELETON) for arch in (parent, child))
+        weights = random_weights(old, rng)
+        carried, same = inherit_weights(old, weights, new, rng)
+        assert same
+        np.testing.assert_allclose(
+            outputs(new, carried, images), outputs(old, weights, images), rtol=1e-4, atol=1e-4
+        )
+        parent = child

@@ -12,6 +12,7 @@ Departures: a hidden layer has a bias, which its normalization cancels. Auto-Ker
 have no normalization. Dropout stands only before the logits, not behind every layer.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,18 +20,21 @@ from nas.core.ops import Ops
 from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Chain, Decision, Graph
 from nas.core.trial import Arch, ConfigError
-from nas.search_spaces.papers.growing.settings import GROWTH, GrowthSettings
+from nas.search_spaces.papers.growing.settings import GrowthSettings
 from nas.search_spaces.papers.growing.slots import MorphismSpace
+
+GROWTH = GrowthSettings(start_units=(64,))
 
 
 class Plain(MorphismSpace):
     """A row of at most `slots` convolutions and `hidden` dense layers.
 
     Args:
-      slots, kernels, filters, skips, pool_after, filled, growth: those of MorphismSpace.
+      slots, kernels, filters, skips, pool_after, filled: those of MorphismSpace.
       hidden: the places for a dense layer before the logits.
       units: choices of a dense layer's units, multiplied by the skeleton's width.
-      start_units: the units of the hidden layers that `start` has.
+      growth: as of MorphismSpace, with the hidden layers of the first network.
+      conv_dropout: rate behind every convolution but the first (EAS).
     """
 
     def __init__(
@@ -43,16 +47,16 @@ class Plain(MorphismSpace):
         pool_after: Sequence[int] = (4, 8),
         hidden: int = 3,
         units: Sequence[int] = (64, 128, 256),
-        start_units: Sequence[int] = (64,),
+        conv_dropout: float = 0.0,
         filled: float = 0.5,
         growth: GrowthSettings = GROWTH,
     ):
         super().__init__(
             slots=slots, kernels=kernels, filters=filters, skips=skips, pool_after=pool_after,
-            head="flatten", filled=filled, growth=growth,
+            head="flatten", filled=filled, growth=dataclasses.replace(growth, start_units=()),
         )  # fmt: skip
-        _check(hidden, units, start_units)
-        self.start_units = tuple(start_units)
+        _check(hidden, units, growth.start_units, conv_dropout)
+        self.conv_dropout, self.growth = conv_dropout, growth
         self._first_hidden = len(self.decisions)
         self.decisions += tuple(
             Decision(f"hidden{i}/units", (0, *units), slots + i) for i in range(hidden)
@@ -72,7 +76,8 @@ class Plain(MorphismSpace):
 
     def start(self) -> Arch:
         hidden = self.decisions[self._first_hidden :]
-        units = (*self.start_units, *[0] * (len(hidden) - len(self.start_units)))
+        start_units = self.growth.start_units
+        units = (*start_units, *[0] * (len(hidden) - len(start_units)))
         chosen = (d.choices.index(n) for d, n in zip(hidden, units, strict=True))
         return (*super().start()[: self._first_hidden], *chosen)
 
@@ -112,8 +117,14 @@ class Plain(MorphismSpace):
         return Graph((*nodes, classifier), (*edges, (last, classifier[0])))
 
 
-def _check(hidden: int, units: Sequence[int], start_units: Sequence[int]) -> None:
-    """Raises ConfigError for wrong settings of the hidden layers."""
+def _check(
+    hidden: int, units: Sequence[int], start_units: Sequence[int], conv_dropout: float
+) -> None:
+    """Raises ConfigError for wrong settings of the hidden layers and of dropout."""
+    if not 0 <= conv_dropout < 1:
+        raise ConfigError(
+            f"space.conv_dropout must be in [0, 1), got {conv_dropout}; set space.conv_dropout=0.2"
+        )
     if hidden < 0:
         raise ConfigError(f"space.hidden must be at least 0, got {hidden}; set space.hidden=1")
     if not units or min(units) < 1 or len(set(units)) < len(units):
@@ -123,6 +134,6 @@ def _check(hidden: int, units: Sequence[int], start_units: Sequence[int]) -> Non
         )
     if len(start_units) > hidden or not set(start_units) <= set(units):
         raise ConfigError(
-            f"space.start_units must be at most space.hidden={hidden} of space.units="
-            f"{list(units)}, got {list(start_units)}; set space.start_units=[]"
+            f"space.growth.start_units must be at most space.hidden={hidden} of space.units="
+            f"{list(units)}, got {list(start_units)}; set space.growth.start_units=[]"
         )

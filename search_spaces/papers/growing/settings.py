@@ -18,12 +18,14 @@ class GrowthSettings:
       start_filters: for each stage between two poolings, the filters of the layers that `start`
         has; their kernels are 3x3 if that is a choice. Empty: two layers in each stage, with rising
         filters.
+      start_units: the units of the hidden layers that `start` has, in spaces that have such.
       identity_share: the share of mutations that change nothing, so that training goes on.
     """
 
     only_grow: bool = False
     doubling: bool = False
     start_filters: Sequence[Sequence[int]] = ()
+    start_units: Sequence[int] = ()
     identity_share: float = 0.0
 
     def __post_init__(self) -> None:

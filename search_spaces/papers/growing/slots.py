@@ -29,7 +29,7 @@ import numpy as np
 from nas.core.ops import Ops
 from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Chain, ChainLayer, ChainSkip, Decision, Graph
-from nas.core.trial import Arch
+from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.papers.growing.changes import changes, check_rest, check_slots, check_start
 from nas.search_spaces.papers.growing.settings import GROWTH, GrowthSettings
@@ -62,6 +62,8 @@ class MorphismSpace(ImageSpace):
       growth: where a search starts, and what its mutations do.
     """
 
+    conv_dropout = 0.0  # rate behind every convolution but the first
+
     def __init__(
         self,
         *,
@@ -78,6 +80,11 @@ class MorphismSpace(ImageSpace):
     ):
         check_slots(slots, kernels, filters, strides, pool_after)
         check_rest(head, learning_rates, filled)
+        if growth.start_units:
+            raise ConfigError(
+                "space.growth.start_units must be [] in a space without hidden layers, got "
+                f"{list(growth.start_units)}; set it or space=plain"
+            )
         check_start(growth.start_filters, filters, (0, *pool_after, slots))
         self.slots, self.head, self.filled, self.growth = slots, head, filled, growth
         self.pool_after = tuple(pool_after)
@@ -240,6 +247,8 @@ class MorphismSpace(ImageSpace):
                 source, source_shrunk = outputs[j]
                 x = _joined(ops, x, kind, source, shrunk // source_shrunk, f"slot{i}_skip")
             x = ops.relu(x)
+            if self.conv_dropout and outputs:
+                x = ops.dropout(x, self.conv_dropout)
             outputs[i] = x, shrunk
         return x
 
