@@ -5,36 +5,40 @@ wider and deeper layers, take its weights (`evaluator=inherit`) and are trained;
 learns once. Numbers are those of the authors' code (han-cai/EAS) where conf/controller/eas.yaml and
 eas_densenet.yaml say so.
 
-Departures: where no slot behind a layer is empty, no layer can be added there. Not known and chosen
-here: weights start uniform, and the deeper actor's LSTM is as wide as both directions of the
-encoder. The later stage, which starts from the best networks so far, is not implemented.
+Departures: where no slot behind a layer is empty, no layer can be added there, and entropies are of
+the answers that are open; the code inserts without a limit. Of an inserted dense layer no kernel is
+asked, where the code draws one, ignores it and counts its entropy. The later stage, which starts
+from the best networks so far, is not implemented; the code has none either.
 """
 
 import numpy as np
 
-from nas.controllers.growing.controller import CODE, GrowthController, check
+from nas.controllers.growing.controller import GrowthController
 from nas.controllers.growing.dense_growth import DenseGrowth
+from nas.controllers.growing.settings import UpdateSettings
 from nas.controllers.growing.slot_growth import SlotGrowth
 from nas.controllers.policies.settings import AdamSettings, EncoderSettings
 from nas.core.capabilities import DenseGrowableSpace
 from nas.core.space import Space
+from nas.core.trial import ConfigError
 
 ENCODER = EncoderSettings(embedding=16, units=50)
 ADAM = AdamSettings(learning_rate=0.002)
+UPDATES = UpdateSettings()
 
 
 class EAS(GrowthController):
     """Grows networks from `space.start()`, whose trial is the parent of all others.
 
     Args:
-      episode: networks per update.
       wider_steps, deeper_steps: the number of changes of each network, the wider ones first.
       encoder: of words, and of the answers of the deeper actor.
-      init_scale: weights start uniform in [-init_scale, init_scale].
+      init_scale: all weights start uniform in [-init_scale, init_scale]; None: as the code's,
+        embeddings uniform with variance 1, kernels as Glorot & Bengio 2010, biases 0 and those of
+        forget gates 1.
       adam: of the updates.
-      entropy_weight: of the policy's entropy in the objective.
-      baseline: "code": it moves before it is subtracted, 0.95 of the way to the episode's mean;
-        "paper": it moves afterwards, 0.05 of the way.
+      updates: of the policy.
+      train_again: whether a network that the policy draws again is trained again (not in the code).
     """
 
     def __init__(
@@ -42,21 +46,19 @@ class EAS(GrowthController):
         space: Space,
         *,
         seed: int,
-        episode: int = 10,
         wider_steps: int = 4,
         deeper_steps: int = 5,
         encoder: EncoderSettings = ENCODER,
-        init_scale: float = 0.1,
+        init_scale: float | None = None,
         adam: AdamSettings = ADAM,
-        entropy_weight: float = 0.00001,
-        baseline: str = CODE,
+        updates: UpdateSettings = UPDATES,
+        train_again: bool = False,
     ):
-        check(
-            baseline,
-            episode=(episode, 1),
-            wider_steps=(wider_steps, 0),
-            deeper_steps=(deeper_steps, 0),
-        )
+        for name, steps in (("wider_steps", wider_steps), ("deeper_steps", deeper_steps)):
+            if steps < 0:
+                raise ConfigError(
+                    f"controller.{name} must be at least 0, got {steps}; set controller.{name}=4"
+                )
         growth = DenseGrowth(space) if isinstance(space, DenseGrowableSpace) else SlotGrowth(space)
         from nas.controllers.growing.eas_policy import EASPolicy
 
@@ -68,7 +70,10 @@ class EAS(GrowthController):
             wider_steps=wider_steps,
             deeper_steps=deeper_steps,
             init_scale=init_scale,
-            entropy_weight=entropy_weight,
+            entropy_weight=updates.entropy_weight,
+            mean_entropy=updates.mean_entropy,
             rng=rng,
         )
-        super().__init__(growth.start, policy, rng, episode=episode, baseline=baseline)
+        super().__init__(
+            growth.start, space.key, policy, rng, updates=updates, train_again=train_again
+        )

@@ -4,14 +4,14 @@ A start network, whose cells are single convolutions, is trained. Each proposal 
 was grown from it by path-level transforms and takes its weights (`evaluator=inherit`). Numbers are
 those of the authors' code (PathLevel-EAS, arch_search_tree_cell.py).
 
-Departures: if the policy draws a cell again, the code learns from its earlier reward; here the cell
-is trained again. If a transform inserted a pooling, the code's networks first learn the logits of
-the old network; here training begins at once.
+Departures: if a transform inserted a pooling, the code's networks first learn the logits of the old
+network; here training begins at once.
 """
 
 import numpy as np
 
-from nas.controllers.growing.controller import CODE, GrowthController, check
+from nas.controllers.growing.controller import GrowthController
+from nas.controllers.growing.settings import START, UpdateSettings
 from nas.controllers.policies.settings import AdamSettings, EncoderSettings
 from nas.core.capabilities import TreeSpace
 from nas.core.space import Space
@@ -19,20 +19,19 @@ from nas.core.trial import ConfigError
 
 ENCODER = EncoderSettings(embedding=10, units=100)
 ADAM = AdamSettings(learning_rate=0.006)
+UPDATES = UpdateSettings(first_baseline=START, entropy_weight=0.01, mean_entropy=False)
 
 
 class PathLevel(GrowthController):
     """Grows cells from `space.start()`, whose trial is the parent of all others.
 
     Args:
-      episode: networks per update.
       encoder: of edges and of kinds of nodes.
       hidden: units of each actor's hidden layer, as a multiple of the encoder's outputs.
       adam: of the updates.
-      entropy_weight: of the policy's entropy in the objective.
       clip_norm: the largest norm of all gradients together.
-      baseline: "code": it moves before it is subtracted, 0.95 of the way to the episode's mean;
-        "paper": it moves afterwards, 0.05 of the way.
+      updates: of the policy.
+      train_again: whether a cell that the policy draws again is trained again (not in the code).
     """
 
     def __init__(
@@ -40,15 +39,13 @@ class PathLevel(GrowthController):
         space: Space,
         *,
         seed: int,
-        episode: int = 10,
         encoder: EncoderSettings = ENCODER,
         hidden: float = 2.5,
         adam: AdamSettings = ADAM,
-        entropy_weight: float = 0.01,
         clip_norm: float = 40.0,
-        baseline: str = CODE,
+        updates: UpdateSettings = UPDATES,
+        train_again: bool = False,
     ):
-        check(baseline, episode=(episode, 1))
         if not isinstance(space, TreeSpace):
             raise ConfigError(
                 "controller=path_level must have a space of tree-structured cells, got "
@@ -62,8 +59,10 @@ class PathLevel(GrowthController):
             encoder,
             adam,
             hidden=hidden,
-            entropy_weight=entropy_weight,
+            entropy_weight=updates.entropy_weight,
             clip_norm=clip_norm,
             rng=rng,
         )
-        super().__init__(space.start(), policy, rng, episode=episode, baseline=baseline)
+        super().__init__(
+            space.start(), space.key, policy, rng, updates=updates, train_again=train_again
+        )

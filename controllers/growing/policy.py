@@ -43,7 +43,7 @@ class GrowingPolicy:
         raise NotImplementedError
 
     def score(self, actions: Actions) -> tuple[tf.Tensor, tf.Tensor]:
-        """Log-probability and entropy, summed over all actions: scalars."""
+        """Log-probability of all actions, and their entropy: scalars."""
         raise NotImplementedError
 
     def update(self, episode: list[Actions], advantages: np.ndarray) -> None:

@@ -7,6 +7,7 @@ code PathLevel-EAS, models/tree_node.py). An identity may become a convolution, 
 identity (models/layers.py).
 """
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -95,12 +96,19 @@ class _TreeInheritor:
         elif old.node:
             self.same = False
 
+    def _groups(self, name: str) -> list[str]:
+        """The layers of the convolution `name` that the child has, one a group."""
+        names = (self.trees.conv_name(name, group) for group in itertools.count())
+        return list(itertools.takewhile(lambda layer: layer in self.child, names))
+
     def _fits(self, name: str) -> bool:
         """Whether the weights fit the edge `name` of the child."""
-        layer = self.child[f"{name}_conv"]
-        expected = self.child.shapes[layer.inputs[0]][2], layer.width
-        kernel = self.weights.get(f"{name}_conv/kernel", np.zeros(0))
-        return kernel.shape[2:] == expected
+        for layer in self._groups(name):
+            expected = self.child.shapes[self.child[layer].inputs[0]][2], self.child[layer].width
+            kernel = self.weights.get(f"{layer}/kernel", np.zeros(0))
+            if kernel.shape[2:] != expected:
+                return False
+        return True
 
     def _identity(self, name: str) -> None:
         """Makes the convolution `name` of the child give what it reads."""
@@ -126,11 +134,18 @@ class _TreeInheritor:
                 self.weights[copy + weight.removeprefix(name)] = with_noise(value, noise, self.rng)
 
     def _divide(self, name: str, parts: list[str]) -> None:
-        """Divides the filters of the convolution `name` among `parts`."""
+        """Divides the filters of the convolution `name`, or its groups, among `parts`."""
         whole = {weight: self.weights[f"{name}_bn/{weight}"] for weight in NORM_WEIGHTS}
-        kernel = self.weights[f"{name}_conv/kernel"]
-        ends = np.cumsum(self.trees.shares(kernel.shape[-1], len(parts)))[:-1]
+        kernels = [self.weights[f"{name}_conv/kernel"]]
+        while (group := f"{self.trees.conv_name(name, len(kernels))}/kernel") in self.weights:
+            kernels.append(self.weights[group])
+        ends = np.cumsum(self.trees.shares(len(whole["gamma"]), len(parts)))[:-1]
+        if len(kernels) == 1:
+            kernels = np.split(kernels[0], ends, -1)
+        each = len(kernels) // len(parts)
         for i, part in enumerate(parts):
-            self.weights[f"{part}_conv/kernel"] = np.split(kernel, ends, -1)[i]
+            for j in range(each):
+                layer = self.trees.conv_name(part, j)
+                self.weights[f"{layer}/kernel"] = kernels[i * each + j]
             for weight, value in whole.items():
                 self.weights[f"{part}_bn/{weight}"] = np.split(value, ends)[i]

@@ -95,6 +95,13 @@ _ADAM_RECORD = {
     "adam.beta_2": 0.999,
     "adam.epsilon": 1e-8,
 }
+_UPDATES = {name: f"updates.{name}" for name in ("episode", "baseline", "entropy_weight")}
+_UPDATES_RECORD = {
+    "updates._target_": "nas.controllers.growing.settings.UpdateSettings",
+    "updates.first_baseline": "mean",
+    "updates.mean_entropy": False,
+    "train_again": True,
+}
 _LIMITS = {
     name: f"limits.{name}" for name in ("max_parameters", "max_flops", "max_memory", "max_seconds")
 }
@@ -121,7 +128,7 @@ MOVED_SETTINGS: dict[str, Mapping[str, str | tuple[str, ...]]] = {
         "length_scale": "gaussian_process.length_scale",
         "noise": "gaussian_process.noise",
     },
-    "nas.controllers.eas.EAS": _ENCODER | _LEARNING_RATE,
+    "nas.controllers.eas.EAS": _ENCODER | _LEARNING_RATE | _UPDATES,
     "nas.controllers.enas.ENAS": {
         **_LSTM,
         **_LEARNING_RATE,
@@ -142,7 +149,7 @@ MOVED_SETTINGS: dict[str, Mapping[str, str | tuple[str, ...]]] = {
         "skip_target": "regularization.skip_target",
         "skip_weight": "regularization.skip_weight",
     },
-    "nas.controllers.path_level.PathLevel": _ENCODER | _LEARNING_RATE,
+    "nas.controllers.path_level.PathLevel": _ENCODER | _LEARNING_RATE | _UPDATES,
     "nas.controllers.ppo.PPO": _LSTM | _LEARNING_RATE,
     "nas.controllers.reinforce.Reinforce": _LSTM | _LEARNING_RATE,
     "nas.controllers.transfer.Transfer": _LSTM | _LEARNING_RATE,
@@ -172,14 +179,14 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     "nas.controllers.bayesian.Bayesian": {
         "gaussian_process._target_": "nas.controllers.surrogates.settings.GaussianProcessSettings",
     },
-    "nas.controllers.eas.EAS": _ENCODER_RECORD | _ADAM_RECORD,
+    "nas.controllers.eas.EAS": _ENCODER_RECORD | _ADAM_RECORD | _UPDATES_RECORD,
     "nas.controllers.enas.ENAS": {
         "lstm._target_": "nas.controllers.policies.settings.LSTMSettings",
         "adam._target_": "nas.controllers.policies.settings.AdamSettings",
         "logits._target_": "nas.controllers.policies.settings.LogitShaping",
         "regularization._target_": "nas.controllers.policies.settings.Regularization",
     },
-    "nas.controllers.path_level.PathLevel": _ENCODER_RECORD | _ADAM_RECORD,
+    "nas.controllers.path_level.PathLevel": _ENCODER_RECORD | _ADAM_RECORD | _UPDATES_RECORD,
     "nas.controllers.ppo.PPO": _LSTM_RECORD | _ADAM_RECORD,
     "nas.controllers.reinforce.Reinforce": _LSTM_RECORD | _ADAM_RECORD,
     "nas.controllers.transfer.Transfer": _LSTM_RECORD | _ADAM_RECORD,

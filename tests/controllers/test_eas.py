@@ -1,15 +1,19 @@
 """EAS: wider and deeper actions preserve the function; known answers; stopped runs continue."""
 
 import functools
+import json
 
+import hydra
 import numpy as np
 import pytest
+import tensorflow as tf
 from hydra import compose, initialize_config_module
 
 from nas.benchmarks.images import digits
 from nas.controllers.eas import EAS
 from nas.controllers.growing.controller import tan_reward
 from nas.controllers.growing.dense_growth import DenseGrowth
+from nas.controllers.growing.settings import UpdateSettings
 from nas.controllers.growing.slot_growth import SlotGrowth
 from nas.controllers.policies.settings import AdamSettings, EncoderSettings
 from nas.core.skeleton import ImageSkeleton
@@ -22,6 +26,7 @@ from nas.morphism.inheritance import inherit_weights
 from nas.ops.inference import outputs
 from nas.ops.recorder import describe
 from nas.run.config import make
+from nas.run.old_configs import modernised
 from nas.search_spaces.papers.growing.densenet import DenseNet
 from nas.search_spaces.papers.growing.plain import Plain
 from nas.search_spaces.papers.growing.settings import GrowthSettings
@@ -44,7 +49,7 @@ DENSE = DenseNet(
     blocks=2, slots=6, growth_rates=(2, 3, 5), bottleneck=2, start_layers=2, start_growth=2
 )  # fmt: skip
 TINY = {
-    "episode": 2,
+    "updates": UpdateSettings(episode=2),
     "encoder": EncoderSettings(embedding=3, units=4),
     "wider_steps": 2,
     "deeper_steps": 2,
@@ -172,17 +177,100 @@ def test_an_episode_is_as_many_actions_as_steps():
 
 
 @pytest.mark.parametrize(
-    "rule, used, kept", [("code", 1 + 0.95 * 2, 2.9), ("paper", 1.0, 1.1)]
-)  # fmt: skip
-def test_both_baselines(rule, used, kept):
-    controller = EAS(SPACE, seed=0, baseline=rule, **TINY)
-    assert controller._baseline(1.0) == 1.0
-    assert controller._baseline(3.0) == pytest.approx(used)
+    "rule, first, used, kept",
+    [
+        ("code", "mean", [1.0, 1 + 0.95 * 2], 2.9),
+        ("paper", "mean", [1.0, 1.0], 1.1),
+        ("code", "zero", [0.95, 0.95 + 0.95 * 2.05], 2.8975),  # the code's: tests/references
+        ("code", "start", [1.0, 2.9], 2.9),  # the start's accuracy is 0.5, whose tangent is 1
+    ],
+)
+def test_baselines(rule, first, used, kept):
+    updates = UpdateSettings(episode=2, baseline=rule, first_baseline=first)
+    controller = started(updates=updates)
+    assert [controller._baseline(mean) for mean in (1.0, 3.0)] == pytest.approx(used)
     assert controller.baseline == pytest.approx(kept)
 
 
+@pytest.mark.parametrize("mean, expected", [(True, (1 + 2 / 3) / 2), (False, 2 + 2)])
+def test_the_entropy_is_the_mean_over_steps_and_their_questions(mean, expected):
+    """With weights of zero all answers are equally likely: of two, an entropy of log 2.
+
+    Two layers may become wider. The deeper step asks for one of two blocks, one of one layer and
+    one of two kernels.
+    """
+    updates = UpdateSettings(episode=2, mean_entropy=mean)
+    controller = started(SPACE, updates=updates, wider_steps=1, deeper_steps=1)
+    for variable in controller.policy.variables:
+        variable.assign(tf.zeros_like(variable))
+    _, actions = controller.policy.sample(np.random.default_rng(0))
+    entropy = float(controller.policy.score(actions)[1])
+    assert entropy == pytest.approx(expected * np.log(2))
+
+
+def test_the_first_weights_are_those_of_the_code():
+    """Embeddings of variance 1 within +-sqrt(3), Glorot kernels, forget biases of 1."""
+    policy = EAS(PLAIN, seed=0).policy
+    words = policy.words.numpy()
+    assert np.abs(words).max() < 3**0.5 and words.var() == pytest.approx(1, rel=0.2)
+    kernel, bias = (v.numpy() for v in policy.decoder)
+    assert kernel.shape == (16 + 100, 400)  # as wide as both directions of the encoder
+    assert 0.99 < np.abs(kernel).max() / (6 / (116 + 400)) ** 0.5 <= 1
+    assert bias.tolist() == [0.0] * 100 + [1.0] * 100 + [0.0] * 200
+    assert not policy.widen[1].numpy().any()
+    older = EAS(PLAIN, seed=0, init_scale=0.1).policy
+    assert all(0 < np.abs(v.numpy()).max() <= 0.1 for v in older.variables)
+
+
+def test_a_network_that_is_drawn_again_is_not_trained_again():
+    controller = started(updates=UpdateSettings(episode=4))
+    a, b = (controller.policy.sample(controller.rng) for _ in range(2))
+    assert SPACE.key(a[0]) != SPACE.key(b[0])
+    drawn = iter([a, a, b, b, b])
+    controller.policy.sample = lambda rng: next(drawn)
+    learnt = []
+    controller.policy.update = lambda episode, advantages: learnt.append((episode, advantages))
+    first, second = controller.ask(2)  # the second a waits for the first
+    assert (first.arch, second.arch) == (a[0], b[0])
+    again = EAS(SPACE, seed=0, **(TINY | {"updates": UpdateSettings(episode=4)}))
+    again.load_state(json.loads(json.dumps(controller.state(), default=np.ndarray.tolist)))
+    assert (again.known, again.waiting) == (controller.known, controller.waiting)
+    controller.tell([Trial(1, first, 0.5), Trial(2, second, 0.0)])
+    assert not learnt and len(controller.batch) == 3
+    with pytest.raises(StopIteration):  # b is known: the policy learns, and draws on
+        controller.ask(1)
+    ((episode, advantages),) = learnt
+    assert episode == [a[1], a[1], b[1], b[1]]
+    np.testing.assert_allclose(advantages, np.array([1, 1, 0, 0]) - 0.95 * 0.5)
+    assert controller.batch == [(b[1], 0.0)]
+
+
+def test_a_policy_that_draws_one_network_alone_comes_to_its_end():
+    controller = started()
+    only = controller.policy.sample(controller.rng)
+    controller.policy.sample = lambda rng: only
+    controller.policy.update = lambda episode, advantages: None
+    (proposal,) = controller.ask(1)
+    controller.tell([Trial(1, proposal, 0.5)])
+    assert [p.arch for p in controller.ask(1)] == [only[0]]
+
+
+def test_an_older_run_trains_again_and_begins_with_the_first_mean():
+    old = {"_target_": "controllers.eas.EAS", "episode": 3, "baseline": "code", "init_scale": 0.1}
+    config = modernised(old | {"entropy_weight": 0.1})
+    assert config["train_again"] and config["init_scale"] == 0.1
+    updates = hydra.utils.instantiate(config["updates"])
+    assert updates == UpdateSettings(3, "code", "mean", 0.1, False)
+
+
 def test_it_learns_to_widen():
-    controller = started(episode=5, wider_steps=1, deeper_steps=0, adam=AdamSettings(0.1))
+    controller = started(
+        updates=UpdateSettings(episode=5, first_baseline="mean"),
+        wider_steps=1,
+        deeper_steps=0,
+        adam=AdamSettings(0.1),
+        train_again=True,
+    )
     for i in range(8):
         proposals = controller.ask(5)
         paid = [sum(map(sum, p.notes["actions"])) / 2 for p in proposals]
@@ -224,10 +312,22 @@ def test_it_searches_with_inherited_weights_and_continues(space, tmp_path):
         (NASBench201(), {}, "a space with wider and deeper layers, got NASBench201"),
         (MorphismSpace(strides=(2,)), {}, "a stride of 1"),
         (MorphismSpace(kernels=(2,)), {}, "odd kernels and numbers of filters"),
-        (SPACE, {"episode": 0}, "controller.episode must be at least 1"),
-        (SPACE, {"baseline": "none"}, "controller.baseline must be code or paper"),
+        (SPACE, {"wider_steps": -1}, "controller.wider_steps must be at least 0, got -1"),
     ],
 )
 def test_what_cannot_grow_is_refused(space, settings, words):
     with pytest.raises(ConfigError, match=words):
         EAS(space, seed=0, **settings)
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"episode": 0}, "controller.updates.episode must be at least 1, got 0"),
+        ({"baseline": "none"}, "controller.updates.baseline must be one of code, paper, got none"),
+        ({"first_baseline": "x"}, "controller.updates.first_baseline must be one of zero, start"),
+    ],
+)
+def test_wrong_updates_are_told(wrong, words):
+    with pytest.raises(ConfigError, match=words):
+        UpdateSettings(**wrong)

@@ -180,6 +180,21 @@ def test_growing_mutations_preserve_and_reach_every_transform():
     assert not any(edge in repr(GROWING.tree(parent)) for edge in POOLS)
 
 
+@pytest.mark.parametrize("groups", [2, 4])
+@pytest.mark.parametrize("merge", [("add", 3), ("concat", 2)])
+def test_grouped_convolutions_are_copied_or_their_groups_divided(groups, merge):
+    """As PathLevel-EAS (models/layers.py, ConvLayer.split): a branch gets its share of groups."""
+    space = PathLevelSpace(depth=1, bottleneck=1, groups=groups)
+    child = space.encode({**space.decode(space.start()), "root/merge": merge})
+    old, new = (describe(space, arch, SKELETON) for arch in (space.start(), child))
+    weights, x = random_weights(old, RNG(1)), images(RNG(2), shape=SHAPE)
+    # A group reads its share of the 8 channels and writes its share of the 8 filters.
+    assert weights["cell0_0_conv/kernel"].shape == (3, 3, 8 // groups, 8 // groups)
+    carried, same = inherit_tree_weights(space, space.start(), weights, child, SKELETON, RNG(3))
+    assert same
+    np.testing.assert_allclose(outputs(new, carried, x), outputs(old, weights, x), atol=1e-5)
+
+
 def test_after_any_mutation_what_is_said_to_be_preserved_is():
     preserved = []
     for seed in range(12):
@@ -198,6 +213,7 @@ def test_after_any_mutation_what_is_said_to_be_preserved_is():
         ({"depth": 4}, r"space.depth must be in \[1, 3\], got 4"),
         ({"add": (1,)}, r"space.add must be different numbers of branches in \[2, 9\]"),
         ({"concat": (3,)}, r"space.concat must be different numbers of branches in \[2, 2\]"),
+        ({"groups": 3}, r"space.groups must be 1 or a multiple of space.concat=\[2\], got 3"),
         ({"edges": ("conv_1x1",)}, "space.edges must be different ones of identity, .* first"),
     ],
 )

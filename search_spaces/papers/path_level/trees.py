@@ -55,28 +55,33 @@ def _path(branch: Branch) -> Key:
     return (*edge, *(key(branch.node) if branch.node else ()))
 
 
-def write(ops: Ops, x: Any, node: Node, channels: int, name: str, *, is_root: bool = True) -> Any:
+def write(ops: Ops, x: Any, node: Node, channels: int, name: str, *, groups: int = 0) -> Any:
     """Writes a node: x [batch, height, width, any channels] -> [batch, height, width, channels].
 
-    name: the beginning of its layers' names. is_root: whether it is the root of the cell, whose
-    branches all read the whole of x.
+    name: the beginning of its layers' names. groups: of the 3x3 convolutions, if it is the root of
+    the cell; 0: it is not. The branches of a root without groups all read the whole of x.
     """
     count, before, outputs = len(node.branches), 0, []
     widths = shares(channels, count) if node.merge == CONCAT else [channels] * count
+    divides = node.merge == CONCAT and groups != 1
+    if divides and groups:
+        groups //= count
+    inputs = shares(ops.shape(x)[2], count)
     for i, (branch, width) in enumerate(zip(node.branches, widths, strict=True)):
         branch_name, branch_input = f"{name}_{i}", x
-        if node.merge == CONCAT and not is_root:
-            branch_input, before = ops.first(x, width, after=before), before + width
-        y = _edge(ops, branch_input, branch.edge, width, branch_name)
+        if divides:
+            branch_input, before = ops.first(x, inputs[i], after=before), before + inputs[i]
+        if branch.edge == ROOT_EDGE:
+            y = conv(ops, branch_input, width, 3, branch_name, groups=groups)
+        else:
+            y = _edge(ops, branch_input, branch.edge, width, branch_name)
         if branch.node:
-            y = write(ops, y, branch.node, width, branch_name, is_root=False)
+            y = write(ops, y, branch.node, width, branch_name)
         outputs.append(y)
     return ops.concatenate(outputs) if node.merge == CONCAT else ops.average(outputs)
 
 
 def _edge(ops: Ops, x: Any, edge: str, filters: int, name: str) -> Any:
-    if edge == ROOT_EDGE:
-        return conv(ops, x, filters, 3, name)
     if edge in POOLS:
         pool = ops.max_pool if edge.startswith("max") else ops.avg_pool
         return pool(x, 3, strides=1)
@@ -87,7 +92,20 @@ def _edge(ops: Ops, x: Any, edge: str, filters: int, name: str) -> Any:
     return conv(ops, x, filters, 1, name)
 
 
-def conv(ops: Ops, x: Any, filters: int, size: int, name: str) -> Any:
-    """Convolution, normalization, ReLU."""
-    x = ops.conv(x, filters, (size, size), name=f"{name}_conv")
-    return ops.relu(ops.batch_norm(x, name=f"{name}_bn"))
+def conv(ops: Ops, x: Any, filters: int, size: int, name: str, *, groups: int = 1) -> Any:
+    """Convolution, normalization, ReLU.
+
+    groups: each reads its share of the channels, and is a convolution of its own, because
+    TensorFlow has no gradient of grouped convolutions on a CPU.
+    """
+    before, outputs, channels = 0, [], shares(ops.shape(x)[2], groups)
+    for i, (width, read) in enumerate(zip(shares(filters, groups), channels, strict=True)):
+        part = ops.first(x, read, after=before) if groups > 1 else x
+        outputs.append(ops.conv(part, width, (size, size), name=conv_name(name, i)))
+        before += read
+    return ops.relu(ops.batch_norm(ops.concatenate(outputs), name=f"{name}_bn"))
+
+
+def conv_name(name: str, group: int) -> str:
+    """The name of a convolution's layer: NAME_conv, and NAME_group1_conv for the second group."""
+    return f"{name}_group{group}_conv" if group else f"{name}_conv"
