@@ -59,6 +59,11 @@ class EAS(GrowthController):
                 raise ConfigError(
                     f"controller.{name} must be at least 0, got {steps}; set controller.{name}=4"
                 )
+        if init_scale is not None and not init_scale > 0:
+            raise ConfigError(
+                f"controller.init_scale must be positive or null, got {init_scale}; "
+                "set controller.init_scale=null"
+            )
         growth = DenseGrowth(space) if isinstance(space, DenseGrowableSpace) else SlotGrowth(space)
         from nas.controllers.growing.eas_policy import EASPolicy
 

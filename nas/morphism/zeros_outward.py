@@ -3,6 +3,9 @@
 Jin, Song & Hu 2019, arXiv:1806.10282; code, version 0.3.7, autokeras/nn/layer_transformer.py
 (wider_next_conv, wider_next_dense, wider_bn). The added channels get a new batch normalization, and
 noise is on the zeros and on that.
+
+Departures: the code adds noise to the old filters of a widened convolution, to biases and to
+inserted normalizations too.
 """
 
 import numpy as np

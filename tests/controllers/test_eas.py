@@ -257,10 +257,16 @@ def test_a_policy_that_draws_one_network_alone_comes_to_its_end():
 
 def test_an_older_run_trains_again_and_begins_with_the_first_mean():
     old = {"_target_": "controllers.eas.EAS", "episode": 3, "baseline": "code", "init_scale": 0.1}
-    config = modernised(old | {"entropy_weight": 0.1})
+    old |= {"embedding": 3, "units": 4, "learning_rate": 0.1, "entropy_weight": 0.1}
+    config = modernised(old)
     assert config["train_again"] and config["init_scale"] == 0.1
     updates = hydra.utils.instantiate(config["updates"])
     assert updates == UpdateSettings(3, "code", "mean", 0.1, False)
+    controller = hydra.utils.instantiate(config, space=SPACE, seed=0)
+    state = {k: v for k, v in controller.state().items() if k not in ("known", "waiting")}
+    state |= {"begun": True, "start": 0}
+    controller.load_state(state)
+    assert controller.baseline is None and controller.ask(1)[0].parent == 0
 
 
 def test_it_learns_to_widen():
@@ -312,6 +318,7 @@ def test_it_searches_with_inherited_weights_and_continues(space, tmp_path):
         (NASBench201(), {}, "a space with wider and deeper layers, got NASBench201"),
         (MorphismSpace(strides=(2,)), {}, "a stride of 1"),
         (MorphismSpace(kernels=(2,)), {}, "odd kernels and numbers of filters"),
+        (SPACE, {"init_scale": 0}, "controller.init_scale must be positive or null, got 0"),
         (SPACE, {"wider_steps": -1}, "controller.wider_steps must be at least 0, got -1"),
     ],
 )
