@@ -109,8 +109,8 @@ class GrowthController:
             "start": self.start,
             "baseline": self.baseline,
             "batch": [[actions, reward] for actions, reward in self.batch],
-            "known": self.known,
-            "waiting": self.waiting,
+            "known": dict(self.known),
+            "waiting": {name: list(drawn) for name, drawn in self.waiting.items()},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -150,7 +150,7 @@ def test_cells_grow_from_the_start_and_a_stopped_search_goes_on_alike(episode):
             controller.tell([Trial(i, proposal, 0.1 * i)])
         return seen
 
-    settings = TINY | {"episode": episode}
+    settings = TINY | {"updates": dataclasses.replace(UPDATES, episode=episode)}
     whole = PathLevel(SPACE, seed=0, **settings)
     archs = told(whole, 0, 4)
     assert archs[0] == SPACE.start()
