@@ -11,9 +11,9 @@ Departures: the space says what a morphism may change; a single observation has 
 itself, in the code 0; networks that are too large are refused by the evaluator, not left out; a
 child may not be a network that failed or is in training, nor one that this annealing has drawn.
 
-The first proposal is the space's `start()`, and nothing else is proposed before it is trained:
-workers beyond the first are idle until then. If the space has no start, or if its training fails,
-proposals are random until one is trained.
+The first proposals are the space's `starts()`, or its `start()` alone, and nothing else is proposed
+before one of them is trained: further workers are idle until then. If the space has no start, or if
+no start could be trained, proposals are random until one is.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,11 +31,11 @@ from nas.controllers.surrogates.posterior import (
     check_distance,
 )
 from nas.controllers.surrogates.settings import AnnealingSettings, GaussianProcessSettings
-from nas.core.capabilities import StartingSpace
+from nas.core.capabilities import SeveralStartsSpace, StartingSpace
 from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
-DRAWS_PER_NEIGHBOUR = 2  # code 0.3.7
+DRAWS_PER_NEIGHBOUR = 2  # at most, where networks that were met do not count as neighbours
 # The length scale makes the kernel exp(-d^2).
 GAUSSIAN_PROCESS = GaussianProcessSettings(
     kernel="exponentiated_quadratic", length_scale=0.5**0.5, noise=1e-10
@@ -82,7 +82,8 @@ class AutoKeras:
             raise ConfigError(f"controller.skip_weight must not be negative, got {skip_weight}")
         self.space, self.rng = space, np.random.default_rng(seed)
         self.acquisition, self.ucb_weight = acquisition, ucb_weight
-        self.neighbours = annealing.neighbours
+        self.neighbours, self.count_met = annealing.neighbours, annealing.count_met
+        self.starts = _starts(space)
         self.schedule = tuple(
             temperatures(annealing.temperature, annealing.min_temperature, annealing.decay)
         )
@@ -101,7 +102,7 @@ class AutoKeras:
         else:
             self.posterior = OverFeatures(space, kernel, noise=noise, rng=self.rng)
         self.asked: list[Arch] = []
-        self.starting = False  # whether the start is in training
+        self.starting = 0  # how many of the starts are in training
         self.trained: list[tuple[Arch, float, int]] = []  # with rewards and the ids of trials
 
     def ask(self, n: int) -> list[Proposal]:
@@ -113,7 +114,8 @@ class AutoKeras:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            self.starting = self.starting and trial.id < 0  # below 0: a trial of another run
+            if trial.id >= 0:  # below 0: a trial of another run
+                self.starting = max(0, self.starting - 1)
             if trial.reward is not None:
                 self._learn(trial.arch, trial.reward, trial.id)
 
@@ -127,7 +129,7 @@ class AutoKeras:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.asked = [tuple(arch) for arch in state["asked"]]
-        self.starting = state["starting"]
+        self.starting = int(state["starting"])
         self.trained.clear()
         self.posterior.clear()
         for arch, reward, trial in state["trained"]:
@@ -139,21 +141,23 @@ class AutoKeras:
         self.posterior.add(arch)
 
     def _next(self) -> Proposal | None:
-        """None: the annealing met nothing new, or the start must be trained first."""
+        """None: the annealing met nothing new, or a start must be trained first."""
         trained = [arch for arch, _, _ in self.trained]  # trials of another run are not in `asked`
         met = {self.space.key(arch) for arch in self.asked + trained}
+        continued = any(trial < 0 for _, _, trial in self.trained)
+        if len(self.asked) < len(self.starts) and not continued:
+            self.starting += 1
+            return Proposal(self.starts[len(self.asked)])
+        draws = self.neighbours * (1 if self.count_met else DRAWS_PER_NEIGHBOUR)
         if not self.trained:
-            if isinstance(self.space, StartingSpace) and not self.asked:
-                self.starting = True
-                return Proposal(self.space.start())
             if self.starting:
                 return None
-            unmet = self._unmet(lambda: self.space.sample(self.rng), met, 1)
+            unmet = self._unmet(lambda: self.space.sample(self.rng), met, 1, draws)
             return Proposal(unmet[0]) if unmet else None
         best = anneal(
             [(reward, arch, trial) for arch, reward, trial in self.trained],
             lambda arch: self._unmet(
-                lambda: self.space.mutate(arch, self.rng), met, self.neighbours
+                lambda: self.space.mutate(arch, self.rng), met, self.neighbours, draws
             ),
             self._acquisitions,
             self.schedule,
@@ -161,12 +165,11 @@ class AutoKeras:
         )
         return None if best is None else Proposal(best[0], parent=best[1])
 
-    def _unmet(self, draw: Callable[[], Arch], met: set[Any], most: int) -> list[Arch]:
-        """At most `most` draws whose keys are not in `met`, to which they are added."""
+    def _unmet(self, draw: Callable[[], Arch], met: set[Any], most: int, draws: int) -> list[Arch]:
+        """At most `most` of `draws` draws whose keys are not in `met`, to which they are added."""
         unmet: list[Arch] = []
-        draws = 0
-        while draws < DRAWS_PER_NEIGHBOUR * self.neighbours and len(unmet) < most:
-            arch, draws = draw(), draws + 1
+        while draws and len(unmet) < most:
+            arch, draws = draw(), draws - 1
             if (key := self.space.key(arch)) not in met:
                 met.add(key)
                 unmet.append(arch)
@@ -184,3 +187,10 @@ class AutoKeras:
             ucb_weight=self.ucb_weight,
             rng=self.rng,
         )
+
+
+def _starts(space: Space) -> tuple[Arch, ...]:
+    """The networks that are trained before any other."""
+    if isinstance(space, SeveralStartsSpace):
+        return tuple(space.starts())
+    return (space.start(),) if isinstance(space, StartingSpace) else ()

@@ -5,11 +5,15 @@ the better is copied, mutated and trained. A share of the population (Liu et al.
 arXiv:1711.00436, section 3): the best of the share is copied and mutated, and no member dies;
 `controller=hierarchical`.
 
-Not stated in the papers and chosen here: the members of a sample are different, and ties are broken
-at random; if a child fails, the population stays as it was, so the member that died for it lives
-again; a random first member that fails is replaced by another one. From Real et al. 2017 this takes
-the selection, and of their mutations the one that resets weights; the other mutations are the
-space's. A child names its parent, whose weights an evaluator may carry over.
+In Real et al. 2017, too, the two of a pair are different, and both its death and its birth follow
+from the same pair (supplementary section S1). There the worse is spared while the population is
+below its set-point, and the better has no child while it is above; here the population has its size
+before the first pair competes, so each pair does both. Not stated in the papers and chosen here:
+ties are broken at random; if a child fails, the population stays as it was, so the member that died
+for it lives again; a random first member that fails is replaced by another one. The mutations are
+the space's; `space=large_scale_evolution` draws the reset of weights among its eleven kinds, for
+other spaces `reset_share` does. A child names its parent, whose weights an evaluator may carry
+over.
 """
 
 from collections.abc import Sequence
@@ -17,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.core.capabilities import ResettingSpace
 from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
@@ -28,7 +33,8 @@ class Tournament:
       population_size: random members at the start.
       sample_size: members that compete, at least two; below 1: this share of the population.
       kill_worst: whether the worst of the sample leaves the population.
-      reset_share: share of the children that are their parent, trained again from scratch.
+      reset_share: share of the children that are their parent, trained again from scratch; 0 for a
+        space that has such a mutation itself.
     """
 
     def __init__(
@@ -53,6 +59,11 @@ class Tournament:
             )
         if not 0 <= reset_share <= 1:
             raise ConfigError(f"controller.reset_share must be in [0, 1], got {reset_share}")
+        if reset_share and isinstance(space, ResettingSpace):
+            raise ConfigError(
+                f"controller.reset_share must be 0 for {type(space).__name__}, whose mutations "
+                f"include resets, got {reset_share}; set controller.reset_share=0"
+            )
         self.space = space
         self.sample_size, self.kill_worst = sample_size, kill_worst
         self.reset_share = reset_share
@@ -110,12 +121,18 @@ class Tournament:
         worst_first = sorted(members.tolist(), key=lambda i: self.population[i][1])
         best, worst = worst_first[-1], worst_first[0]
         parent = self.population[best][0]
-        if self.reset_share and self.rng.random() < self.reset_share:
-            child, parent_id = parent, None
-        else:
-            child, parent_id = self.space.mutate(parent, self.rng), self.ids[best]
+        child, reset = self._mutated(parent)
+        parent_id = None if reset else self.ids[best]
         if not self.kill_worst:
             return Proposal(child, parent=parent_id)
         arch, reward = self.population.pop(worst)
         notes = {"killed": [list(arch), reward, self.ids.pop(worst)]}
         return Proposal(child, parent=parent_id, notes=notes)
+
+    def _mutated(self, parent: Arch) -> tuple[Arch, bool]:
+        """A child, and whether its weights start anew."""
+        if isinstance(self.space, ResettingSpace):
+            return self.space.mutate_or_reset(parent, self.rng)
+        if self.reset_share and self.rng.random() < self.reset_share:
+            return parent, True
+        return self.space.mutate(parent, self.rng), False

@@ -6,9 +6,10 @@ normalised by the running mean and deviation of the rewards of the same task. A 
 starts from one which has learnt on other tasks (`warm_start=RUN`) keeps all its weights, except
 that the embeddings of its own tasks start at random.
 
-The paper's text was not at hand: its numbers here are not checked. Chosen here are the learning
-rate, the batch, the decay, that a reward counts in its task's mean and deviation before it is
-normalised, that tasks take turns, and that Adam's moments start at zero for another task.
+The paper's text was not at hand: its numbers here are not confirmed. It has a skip connection
+across the LSTM's cell, which is not here. Chosen here are the learning rate, the batch, the decay,
+that a reward counts in its task's mean and deviation before it is normalised, that tasks take
+turns, and that Adam's moments start at zero for another task.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -33,6 +33,8 @@ class AnnealingSettings:
 
     Args:
       neighbours: the largest number of children of an accepted network.
+      count_met: whether children that were met before count among them, as in the code of
+        Auto-Keras; else others are drawn in their place, at most twice as many as `neighbours`.
       temperature: the temperature at the start.
       min_temperature: the annealing ends when the temperature has fallen to it.
       decay: factor of the temperature for each network that is taken from the queue.
@@ -42,6 +44,7 @@ class AnnealingSettings:
     temperature: float
     min_temperature: float
     decay: float
+    count_met: bool = True
 
     def __post_init__(self):
         if self.neighbours < 1:

@@ -74,6 +74,13 @@ class StartingSpace(Protocol):
 
 
 @runtime_checkable
+class SeveralStartsSpace(StartingSpace, Protocol):
+    """Names several such architectures; the first is that of `start` (Auto-Keras)."""
+
+    def starts(self) -> Sequence[Arch]: ...
+
+
+@runtime_checkable
 class GrowableSpace(StartingSpace, Protocol):
     """Networks of slots, which growing fills with layers or widens (controller=eas)."""
 
@@ -127,6 +134,15 @@ class LearningRateSpace(Protocol):
     """The learning rate is a decision of the architecture (large-scale evolution)."""
 
     def learning_rate(self, arch: Arch) -> float | None: ...
+
+
+@runtime_checkable
+class ResettingSpace(Protocol):
+    """One of its mutations trains the same network from scratch (large-scale evolution)."""
+
+    def mutate_or_reset(self, arch: Arch, rng: np.random.Generator) -> tuple[Arch, bool]:
+        """A child, and whether its weights start anew although its parent has some."""
+        ...
 
 
 @runtime_checkable

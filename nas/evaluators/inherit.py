@@ -211,5 +211,6 @@ class InheritFromParent(ImageEvaluator):
             evaluate_on="valid",
             max_seconds=self.max_seconds,
             patience=self.patience,
+            keep_best=self.morphism.best_epoch,
         )
         return Trained(history, take(model), inherited)

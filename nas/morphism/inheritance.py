@@ -149,17 +149,20 @@ class _Insertion:
         stem = layer.name.removesuffix(f"_{layer.kind}")
         if stem == layer.name or (layer.kind == "conv" and layer["strides"] != (1, 1)):
             raise ValueError(f"{layer.name} cannot be the identity")
-        after = self._find(layer.inputs[0])
+        source = self.child[layer.inputs[0]]
+        norm_first = source.kind == "batch_norm" and not self._is_known(source.name)
+        after = self._find(source.inputs[0] if norm_first else source.name)
         if (layer.kind == "dense") != self.network.is_flat(after):
             raise ValueError(f"{layer.name} cannot be the identity behind {after}")
         behind = self._kinds_behind(layer.name)
-        normalized = behind[:1] == ["batch_norm"]
+        normalized = norm_first or behind[:1] == ["batch_norm"]
         measured = None
         if normalized and self.moments:
             measured = self.moments(self.network, self.weights, after)
         block = IdentityBlock(
             kernel=layer["kernel"] if layer.kind == "conv" else (1, 1),
             batch_norm=normalized,
+            norm_first=norm_first,
             activation="relu" if "relu" in behind else None,
         )
         return deeper(

@@ -21,11 +21,14 @@ class MorphismSettings:
       wider_noise: on copies. In standard deviations of what is copied; with auto_keras, in ranges
         of the kernel, and on the zeros as well.
       deeper_noise: on inserted identities, likewise.
+      best_epoch: a training that patience ends hands on the weights of the epoch with the lowest
+        validation loss, not the last ones (Auto-Keras' code 0.3.7).
     """
 
     method: str = NET2NET
     wider_noise: float = 0.01
     deeper_noise: float = 0.001
+    best_epoch: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

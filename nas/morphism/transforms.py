@@ -94,11 +94,13 @@ def wider(
 class IdentityBlock:
     """What `deeper` inserts: a layer, its batch normalization, its activation.
 
-    kernel: of a convolution, (height, width), both odd. activation: "relu" or None.
+    kernel: of a convolution, (height, width), both odd. norm_first: whether the normalization
+    stands before a convolution. activation: "relu" or None.
     """
 
     kernel: Pair = (3, 3)
     batch_norm: bool = True
+    norm_first: bool = False
     activation: str | None = "relu"
 
     def __post_init__(self):
@@ -152,13 +154,16 @@ def deeper(
         biases = {f"{main}/bias": np.zeros(channels, np.float32)}
     else:
         main = f"{name}_conv"
-        layers = [conv_layer(main, after, channels, block.kernel)]
+        layers = [make_layer(f"{name}_bn", "batch_norm", [after])] if block.norm_first else []
+        source = layers[0].name if layers else after
+        layers.append(conv_layer(main, source, channels, block.kernel))
         kernel = identity_kernel(block.kernel, channels)
         biases = {}
     add_noise = _uniformly if uniform else _normally
     new_weights = weights | biases | {f"{main}/kernel": add_noise(kernel, kernel, noise, rng)}
     if block.batch_norm:
-        layers.append(make_layer(f"{name}_bn", "batch_norm", [main]))
+        if not block.norm_first:
+            layers.append(make_layer(f"{name}_bn", "batch_norm", [main]))
         new_weights |= identity_norm(f"{name}_bn", channels, moments)
     if block.activation == "relu":
         layers.append(make_layer(f"{name}_relu", "relu", [layers[-1].name]))

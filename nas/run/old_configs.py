@@ -175,6 +175,7 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     "nas.controllers.auto_keras.AutoKeras": {
         "gaussian_process._target_": "nas.controllers.surrogates.settings.GaussianProcessSettings",
         "annealing._target_": "nas.controllers.surrogates.settings.AnnealingSettings",
+        "annealing.count_met": False,
     },
     "nas.controllers.bayesian.Bayesian": {
         "gaussian_process._target_": "nas.controllers.surrogates.settings.GaussianProcessSettings",

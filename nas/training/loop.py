@@ -20,12 +20,14 @@ from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Space
 from nas.core.trial import NAN, OOM, TIMEOUT, Arch, EvaluationError
 from nas.data.images import ImageData
+from nas.ops.description import Weights
 from nas.training import devices
 from nas.training.augment import augment
 from nas.training.device_data import DeviceData
 from nas.training.objective import training_loss
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe, learning_rates
+from nas.training.weights import give, take
 
 # A validation loss is lower only if it is lower by this much (Auto-Keras' code, version 0.3.7).
 LOSS_TOLERANCE = 1e-4
@@ -43,6 +45,7 @@ def fit(
     evaluate_on: str | None = "valid",
     max_seconds: float | None = None,
     patience: int | None = None,
+    keep_best: bool = False,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> History:
     """Trains `model`, which maps normalised images to logits, in place.
@@ -59,6 +62,7 @@ def fit(
       max_seconds: time limit, checked after every epoch.
       patience: needs evaluate_on="valid". Training ends after this many epochs in a row whose
         valid_loss is not lower than the lowest before by more than LOSS_TOLERANCE.
+      keep_best: a training that `patience` ends leaves the weights of its lowest valid_loss.
 
     Returns: loss, accuracy and seconds of every epoch; valid_loss and valid_accuracy of every
       epoch, or test_loss and test_accuracy of the last.
@@ -67,8 +71,9 @@ def fit(
     """
     with _out_of_memory_reported():
         return _fit(
-            model, data, recipe, seed, train_on, evaluate_on, max_seconds, patience, on_epoch
-        )
+            model, data, recipe, seed, train_on, evaluate_on, max_seconds, patience, keep_best,
+            on_epoch,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -88,6 +93,7 @@ def _fit(
     evaluate_on: str | None,
     max_seconds: float | None,
     patience: int | None,
+    keep_best: bool,
     on_epoch: Callable[[int, dict[str, float]], None] | None,
 ) -> History:
     devices.prepare()
@@ -96,6 +102,7 @@ def _fit(
     rates = learning_rates(recipe, loop.steps).reshape(recipe.epochs, loop.steps)
     validate = make_evaluate(model, data, recipe, "valid") if evaluate_on == "valid" else None
     history: History = {"loss": [], "accuracy": [], "seconds": []}
+    best: Weights = {}
     start = time.perf_counter()
     for epoch in range(recipe.epochs):
         epoch_start = time.perf_counter()
@@ -116,8 +123,13 @@ def _fit(
             history.setdefault(name, []).append(float(value))
         if on_epoch is not None:
             on_epoch(epoch, values)
-        if patience is not None and _waited(history["valid_loss"]) >= patience:
+        waited = _waited(history["valid_loss"]) if patience is not None else 0
+        if patience is not None and waited >= patience:
+            if keep_best:
+                give(model, best)
             break
+        if keep_best and patience is not None and not waited:
+            best = take(model)
         seconds = time.perf_counter() - start
         if max_seconds is not None and seconds > max_seconds and epoch < recipe.epochs - 1:
             raise EvaluationError(

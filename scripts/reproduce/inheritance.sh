@@ -10,7 +10,7 @@ for evaluator in inherit scratch; do
     [ "$evaluator" = inherit ] && keep="evaluator.keep=1000" || keep=""
     nas compare evaluator=$evaluator $keep \
         'controllers=[eas,large_scale_evolution]' \
-        '+settings.large_scale_evolution={population_size: 10}' \
+        '+settings.large_scale_evolution={population_size: 10, reset_share: 0.09}' \
         space=morphism space.slots=40 'space.kernels=[1,3,5]' \
         'space.filters=[8,16,32,48,64,96,128]' space.skips=false \
         'space.pool_after=[10,20,30]' 'space.growth.start_filters=[[8],[16],[32],[64]]' space.filled=0.0 \

@@ -1,7 +1,8 @@
 """Channels and branches that inheritance copies differ after one training step.
 
-For every experiment with evaluator=inherit, with its own transforms, noise and recipe, in a small
-network of its own kind of space. Without noise, equal copies get equal gradients for ever.
+For every experiment with evaluator=inherit whose transforms copy: with its own transforms, noise
+and recipe, in a small network of its own kind of space. Without noise, equal copies get equal
+gradients for ever.
 """
 
 import functools
@@ -18,6 +19,7 @@ from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import Proposal
 from nas.evaluators.common import build_for_search
 from nas.evaluators.inherit import InheritFromParent
+from nas.search_spaces.papers.growing.auto_keras import AutoKerasSpace
 from nas.search_spaces.papers.growing.densenet import DenseNet
 from nas.search_spaces.papers.growing.plain import Plain
 from nas.search_spaces.papers.growing.settings import GrowthSettings
@@ -26,7 +28,11 @@ from nas.search_spaces.papers.path_level.space import PathLevelSpace
 from nas.training.weights import take
 
 FILES = sorted(Path(str(resources.files("nas.conf"))).glob("experiment/*.yaml"))
-INHERITING = [f.stem for f in FILES if "override /evaluator: inherit" in f.read_text()]
+INHERITING = [
+    f.stem
+    for f in FILES
+    if "override /evaluator: inherit" in f.read_text() and "method: same_shape" not in f.read_text()
+]
 START = GrowthSettings(start_filters=((4,),))
 HIDDEN = GrowthSettings(start_filters=((4,),), start_units=(5,))
 SLOTS = {"slots": 1, "kernels": (3,), "filters": (4, 8), "pool_after": (), "growth": START}
@@ -34,6 +40,10 @@ SLOTS = {"slots": 1, "kernels": (3,), "filters": (4, 8), "pool_after": (), "grow
 SMALL = {
     MorphismSpace: (MorphismSpace(**SLOTS, skips=False), {"slot0/filters": 8}),
     Plain: (Plain(**(SLOTS | {"growth": HIDDEN}), hidden=1, units=(5,)), {"slot0/filters": 8}),
+    AutoKerasSpace: (
+        AutoKerasSpace(**(SLOTS | {"growth": HIDDEN}), hidden=1, units=(5,), residual_blocks=0),
+        {"slot0/filters": 8},
+    ),
     DenseNet: (DenseNet(blocks=1, slots=1, growth_rates=(4, 8)), {"slot0/growth": 8}),
     PathLevelSpace: (PathLevelSpace(bottleneck=1), {"root/merge": ("add", 2)}),
 }

@@ -20,7 +20,7 @@ SMALL = {
     "auto_keras": {
         "slots": 3, "kernels": [1, 3], "filters": [8, 16], "pool_after": [2],
         "growth": GROWTH | {"start_filters": [[8], [8]], "start_units": [4]},
-        "hidden": 2, "units": [4, 8],
+        "hidden": 2, "units": [4, 8], "residual_blocks": 0,
     },
     "cgp_cnn": {
         "rows": 1, "columns": 3, "levels_back": 2, "min_active": 2, "max_active": 3,
@@ -35,6 +35,9 @@ SMALL = {
     "enas_rnn_released": {"nodes": 3},
     "genetic_cnn": {"nodes": [3, 4], "filters": [8, 8]},
     "hierarchical": {"nodes": [3, 3], "motifs": [1, 1], "mutations": 40},
+    "large_scale_evolution": {
+        "slots": 2, "sizes": [3], "strides": [1], "octaves": [0, 0], "filled": 0.5,
+    },
     "metaqnn": {"image_size": 8, "layers": 4, "filters": [8], "kernels": [1, 3], "units": [4, 2]},
     "morphism": {"slots": 3, "kernels": [1, 3], "filters": [0, 8], "pool_after": [2]},
     "nasbench101": None,  # of one size, too large: counted in test_nasbench101.py
@@ -87,7 +90,7 @@ def half_filled(space, arch):
     p = 1.0
     for i, decision in enumerate(space.decisions):
         open_choices = space.allowed(arch[:i])
-        if decision.name.endswith(("kernel", "units")):
+        if decision.name.endswith(("kernel", "units", "edge")):
             p *= 0.5 / (len(open_choices) - 1) if arch[i] else 0.5
         else:
             p /= len(open_choices)
@@ -113,13 +116,14 @@ def mutated_long(space, arch):
 # Of these some networks are one by a coincidence that their keys do not see.
 MORE_KEYS = {
     "cgp_cnn",  # the larger image is max pooled on its way to a sum, as if by a node
+    "large_scale_evolution",  # factors that give equal numbers of channels
     "hierarchical",  # a 1x1 convolution inside a motif may be like the one behind it
     "nasbench201",  # its names, the benchmark's
     "path_level",  # branches may be concatenated in another order
 }
 DRAWN = {
     "auto_keras": half_filled, "cgp_cnn": within_limits, "morphism": half_filled,
-    "plain": half_filled, "hierarchical": mutated_long,
+    "plain": half_filled, "hierarchical": mutated_long, "large_scale_evolution": half_filled,
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from nas.core.capabilities import ResettingSpace
 from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Decision, Space
 from nas.core.trial import ConfigError
@@ -31,10 +32,11 @@ FEWER = {
     "auto_keras": {
         "slots": 6, "filters": [64, 128], "pool_after": [3],
         "growth": GROWTH | {"start_filters": [[64], [64]], "start_units": [64]},
-        "hidden": 2, "units": [64, 128],
+        "hidden": 2, "units": [64, 128], "residual_blocks": 0,
     },
     "amoebanet": {"nodes": 2}, "nasnet": {"nodes": 2}, "darts": {"nodes": 2},
     "enas_micro": {"nodes": 2}, "enas_macro": {"layers": 5},
+    "large_scale_evolution": {"slots": 6},
     "hierarchical": {"nodes": [3, 4], "motifs": [3, 1], "mutations": 200},
     "plain": {"slots": 6, "pool_after": [3], "hidden": 2},
 }  # fmt: skip
@@ -56,10 +58,15 @@ def growth(space, name, otherwise):
 
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-# Mutations of a space that only grows are transforms: each has tests in the file of its space.
+# Mutations of a space that only grows are transforms, those of large-scale evolution are a list of
+# kinds: each has tests in the file of its space.
 every_mutated_space = pytest.mark.parametrize(
     "space",
-    [pytest.param(s, id=name) for name, s in SPACES.items() if not growth(s, "only_grow", False)],
+    [
+        pytest.param(s, id=name)
+        for name, s in SPACES.items()
+        if not growth(s, "only_grow", False) and not isinstance(s, ResettingSpace)
+    ],
 )
 every_image_space = pytest.mark.parametrize(
     "name", [name for name, space in SPACES.items() if of_images(space)]

@@ -17,6 +17,7 @@ from nas.engine.executors import SerialExecutor
 from nas.engine.search import search
 from nas.engine.store import Store
 from nas.evaluators.inherit import InheritFromParent
+from nas.search_spaces.papers.growing.auto_keras import AutoKerasSpace
 from nas.search_spaces.papers.growing.settings import GrowthSettings
 from nas.search_spaces.papers.growing.slots import MorphismSpace
 from nas.search_spaces.papers.nasbench201.space import NASBench201
@@ -138,6 +139,38 @@ def test_failures_are_followed_by_random_networks_and_the_rest_wait():
     controller = AutoKeras(linear, seed=0)
     controller.tell([Trial(0, controller.ask(1)[0], None)])
     assert [p.arch for p in controller.ask(3)] == [(0, 0, 0, 0)]  # the space has no other network
+
+
+def test_all_starts_are_trained_first_and_a_failed_one_is_not_a_parent():
+    space = AutoKerasSpace()
+    controller = AutoKeras(space, seed=0, **SHORT)
+    starts = controller.ask(3)
+    assert [p.arch for p in starts] == list(space.starts()) and len(starts) == 2
+    assert controller.ask(1) == []
+    controller.tell([Trial(0, starts[0], None)])
+    assert controller.ask(1) == []  # the other start is in training
+    again = AutoKeras(space, seed=1, **SHORT)
+    again.load_state(json.loads(json.dumps(controller.state())))
+    for each in (controller, again):
+        each.tell([Trial(1, starts[1], 0.5)])
+        assert [proposal.parent for proposal in each.ask(1)] == [1]
+
+
+@pytest.mark.parametrize("count_met, most", [(True, 4), (False, 8)])
+def test_children_that_were_met_count_as_in_the_code(count_met, most):
+    """Of 4 neighbours, those that were met are left out; else others are drawn in their place."""
+    annealing = dataclasses.replace(ANNEALING, neighbours=4, count_met=count_met, decay=0.01)
+    controller = AutoKeras(SPACE, seed=0, annealing=annealing)
+    controller.tell([Trial(0, controller.ask(1)[0], 0.5)])
+    drawn = []
+
+    def mutate(arch, rng):
+        drawn.append(arch)
+        return SPACE.start()  # met before
+
+    controller.space = type("Met", (), {"key": SPACE.key, "mutate": staticmethod(mutate)})()
+    assert controller.ask(1) == []
+    assert len(drawn) == most
 
 
 def test_children_inherit_and_compute_at_first_what_their_parents_did(tmp_path):

@@ -15,7 +15,7 @@ from nas.evaluators.common import Limits
 from nas.evaluators.inherit import InheritFromParent
 from nas.evaluators.kept_weights import IN_FLIGHT, KeptWeights
 from nas.evaluators.scratch import TrainFromScratch
-from nas.morphism.settings import EXACT
+from nas.morphism.settings import EXACT, MorphismSettings
 from nas.search_spaces.papers.growing.slots import MorphismSpace
 from nas.training.recipe import Recipe
 from nas.training.weights import give, take
@@ -191,6 +191,36 @@ def test_a_training_may_end_before_its_epochs_do(tmp_path, monkeypatch):
     for evaluate in (from_scratch, evaluator(tmp_path, **settings)):
         metrics = evaluate(0, Proposal(PARENT))
         assert metrics["epochs"] == len(metrics["valid_accuracies"]) == 3
+
+
+@pytest.mark.parametrize("best_epoch", [True, False])
+def test_the_best_epochs_weights_are_handed_on_if_patience_ends_a_training(
+    best_epoch, tmp_path, monkeypatch
+):
+    """Losses 3, 1, 2, 2: with a patience of 2 the second epoch is the best of four."""
+    kept = []
+
+    def make_evaluate(network, *rest):
+        losses = iter([3.0, 1.0, 2.0, 2.0])
+
+        def run():
+            kept.append(take(network)["logits/bias"])
+            return next(losses), 0.5
+
+        return run
+
+    monkeypatch.setattr("nas.training.loop.make_evaluate", make_evaluate)
+    evaluate = evaluator(
+        tmp_path,
+        recipe=RECIPE.replace(epochs=9),
+        dataset=functools.partial(digits.load, train_size=64),
+        patience=2,
+        morphism=MorphismSettings(best_epoch=best_epoch),
+    )
+    assert evaluate(0, Proposal(PARENT))["epochs"] == 4
+    _, weights = evaluate.kept.load(0, 1)
+    np.testing.assert_array_equal(weights["logits/bias"], kept[1 if best_epoch else 3])
+    assert not np.array_equal(kept[1], kept[3])
 
 
 def test_old_weights_are_deleted_when_nobody_can_ask_for_them(tmp_path):

@@ -1,15 +1,13 @@
 """Networks that grow: convolutions between poolings, then hidden dense layers.
 
 EAS searches this space from a plain start (Cai et al. 2018, arXiv:1707.04873, section 3; code
-han-cai/EAS, models/convnet.py), and Auto-Keras searches it with skips between the convolutions
-(Jin, Song & Hu 2019, arXiv:1806.10282; code 0.3.7). The convolutions and skips are those of
-slots.py. They are followed by global average pooling, the hidden layers and the logits; a hidden
+han-cai/EAS, models/convnet.py); Auto-Keras' is auto_keras.py. The convolutions and skips are those
+of slots.py. They are followed by global average pooling, the hidden layers and the logits; a hidden
 layer is dense, batch normalization and ReLU. A layer keeps its slot, and therefore its name, in all
 networks that contain it, so wider and deeper networks inherit its weights
 (`nas/morphism/inheritance.py`).
 
-Departures: a hidden layer has a bias, which its normalization cancels. Auto-Keras' hidden layers
-have no normalization. Dropout stands only before the logits, not behind every layer.
+Departure: a hidden layer has a bias, which its normalization cancels.
 """
 
 import dataclasses

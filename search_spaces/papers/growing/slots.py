@@ -10,14 +10,10 @@ concatenated, and a 1x1 convolution restores the number of channels (Jin, Song &
 arXiv:1806.10282, whose code 0.3.7 adds skips in this way). A layer of "0" filters has as many
 filters as its input has channels.
 
-`mutate` first draws the kind of a change, uniformly among those that apply (Real et al. 2017,
-arXiv:1703.01041, section 3.2): insert or remove a convolution, change its filters, its stride or
-its size, add or remove a skip, change the learning rate, or change nothing.
-
-Departures from Real et al. 2017: the slots limit the depth; a slot has at most one skip; all
-numbers come from lists; kernels are square; every convolution has normalization and ReLU; and
-skips between different sizes are shrunk by strides or max pooling instead of interpolation. The
-mutation that resets weights belongs to the controller.
+`mutate` first draws the kind of a change, uniformly among those that apply: insert or remove a
+convolution, change its filters, its stride or its size, add or remove a skip, change the learning
+rate, or change nothing. It follows Real et al. 2017 (arXiv:1703.01041) from afar; their own space
+is large_scale_evolution.py.
 """
 
 import dataclasses
@@ -245,7 +241,7 @@ class MorphismSpace(ImageSpace):
             if slot.skip:
                 kind, j = slot.skip
                 source, source_shrunk = outputs[j]
-                x = _joined(ops, x, kind, source, shrunk // source_shrunk, f"slot{i}_skip")
+                x = joined(ops, x, kind, source, shrunk // source_shrunk, f"slot{i}_skip")
             x = ops.relu(x)
             if self.conv_dropout and outputs:
                 x = ops.dropout(x, self.conv_dropout)
@@ -282,7 +278,7 @@ class MorphismSpace(ImageSpace):
         return Graph(tuple(nodes), (*edges, (last, "classifier")))
 
 
-def _joined(ops: Ops, x: Any, kind: str, source: Any, shrink: int, name: str) -> Any:
+def joined(ops: Ops, x: Any, kind: str, source: Any, shrink: int, name: str) -> Any:
     """x with a skip from `source`, whose height and width are `shrink` times as large."""
     filters = ops.shape(x)[2]
     if kind == "add":
