@@ -41,6 +41,7 @@ class ImageWeights:
 
     metric = "valid_accuracy"
     measures = 2  # of a step: loss and accuracy
+    runs_drawn = True
 
     def __init__(
         self,

@@ -146,6 +146,10 @@ MOVED_SETTINGS: dict[str, dict[str, str]] = {
     "nas.oneshot.gates.Gates": {
         "first_temperature": "temperature.first",
         "last_temperature": "temperature.last",
+        "learning_rate": "adam.learning_rate",
+        "beta_1": "adam.beta_1",
+        "beta_2": "adam.beta_2",
+        "weight_decay": "adam.weight_decay",
     },
     "nas.search_spaces.papers.growing.densenet.DenseNet": {"growing": "only_grow"},
     "nas.search_spaces.papers.growing.plain.Plain": {"growing": "only_grow"},
@@ -181,6 +185,9 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     },
     "nas.search_spaces.papers.metaqnn.MetaQNN": {"pooling_rounds": "down"},
     "nas.search_spaces.papers.nasbench201.space.NASBench201": {"mutation": "edge"},
+    "nas.oneshot.gates.Gates": {"weights_first": False},
+    "nas.oneshot.paths.Paths": {"derive_batch_size": None},
+    "nas.evaluators.scratch.TrainFromScratch": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.inherit.InheritFromParent": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.one_graph.TrainWithOneGraph": {
         "limits._target_": "nas.evaluators.common.SizeLimits"

@@ -64,6 +64,7 @@ def test_the_rank_correlation_is_in_the_summary(folder):
         again = ranking(
             RankingReference([tuple(a) for a in saved["archs"].tolist()], saved["truth"], "toys"),
             saved["scores"],
+            saved["losses"],
             None,
         )
     assert found["kendall_tau"] == again["kendall_tau"]
@@ -192,8 +193,8 @@ def test_the_truth_is_the_tables(monkeypatch):
 def test_kendalls_tau_by_hand():
     """Of six pairs five agree and one does not: (5 - 1) / 6."""
     known = RankingReference([(0,), (1,), (2,), (3,)], np.array([0.1, 0.2, 0.3, 0.4]), "four")
-    found = ranking(known, np.array([1.0, 2.0, 4.0, 3.0]), (1,))
+    found = ranking(known, np.array([1.0, 2.0, 4.0, 3.0]), np.array([4.0, 3.0, 2.0, 1.0]), (1,))
     assert found["kendall_tau"] == pytest.approx(4 / 6)
     assert (found["best_by_score"], found["best"], found["mean"]) == (0.3, 0.4, 0.25)
     assert (found["derived"], found["derived_is_at_least"]) == (0.2, 0.5)
-    assert ranking(known, np.ones(4), (9,))["kendall_tau"] is None
+    assert ranking(known, np.ones(4), np.ones(4), (9,))["kendall_tau"] is None
