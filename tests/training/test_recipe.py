@@ -73,7 +73,7 @@ def test_restarts_of_equal_periods():
 
 
 def test_waves_rise_as_they_fell():
-    """PyTorch's cosine beyond its T_max of 2 epochs: the middle at odd epochs, the top at 0 and 4."""
+    """PyTorch's cosine beyond its T_max of 2 epochs: the top again at epoch 4."""
     schedule = rates(epochs=6, schedule="cosine_waves", restart_first=2, min_learning_rate=0.5)
     assert schedule == pytest.approx([1, 0.75, 0.5, 0.75, 1, 0.75])
 
