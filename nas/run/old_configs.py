@@ -168,6 +168,8 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     },
     "nas.controllers.eas.EAS": _ENCODER_RECORD | _ADAM_RECORD,
     "nas.controllers.enas.ENAS": {
+        "baseline_trials": 1,
+        "regularization.entropy_gradient": False,
         "lstm._target_": "nas.controllers.policies.settings.LSTMSettings",
         "adam._target_": "nas.controllers.policies.settings.AdamSettings",
         "logits._target_": "nas.controllers.policies.settings.LogitShaping",
@@ -187,7 +189,6 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     "nas.search_spaces.papers.nasbench201.space.NASBench201": {"mutation": "edge"},
     "nas.oneshot.gates.Gates": {"weights_first": False},
     "nas.oneshot.paths.Paths": {"derive_batch_size": None},
-    "nas.evaluators.scratch.TrainFromScratch": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.inherit.InheritFromParent": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.one_graph.TrainWithOneGraph": {
         "limits._target_": "nas.evaluators.common.SizeLimits"
