@@ -281,7 +281,7 @@ def _ranking(
 
     An earlier part of this run may have computed it.
     """
-    from nas.oneshot.ranking import ranking
+    from nas.comparison.ranking import ranking
 
     if reference is None:
         return None

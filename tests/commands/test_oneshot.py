@@ -8,11 +8,11 @@ import pytest
 
 from nas.benchmarks.tables.nasbench201_reference import ranking_reference
 from nas.benchmarks.tables.tabulated import digits201, digits201_reference
+from nas.comparison.ranking import ranking
 from nas.core.reference import RankingReference
 from nas.core.trial import ConfigError, Proposal, Trial
 from nas.engine.store import Store
 from nas.oneshot.probe import TrainedProbe
-from nas.oneshot.ranking import ranking
 from nas.run import config
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from tests.helpers.cli import nas, refused
