@@ -188,8 +188,6 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     "nas.search_spaces.papers.metaqnn.MetaQNN": {"pooling_rounds": "down"},
     "nas.search_spaces.papers.nasbench201.space.NASBench201": {"mutation": "edge"},
     "nas.oneshot.gates.Gates": {"weights_first": False},
-    "nas.oneshot.paths.Paths": {"derive_batch_size": None},
-    "nas.evaluators.scratch.TrainFromScratch": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.inherit.InheritFromParent": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.one_graph.TrainWithOneGraph": {
         "limits._target_": "nas.evaluators.common.SizeLimits"
