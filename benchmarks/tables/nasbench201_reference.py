@@ -5,9 +5,16 @@ import os
 
 import numpy as np
 
-from nas.benchmarks.tables.nasbench201 import CELLS, VARIABLE, Table
+from nas.benchmarks.tables.nasbench201 import (
+    CELLS,
+    COLUMNS,
+    REFERENCE_COLUMNS,
+    VARIABLE,
+    Table,
+    position,
+)
 from nas.core.reference import RankingReference
-from nas.core.trial import ConfigError
+from nas.core.trial import Arch, ConfigError
 
 
 def ranking_reference(
@@ -39,4 +46,21 @@ def ranking_reference(
     if sample is not None:
         chosen = np.sort(np.random.default_rng(seed).choice(CELLS, sample, replace=False))
         archs, accuracies = [archs[i] for i in chosen], accuracies[chosen]
-    return RankingReference(archs, accuracies, f"NAS-Bench-201 {dataset} {column}")
+    name = f"NAS-Bench-201 {dataset} {column}"
+    return RankingReference(archs, accuracies, name, looked_up=_Cells(path))
+
+
+class _Cells:
+    """Looks a cell up: its validation and test accuracies on all data sets that the file holds."""
+
+    def __init__(self, path: str | None):
+        tables = [Table(path, dataset=dataset) for dataset in COLUMNS]
+        self.columns = {
+            f"{table.dataset} {name.split('_')[0]}": table.column(name)
+            for table in tables
+            for name in REFERENCE_COLUMNS
+            if name in table.names()
+        }
+
+    def __call__(self, arch: Arch) -> dict[str, float]:
+        return {name: float(column[position(arch)]) for name, column in self.columns.items()}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nas.benchmarks.tables.npz import located
+from nas.core.reference import RankingReference
 from nas.core.space import Space
 from nas.core.trial import INVALID, Arch, ConfigError, EvaluationError, Proposal
 from nas.tables.enumeration import architectures
@@ -23,6 +24,26 @@ def digits201(
 ) -> "TabulatedTable":
     """The table that comes with this package: NAS-Bench-201's cells on 8x8 digits."""
     return TabulatedTable(space, path=str(DIGITS201), epochs=epochs, seed=seed)
+
+
+def digits201_reference(*, space: Space, seed: int, sample: int | None = None) -> RankingReference:
+    """The mean test accuracies of that table, as a reference for the ranking of shared weights.
+
+    sample: how many different networks to draw from the seed; None: all there are.
+    """
+    table = digits201(space)
+    archs = list({row: arch for arch, row in table.rows().items()}.values())
+    if sample is not None:
+        if not 2 <= sample <= len(archs):
+            raise ConfigError(f"probe.sample must be in [2, {len(archs)}] or null, got {sample}")
+        chosen = np.random.default_rng(seed).choice(len(archs), sample, replace=False)
+        archs = [archs[i] for i in np.sort(chosen)]
+    accuracies = np.array([table.final(arch)["test"] for arch in archs])
+
+    def looked_up(arch: Arch) -> dict[str, float]:
+        return {f"digits {part}": value for part, value in table.final(arch).items()}
+
+    return RankingReference(archs, accuracies, "digits-201 test", looked_up=looked_up)
 
 
 class TabulatedTable:
@@ -97,6 +118,10 @@ class TabulatedTable:
         """Accuracies after the last epoch, valid and test: means over seeds."""
         row = self._row(arch)
         return {part: float(values[row]) for part, values in self._last.items()}
+
+    def rows(self) -> dict[Arch, int]:
+        """The row of every architecture that the table holds."""
+        return {arch: row for arch, row in self._rows.items() if row != NOT_HELD}
 
     def best_possible(self) -> dict[str, float]:
         """The largest value of each."""

@@ -172,8 +172,11 @@ class ENASPolicy(LSTMPolicy):
         return tf.reduce_sum(yes + no, 1)
 
     def _loss(self, chosen: tf.Tensor, masks: tf.Tensor, advantages: tf.Tensor) -> tf.Tensor:
-        """The entropy is a part of the reward and has no gradient of its own."""
-        log_p, _, penalty = self._terms(chosen, masks)
+        """The entropy is a part of the reward; its own gradient counts with entropy_gradient."""
+        log_p, entropy, penalty = self._terms(chosen, masks)
+        if self.regularization.entropy_gradient:
+            own = entropy - tf.stop_gradient(entropy)
+            advantages += self.regularization.entropy_weight * own
         return tf.reduce_mean(self.regularization.skip_weight * penalty - advantages * log_p)
 
 

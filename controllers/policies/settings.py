@@ -85,12 +85,14 @@ class Regularization:
     Args:
       entropy_weight: of the entropy in the reward.
       entropy_of: "all" choices of a decision, or "chosen": only -p log p of the chosen one.
+      entropy_gradient: whether the entropy in the reward also has a gradient of its own.
       skip_target: the share of skip connections that the penalty draws the policy to.
       skip_weight: of the penalty in the loss.
     """
 
     entropy_weight: float = 0.0001
     entropy_of: str = CHOSEN
+    entropy_gradient: bool = False
     skip_target: float = 0.4
     skip_weight: float = 0.8
 

@@ -39,8 +39,8 @@ class OneShotParts:
     Attributes:
       method: trains the shared weights, and gives the controller of the derivation.
       shared: the shared weights, of images or of a text.
-      valid_score, probe_score: score architectures with the shared weights: for the derivation, and
-        for the rank correlation.
+      trial_score, valid_score, probe_score: score architectures with the shared weights: for the
+        derivation, uniform ones beside it, and for the rank correlation.
       probe: networks trained alone, or what trains some; None if there is no probe.
     """
 
@@ -51,6 +51,7 @@ class OneShotParts:
     controller: Controller
     method: Any
     shared: Any
+    trial_score: Any
     valid_score: Any
     probe_score: Any
     probe: RankingReference | TrainingProbe | None
@@ -108,13 +109,23 @@ def build(config: DictConfig) -> OneShotParts:
     shared = _shared_weights(
         config, available["space"], available["recipe"], has_probe=probe is not None
     )
+    skeleton = shared.supernet.skeleton
     valid_score, probe_score = (
-        SharedWeightsScore(shared, shared.supernet.skeleton, size=config[name], setting=name)
+        SharedWeightsScore(shared, skeleton, size=config[name], setting=name)
         for name in ("valid_images", "probe_images")
     )
+    trial_score, own_size = valid_score, available["method"].derive_batch_size
+    if own_size is not None:
+        setting = "method.derive_batch_size"
+        if available["space"].domain != "images":
+            raise ConfigError(f"{setting} must be null where a text is learnt, got {own_size}")
+        trial_score = SharedWeightsScore(
+            shared, skeleton, size=own_size, setting=setting, own=config.seed
+        )
     return OneShotParts(
         **available,
         shared=shared,
+        trial_score=trial_score,
         valid_score=valid_score,
         probe_score=probe_score,
         probe=probe,
@@ -185,7 +196,7 @@ def _run(run: OpenOneShot, loggers: Loggers) -> float | None:
     trials, stopped = [], None
     try:
         trials = search(
-            parts.method.deriver(), parts.valid_score, parts.reward, run.store,
+            parts.method.deriver(), parts.trial_score, parts.reward, run.store,
             SerialExecutor(), max_trials=config.max_trials, max_failures=config.max_failures,
             on_trial=loggers.trial,
         )  # fmt: skip
@@ -193,12 +204,15 @@ def _run(run: OpenOneShot, loggers: Loggers) -> float | None:
         stopped = f"derivation stopped: {error}"
         trials = sorted(run.store.trials(), key=lambda trial: trial.id)
     top = best(trials)
+    reference = _reference(run, top, loggers)
+    random = _random_scores(run)
     summary = summarize(trials, parts.space, run.choices, config.seed) | {
         "method": run.choices["method"],
         "stopped": stopped,
         "shared_weights": {"epochs": len(history), **(history[-1] if history else {})},
-        "random": _random_scores(run),
-        "ranking": _ranking(run, top, loggers),
+        "random": random,
+        "ranking": _ranking(run, reference, top, loggers),
+        "table": _looked_up(reference, top, random, loggers),
     }
     before = read_summary(run.run_dir).get("wall_seconds", 0.0)
     summary["wall_seconds"] = before + time.perf_counter() - start
@@ -218,28 +232,58 @@ def _random_scores(run: OpenOneShot) -> dict[str, Any] | None:
         return None
     rng = np.random.default_rng([parts.seed, _RANDOM])
     archs = [parts.space.sample(rng) for _ in range(samples)]
-    scores = [float(score) for score in parts.valid_score.all(archs)]
+    scores = parts.valid_score.all(archs)[0].astype(float).tolist()
     metric = parts.shared.metric
+    best_of = min if metric == "valid_perplexity" else max
     return {
         "architectures": len(archs),
+        "best_arch": list(archs[scores.index(best_of(scores))]),
         metric: statistics.fmean(scores),
         f"{metric}_sd": statistics.stdev(scores) if len(scores) > 1 else None,
     }
 
 
-def _ranking(run: OpenOneShot, top: Trial | None, loggers: Loggers) -> dict[str, Any] | None:
+def _reference(run: OpenOneShot, top: Trial | None, loggers: Loggers) -> RankingReference | None:
+    """The networks trained alone, which a probe may first have to train; None without any."""
+    reference = run.parts.probe
+    if isinstance(reference, TrainingProbe):
+        reference = reference.measure(run.parts.shared, top, run.run_dir, loggers)
+    if reference is None and run.config.get("probe"):
+        loggers.message("no rank correlation: no table of networks trained alone is named")
+    return reference
+
+
+def _looked_up(
+    reference: RankingReference | None,
+    top: Trial | None,
+    random: dict[str, Any] | None,
+    loggers: Loggers,
+) -> dict[str, dict[str, float]] | None:
+    """What a table says of the derived architecture and of the best random one; None without."""
+    if reference is None or reference.looked_up is None:
+        return None
+    archs = {}
+    if top is not None:
+        archs["derived"] = top.arch
+    if random is not None:
+        archs[f"best of {random['architectures']} random by shared weights"] = random["best_arch"]
+    found = {name: reference.looked_up(tuple(arch)) for name, arch in archs.items()}
+    for name, values in found.items():
+        text = ", ".join(f"{what} {100 * value:.2f} %" for what, value in values.items())
+        loggers.message(f"table, {name}: {text}")
+    return found
+
+
+def _ranking(
+    run: OpenOneShot, reference: RankingReference | None, top: Trial | None, loggers: Loggers
+) -> dict[str, Any] | None:
     """Kendall's tau between shared weights and networks trained alone; None without a probe.
 
     An earlier part of this run may have computed it.
     """
-    from nas.oneshot.ranking import ranking
+    from nas.comparison.ranking import ranking
 
-    reference = run.parts.probe
-    if isinstance(reference, TrainingProbe):
-        reference = reference.measure(run.parts.shared, top, run.run_dir, loggers)
     if reference is None:
-        if run.config.get("probe"):
-            loggers.message("no rank correlation: no table of networks trained alone is named")
         return None
     before = read_summary(run.run_dir).get("ranking")
     if (
@@ -250,17 +294,19 @@ def _ranking(run: OpenOneShot, top: Trial | None, loggers: Loggers) -> dict[str,
         return before
     loggers.message(f"rank correlation: {len(reference.archs)} architectures, {reference.name}")
     score = run.parts.probe_score
-    scores = score.all(list(reference.archs))
-    result = ranking(reference, scores, top.arch if top else None)
+    scores, losses = score.all(list(reference.archs))
+    result = ranking(reference, scores, losses, top.arch if top else None)
     result = result | {"images": score.batches.size}
     np.savez(
         run.run_dir / runs.RANKING,
         archs=np.asarray(reference.archs),
         scores=scores,
+        losses=losses,
         truth=reference.accuracies,
     )
-    tau = result["kendall_tau"]
-    loggers.message(
-        f"Kendall's tau: {'none, all scores are equal' if tau is None else f'{tau:.4f}'}"
+    by_accuracy, by_loss = (
+        "none, all are equal" if result[name] is None else f"{result[name]:.4f}"
+        for name in ("kendall_tau", "kendall_tau_loss")
     )
+    loggers.message(f"Kendall's tau: {by_accuracy} by accuracy, {by_loss} by loss")
     return result

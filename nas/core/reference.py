@@ -1,7 +1,7 @@
 """Accuracies of architectures trained from scratch: shared weights are ranked against them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,3 +15,5 @@ class RankingReference:
     archs: Sequence[Arch]
     accuracies: np.ndarray  # [archs] float64, fractions
     name: str  # who trained them, and on which data
+    # All that a table holds of an architecture, "cifar10 test" -> a fraction; None: no table
+    looked_up: Callable[[Arch], dict[str, float]] | None = None

@@ -32,7 +32,7 @@ class ImageSkeleton:
     drop_path: float = 0.0  # share of paths dropped at the end of training, in [0, 1); cell spaces
     auxiliary_weight: float = 0.0  # of an auxiliary head's loss; 0: no head; cell spaces
     auxiliary_trained: bool = True  # False: the head keeps its initial weights (ENAS' code)
-    # or released, search; ENAS' spaces: see search_spaces/papers/enas_macro/space.py
+    # or released, search; ENAS' spaces (search_spaces/papers/enas_macro/space.py), NAS-Bench-201's
     form: str = "final"
 
     def __post_init__(self) -> None:

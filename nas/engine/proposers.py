@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nas.core.controller import Controller
 from nas.core.trial import Arch, ConfigError, Proposal, Trial
 
@@ -61,3 +63,17 @@ def ask(controller: Controller, n: int) -> list[Proposal]:
             )
         proposals += batch
     return proposals
+
+
+def likeliest(log_p: Sequence[np.ndarray], count: int) -> list[Arch]:
+    """The `count` architectures of the largest sum of log-probabilities, the largest first.
+
+    log_p: for each decision, [choices]. Equal sums are in the order of the choices.
+    """
+    sums, archs = np.zeros(1), [Arch()]
+    for each in log_p:
+        total = (sums[:, None] + each).reshape(-1)
+        places = np.argsort(-total, kind="stable")[:count]
+        archs = [(*archs[i // len(each)], int(i % len(each))) for i in places]
+        sums = total[places]
+    return archs

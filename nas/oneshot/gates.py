@@ -4,14 +4,23 @@ kind=softmax is DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.3; code, cnn
 branches run and are added up, weighted by a softmax of the choices' weights. order=1 takes the
 gradient of the validation loss with the network's weights held fixed (xi = 0 there). order=2 takes
 it after one step of the network's weights, computed on the training batch that they are trained on
-next (nas/oneshot/second_order.py). kind=gumbel is GDAS (Dong & Yang 2019, arXiv:1910.04465,
-section 3.2): Gumbel-softmax draws one branch, whose gradient is that of the soft weights. Each step
-updates the choices' weights on a validation batch, then the network's weights on a training batch.
+next (nas/oneshot/second_order.py).
 
-Departures: validation images are not augmented; both papers' codes augment them. In GDAS' code the
-gradient of a branch that was not drawn is the sum of the node's gradient; here it is that of the
-branch's own output, which is computed for this. The space decides which architecture follows from
-the weights (`architecture_from_gates`).
+kind=drawn is GDAS (Dong & Yang 2019, arXiv:1910.04465, section 3.2) as its code is: Gumbel-softmax
+draws one branch, which alone runs, and the choices' weights have the gradient of the soft weights
+(nas/ops/drawn_gates.py). With kind=gumbel all branches run, and the gradient of a branch that was
+not drawn is that of its own output.
+
+kind=template is SETN (Dong & Yang 2019, "One-shot neural architecture search via self-evaluated
+template network"; AutoDL-Projects, SETN.py): the network's weights are trained on uniform paths and
+the choices' weights through softmax gates. The derivation scores the architectures that are the
+likeliest by the softmax.
+
+A step updates the choices' weights on a validation batch, then the network's weights on a training
+batch; with weights_first the network's weights come first.
+
+Departures: validation images are not augmented; the papers' codes augment them. The space decides
+which architecture follows from the weights (`architecture_from_gates`).
 """
 
 import functools
@@ -24,15 +33,18 @@ import tensorflow as tf
 from nas.core.capabilities import supernet_space
 from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError
-from nas.engine.proposers import Listed
+from nas.engine.proposers import Listed, likeliest
 from nas.oneshot.choice_shares import idle_shares
-from nas.oneshot.interface import SharedWeights, looking_ahead
+from nas.oneshot.interface import RunningDrawn, SharedWeights, looking_ahead
 from nas.oneshot.second_order import unrolled_gradient
+from nas.ops.drawn_gates import DrawnGates
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe
 
-SOFTMAX, GUMBEL = "softmax", "gumbel"
+SOFTMAX, GUMBEL, DRAWN, TEMPLATE = "softmax", "gumbel", "drawn", "template"
+KINDS = (SOFTMAX, GUMBEL, DRAWN, TEMPLATE)
 _NOISE = 1 << 21  # separates the seeds of Gumbel noise from those of augmentation
+_PATHS = 1  # the random stream of an epoch's uniform paths
 
 
 class Temperature(TypedDict):
@@ -42,19 +54,42 @@ class Temperature(TypedDict):
     last: float
 
 
+class Adam(TypedDict):
+    """Of the choices' weights; weight decay is added to the gradient."""
+
+    learning_rate: float
+    beta_1: float
+    beta_2: float
+    weight_decay: float
+
+
+class Derivation(TypedDict):
+    """The architectures to score, and the images of the own batch on which each is scored.
+
+    architectures: the likeliest by the softmax; 1: what the space derives from the weights.
+    batch_size: None: all are scored on the run's valid_images.
+    """
+
+    architectures: int
+    batch_size: int | None
+
+
 TEMPERATURE: Temperature = {"first": 10.0, "last": 0.1}  # GDAS, section 4.2, and its code
+ADAM: Adam = {"learning_rate": 0.0003, "beta_1": 0.5, "beta_2": 0.999, "weight_decay": 0.001}
+DERIVATION: Derivation = {"architectures": 1, "batch_size": None}
 
 
 class Gates:
     """A one-shot method that learns the gates of a supernet (see interface.Method).
 
     Args:
-      kind: softmax (DARTS) or gumbel (GDAS).
-      order: of the gradient of the choices' weights, 1 or 2; gumbel has order 1 only.
-      learning_rate, beta_1, beta_2, weight_decay: of Adam on the choices' weights; weight decay is
-        added to the gradient.
+      kind: softmax (DARTS), drawn or gumbel (GDAS) or template (SETN).
+      order: of the gradient of the choices' weights: 1, or 2 with kind=softmax.
+      weights_first: whether a step trains the network's weights before the choices' weights.
+      adam: of the choices' weights.
       init_scale: standard deviation of the choices' initial weights, which are normal draws.
       temperature: of Gumbel-softmax in the first and the last epoch, with linear steps in between.
+      derivation: what is scored when the weights are trained.
 
     weights: [questions, width], before the softmax; `closed` marks the entries beyond a question's
     own number of choices.
@@ -67,48 +102,47 @@ class Gates:
         seed: int,
         kind: str = SOFTMAX,
         order: int = 1,
-        learning_rate: float = 0.0003,
-        beta_1: float = 0.5,
-        beta_2: float = 0.999,
-        weight_decay: float = 0.001,
+        weights_first: bool = False,
+        adam: Adam = ADAM,
         init_scale: float = 0.001,
         temperature: Temperature = TEMPERATURE,
+        derivation: Derivation = DERIVATION,
     ):
-        if kind not in (SOFTMAX, GUMBEL):
-            raise ConfigError(f"method.kind must be {SOFTMAX} or {GUMBEL}, got {kind}")
-        if order not in (1, 2) or (order, kind) == (2, GUMBEL):
-            orders = "1 or 2" if kind == SOFTMAX else f"1 with method.kind={kind}"
-            raise ConfigError(f"method.order must be {orders}, got {order}; set method.order=1")
-        first, last = temperature["first"], temperature["last"]
-        for name, value in (("first", first), ("last", last)):
-            if not value > 0:
-                raise ConfigError(f"method.temperature.{name} must be above 0, got {value}")
-        if not weight_decay >= 0:
-            raise ConfigError(f"method.weight_decay must not be negative, got {weight_decay}")
+        _check(kind, order, weights_first, adam, temperature)
         if space.is_conditional:
             raise ConfigError(
                 "method must draw paths where choices depend on earlier ones, as in "
                 f"{type(space).__name__}, got gates; set method=uniform"
             )
         self.space, self.seed, self.kind, self.order = space, seed, kind, order
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.temperatures = first, last
-        self.adam = Recipe(  # PyTorch's epsilon
-            optimizer="adam", learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2,
-            epsilon=1e-8,
-        )  # fmt: skip
+        self.weights_first, self.weight_decay = weights_first, adam["weight_decay"]
+        self.learning_rate = adam["learning_rate"]
+        self.temperatures = temperature["first"], temperature["last"]
         counts = np.array(supernet_space(space).gate_counts())
+        self.architectures = derivation["architectures"]
+        self.derive_batch_size = derivation["batch_size"]
+        _check_derivation(space, counts, derivation)
         self.closed = np.arange(counts.max()) >= counts[:, None]  # [questions, width]
         start = init_scale * np.random.default_rng(seed).standard_normal(self.closed.shape)
         self.weights = tf.Variable(start.astype(np.float32))
-        self.optimizer = Optimizer(self.adam, [self.weights])
+        rule = Recipe(  # PyTorch's epsilon
+            optimizer="adam", learning_rate=self.learning_rate, beta_1=adam["beta_1"],
+            beta_2=adam["beta_2"], epsilon=1e-8,
+        )  # fmt: skip
+        self.optimizer = Optimizer(rule, [self.weights])
         self.tensors = [self.weights, *self.optimizer.slots[0]]
 
     def start(self, shared: SharedWeights) -> None:
         """shared: the weights that the epochs train.
 
-        Raises ConfigError if the order is 2 and a step of these weights cannot be computed ahead.
+        Raises ConfigError if the order is 2 and a step of these weights cannot be computed ahead,
+        or if these weights cannot run drawn branches alone.
         """
+        if self.kind == DRAWN and not isinstance(shared, RunningDrawn):
+            raise ConfigError(
+                "method.kind must be gumbel where a text is learnt, got drawn; "
+                "set method.kind=gumbel"
+            )
         if self.order == 2:
             looking_ahead(shared).check_ahead()
         self.shared = shared
@@ -123,6 +157,7 @@ class Gates:
             tf.constant(order, tf.int32),
             tf.constant(self.shared.valid_order(epoch, self.seed + 1, order), tf.int32),
             tf.constant(rates),
+            tf.constant(self._paths(epoch, len(order)), tf.int32),
             tf.constant(self.temperature(epoch), tf.float32),
             tf.constant(self.shared.first_step(epoch)),
         )
@@ -143,7 +178,7 @@ class Gates:
         seed: [2] int32, of the Gumbel noise.
         """
         logits = tf.where(self.closed, -1e9, weights)
-        if self.kind == SOFTMAX:
+        if self.kind in (SOFTMAX, TEMPLATE):
             return tf.nn.softmax(logits)
         uniform = tf.random.stateless_uniform(tf.shape(logits), seed, minval=1e-20)
         noisy = tf.nn.log_softmax(logits) - tf.math.log(-tf.math.log(uniform))
@@ -156,9 +191,7 @@ class Gates:
 
         It is in [0, 1]; questions with one choice do not count.
         """
-        logits = np.where(self.closed, -np.inf, self.weights.numpy())
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        p /= p.sum(1, keepdims=True)
+        p = np.exp(self._log_probabilities())
         each = -(p * np.log(np.where(p > 0, p, 1.0))).sum(1)
         counts = (~self.closed).sum(1)
         return float(np.mean(each[counts > 1] / np.log(counts[counts > 1])))
@@ -175,10 +208,27 @@ class Gates:
         return supernet_space(self.space).architecture_from_gates(self.weights.numpy())
 
     def deriver(self) -> Listed:
-        """Proposes the derived architecture, once."""
-        return Listed([self.derived()])
+        """Proposes each architecture of the derivation, once."""
+        if self.architectures == 1:
+            return Listed([self.derived()])
+        log_p = self._log_probabilities()
+        rows = [row[~closed] for row, closed in zip(log_p, self.closed, strict=True)]
+        return Listed(likeliest(rows, self.architectures))
 
-    def _epoch(self, order, valid_order, rates, temperature, first):
+    def _log_probabilities(self) -> np.ndarray:
+        """Of each choice, by the softmax: [questions, width] float64, -inf where closed."""
+        logits = np.where(self.closed, -np.inf, self.weights.numpy().astype(np.float64))
+        logits -= logits.max(1, keepdims=True)
+        return logits - np.log(np.exp(logits).sum(1, keepdims=True))
+
+    def _paths(self, epoch: int, steps: int) -> list[Arch]:
+        """The path of each training step: [steps][decisions]; read with kind=template alone."""
+        if self.kind != TEMPLATE:
+            return [()] * steps
+        rng = np.random.default_rng([self.seed, epoch, _PATHS])
+        return [self.space.sample(rng) for _ in range(steps)]
+
+    def _epoch(self, order, valid_order, rates, paths, temperature, first):
         shared, steps = self.shared, tf.shape(order)[0]
 
         def body(i, state, *sums):
@@ -186,21 +236,34 @@ class Gates:
             seed = tf.random.fold_in(tf.stack([self.seed, number]), _NOISE)
             seeds = tf.unstack(tf.random.split(seed, 2))
 
-            def loss(part, row, number=number, seed=seeds[0], state=state):
+            def gates(seed):
                 gates = self.gates(self.weights, temperature, seed)
-                return shared.loss(part, row, gates, number, state)
+                return DrawnGates(gates) if self.kind == DRAWN else gates
 
-            gradient, (valid, state) = self._gradient(
-                functools.partial(loss, "train", order[i]),
-                functools.partial(loss, "valid", valid_order[i]),
-                rates[i],
-            )
-            gradient += self.weight_decay * self.weights
-            gradient = tf.where(self.closed, 0.0, gradient)
-            self.optimizer.apply([gradient], tf.constant(self.learning_rate), number)
-            gates = self.gates(self.weights, temperature, seeds[1])
-            train, state = shared.step(order[i], gates, rates[i], number, state)
-            return i + 1, state, *(a + b for a, b in zip(sums, (*train, *valid), strict=True))
+            def train(state):
+                choice = paths[i] if self.kind == TEMPLATE else gates(seeds[1])
+                return shared.step(order[i], choice, rates[i], number, state)
+
+            def learn(state):
+                def loss(part, row):
+                    return shared.loss(part, row, gates(seeds[0]), number, state)
+
+                gradient, result = self._gradient(
+                    functools.partial(loss, "train", order[i]),
+                    functools.partial(loss, "valid", valid_order[i]),
+                    rates[i],
+                )
+                gradient = tf.where(self.closed, 0.0, gradient + self.weight_decay * self.weights)
+                self.optimizer.apply([gradient], tf.constant(self.learning_rate), number)
+                return result
+
+            if self.weights_first:
+                trained, state = train(state)
+                valid, state = learn(state)
+            else:
+                valid, state = learn(state)
+                trained, state = train(state)
+            return i + 1, state, *(a + b for a, b in zip(sums, (*trained, *valid), strict=True))
 
         start = (0, shared.initial_state(), *[0.0] * (2 * shared.measures))
         _, _, *sums = tf.while_loop(lambda i, *_: i < steps, body, start)
@@ -233,3 +296,39 @@ class Gates:
             rate,
         )
         return gradient, result
+
+
+def _check(
+    kind: str, order: int, weights_first: bool, adam: Adam, temperature: Temperature
+) -> None:
+    if kind not in KINDS:
+        raise ConfigError(f"method.kind must be one of {', '.join(KINDS)}, got {kind}")
+    if order not in (1, 2) or (order == 2 and kind != SOFTMAX):
+        orders = "1 or 2" if kind == SOFTMAX else f"1 with method.kind={kind}"
+        raise ConfigError(f"method.order must be {orders}, got {order}; set method.order=1")
+    if order == 2 and weights_first:
+        raise ConfigError(
+            "method.weights_first must be false where method.order=2 looks at the step that comes "
+            "next, got true; set method.weights_first=false"
+        )
+    for name in ("first", "last"):
+        if not temperature[name] > 0:
+            raise ConfigError(f"method.temperature.{name} must be above 0, got {temperature[name]}")
+    if not adam["weight_decay"] >= 0:
+        raise ConfigError(
+            f"method.adam.weight_decay must not be negative, got {adam['weight_decay']}"
+        )
+
+
+def _check_derivation(space: Space, counts: np.ndarray, derivation: Derivation) -> None:
+    architectures = derivation["architectures"]
+    if architectures < 1:
+        raise ConfigError(
+            f"method.derivation.architectures must be at least 1, got {architectures}"
+        )
+    own = [len(decision.choices) for decision in space.decisions]
+    if architectures > 1 and counts.tolist() != own:
+        raise ConfigError(
+            "method.derivation.architectures must be 1 where gates are not the decisions, as in "
+            f"{type(space).__name__}, got {architectures}; set method.derivation.architectures=1"
+        )

@@ -41,6 +41,7 @@ class ImageWeights:
 
     metric = "valid_accuracy"
     measures = 2  # of a step: loss and accuracy
+    runs_drawn = True
 
     def __init__(
         self,
@@ -176,6 +177,8 @@ class ImageWeights:
             loss = measures[0]
         gradients = tape.gradient(loss, self.optimizer.variables)
         active, rows = self.supernet.active(choice), self.supernet.rows(choice)
+        if self.recipe.move_unused:
+            active, rows = [True] * len(active), [None] * len(rows)
         self.optimizer.apply(gradients, active, rate, number, rows)
         return measures, state
 

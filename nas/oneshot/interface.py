@@ -30,7 +30,7 @@ class SharedWeights(Protocol):
             measures, state = shared.step(order[i], choice, rates[i], first_step + i, state)
 
     A choice is an architecture [decisions] int32, which runs one path, or gates [questions,
-    choices] float32, which run all branches and add them up.
+    choices] float32, which run all branches and add them up, or DrawnGates.
     """
 
     metric: str  # of `scores`: valid_accuracy or valid_perplexity
@@ -139,6 +139,13 @@ def looking_ahead(shared: SharedWeights) -> LookingAhead:
     return shared
 
 
+@runtime_checkable
+class RunningDrawn(Protocol):
+    """Shared weights whose supernet takes DrawnGates, of which only the drawn branches run."""
+
+    runs_drawn: bool
+
+
 class Method(Protocol):
     """Trains shared weights and searches them. The loop (nas/oneshot/loop.py has the full one):
 
@@ -149,9 +156,12 @@ class Method(Protocol):
         trials = search(method.deriver(), score, reward, store, executor, max_trials=100)
 
     tensors: what a checkpoint has to hold besides the shared weights'; `state` is the rest.
+    derive_batch_size: of the own validation batch on which the derivation scores each
+      architecture; None: all are scored on the same validation data.
     """
 
     tensors: list[tf.Variable]
+    derive_batch_size: int | None
 
     def start(self, shared: SharedWeights) -> None:
         """Called once, before the first epoch. Raises ConfigError if it cannot train `shared`."""

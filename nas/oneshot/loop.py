@@ -23,6 +23,7 @@ from nas.run.folder import EPOCHS
 
 CHECKPOINTS = "checkpoints"  # in the run folder: the weights after the last epoch
 SCORED_AT_ONCE = 64  # architectures in one call of the graph
+_OWN = 5  # the random stream of the batches on which trials are scored
 
 Values = dict[str, float]
 
@@ -90,6 +91,8 @@ class SharedWeightsScore:
     Args:
       size: how many validation images or tokens to use, from the first on; None for all.
       setting: what `size` is called in the configuration.
+      own: a seed. Each trial then has its own batch of `size` validation images, or of all if they
+        are fewer, as a shuffled pass over the images gives one batch after another.
 
     Raises ConfigError for a size that the data do not have.
     """
@@ -101,13 +104,16 @@ class SharedWeightsScore:
         *,
         size: int | None = None,
         setting: str = "valid_images",
+        own: int | None = None,
     ):
-        self.shared, self.skeleton = shared, skeleton
+        self.shared, self.skeleton, self.own = shared, skeleton, own
+        if own is not None and size is not None:
+            size = min(size, len(shared.data.valid_images))
         self.batches = shared.valid_batches(size, setting)
 
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
         """valid_accuracy or valid_perplexity, valid_loss and costs."""
-        score, loss = self.shared.scores([proposal.arch], self.batches[None])
+        score, loss = self.shared.scores([proposal.arch], self._batches(trial_id)[None])
         cost = self.shared.space.cost(proposal.arch, self.skeleton)
         return {
             self.shared.metric: float(score[0]),
@@ -116,16 +122,29 @@ class SharedWeightsScore:
             "flops": cost.flops,
         }
 
-    def all(self, archs: Sequence[Arch]) -> np.ndarray:
-        """Accuracy or perplexity of each architecture: [archs]. Equal paths are scored once."""
+    def _batches(self, trial_id: int) -> np.ndarray:
+        """The validation data that a trial is scored on: [batches, batch]."""
+        if self.own is None:
+            return self.batches
+        size, count = self.batches.size, len(self.shared.data.valid_images)
+        passed, place = divmod(trial_id, count // size)
+        order = np.random.default_rng([self.own, passed, _OWN]).permutation(count)
+        return order[place * size : (place + 1) * size].reshape(self.batches.shape)
+
+    def all(self, archs: Sequence[Arch]) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracy or perplexity, and the loss, of each architecture: [archs] each.
+
+        Equal paths are scored once.
+        """
         effective = self.shared.supernet.effective(tf.constant(np.array(archs), tf.int32)).numpy()
         _, first_of, path_of = np.unique(effective, axis=0, return_index=True, return_inverse=True)
         paths, scores = np.array(archs)[first_of], []
         for first in range(0, len(paths), SCORED_AT_ONCE):
             chunk = paths[first : first + SCORED_AT_ONCE]
             batches = np.broadcast_to(self.batches, (len(chunk), *self.batches.shape))
-            scores.append(self.shared.scores(chunk, batches)[0])
-        return np.concatenate(scores)[path_of.reshape(-1)]
+            scores.append(np.stack(self.shared.scores(chunk, batches)))
+        score, loss = np.concatenate(scores, 1)[:, path_of.reshape(-1)]
+        return score, loss
 
 
 def _path(run_dir: Path, epoch: int) -> Path:

@@ -34,6 +34,8 @@ class Paths:
         0: it does not learn until the weights are trained.
       samples_per_step: architectures that the controller proposes in each of them.
       reward_batch_size: validation images, or sequences of a text, that each reward is computed on.
+      derive_batch_size: of the own validation batch on which the derivation scores each
+        architecture; None: all are scored on the run's valid_images.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Paths:
         controller_steps: int = 0,
         samples_per_step: int = 20,
         reward_batch_size: int = 128,
+        derive_batch_size: int | None = None,
     ):
         if path not in (UNIFORM, CONTROLLER):
             raise ConfigError(f"method.path must be {UNIFORM} or {CONTROLLER}, got {path}")
@@ -62,6 +65,7 @@ class Paths:
         self.path = path
         self.controller_steps, self.samples_per_step = controller_steps, samples_per_step
         self.reward_batch_size = reward_batch_size
+        self.derive_batch_size = derive_batch_size
         self.tensors: list[Any] = []  # the controller's state is saved by `state`
 
     def start(self, shared: SharedWeights) -> None:

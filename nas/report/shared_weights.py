@@ -80,12 +80,18 @@ def table_rows(shared: SharedWeightsResults, summary: Mapping[str, Any]) -> list
         text = "none: all scores are equal" if tau is None else number(tau)
         count = f"{ranking['architectures']:,} architectures: {ranking['against']}"
         rows.append(["Kendall's tau", text, f"shared weights vs. from scratch, {count}"])
-        for name in ("derived", "best_by_score", "mean", "best"):
+        if ranking.get("kendall_tau_loss") is not None:
+            text = number(ranking["kendall_tau_loss"])
+            rows.append(["Kendall's tau by loss", text, "the smaller the loss, the better"])
+        for name in ("derived", "best_by_score", "best_by_loss", "mean", "best"):
             if name in ranking:
                 what = f"{name.replace('_', ' ')}, trained from scratch"
                 rows.append([what, number(ranking[name]), ranking["against"]])
     else:
         rows.append(["Kendall's tau", "–", "not measured: set probe=trained"])
+    for name, values in (summary.get("table") or {}).items():
+        text = ", ".join(number(value) for value in values.values())
+        rows.append([name, text, f"from the table: {', '.join(values)}"])
     return rows
 
 
@@ -147,7 +153,9 @@ def _ranking(axes: "Axes", shared: SharedWeightsResults, summary: Mapping[str, A
         )  # fmt: skip
     tau = (summary.get("ranking") or {}).get("kendall_tau")
     if tau is not None:
-        axes.plot([], [], "o", ms=4, color=BLUE, label=f"Kendall's tau {tau:.3f}")
+        by_loss = summary["ranking"].get("kendall_tau_loss")
+        text = "" if by_loss is None else f", by loss {by_loss:.3f}"
+        axes.plot([], [], "o", ms=4, color=BLUE, label=f"Kendall's tau {tau:.3f}{text}")
     if random or tau is not None:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.3)
     axes.grid(axis="y")

@@ -163,6 +163,10 @@ MOVED_SETTINGS: dict[str, Mapping[str, str | tuple[str, ...]]] = {
     "nas.oneshot.gates.Gates": {
         "first_temperature": "temperature.first",
         "last_temperature": "temperature.last",
+        "learning_rate": "adam.learning_rate",
+        "beta_1": "adam.beta_1",
+        "beta_2": "adam.beta_2",
+        "weight_decay": "adam.weight_decay",
     },
     "nas.search_spaces.papers.growing.densenet.DenseNet": {"growing": "only_grow"},
     "nas.search_spaces.papers.growing.plain.Plain": _GROWTH | {"start_units": "growth.start_units"},
@@ -182,6 +186,8 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     },
     "nas.controllers.eas.EAS": _ENCODER_RECORD | _ADAM_RECORD | _UPDATES_RECORD,
     "nas.controllers.enas.ENAS": {
+        "baseline_trials": 1,
+        "regularization.entropy_gradient": False,
         "lstm._target_": "nas.controllers.policies.settings.LSTMSettings",
         "adam._target_": "nas.controllers.policies.settings.AdamSettings",
         "logits._target_": "nas.controllers.policies.settings.LogitShaping",
@@ -205,6 +211,7 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
         "morphism.wider_noise": 0.0,
         "morphism.deeper_noise": 0.0,
     },
+    "nas.oneshot.gates.Gates": {"weights_first": False},
     "nas.evaluators.one_graph.TrainWithOneGraph": {
         "limits._target_": "nas.evaluators.common.SizeLimits"
     },

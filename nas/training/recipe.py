@@ -9,7 +9,7 @@ import numpy as np
 from nas.core.trial import ConfigError
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
-SCHEDULES = ("constant", "cosine", "cosine_restarts", "step")
+SCHEDULES = ("constant", "cosine", "cosine_restarts", "cosine_waves", "step")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Recipe:
     min_learning_rate: float = 0.0  # where the cosines end
     rate_by_epoch: bool = False  # the rate is constant within an epoch
     warmup_epochs: float = 0.0  # linear from 0
-    restart_first: int = 10  # epochs to the first restart
+    restart_first: int = 10  # epochs to the first restart, or from the top of a wave to its bottom
     restart_factor: float = 2.0  # each period is this many times as long as the last
     step_at: tuple[float, ...] = (0.5, 0.75)  # shares of the epochs
     step_factor: Any = 0.1  # multiplies the rate at each of them: one number, or one for each
@@ -48,6 +48,9 @@ class Recipe:
     mixed_precision: bool = False  # bfloat16 arithmetic, float32 weights
     xla: bool | str = "auto"  # auto: on a GPU
     several_devices: bool = False  # all GPUs share each batch
+    # Shared weights that a step has not used decay and go on with their momentum, as in PyTorch
+    # before version 2.0, whose zero_grad leaves gradients of zero
+    move_unused: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "step_at", tuple(self.step_at))
@@ -96,7 +99,8 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
 
     Cosines change at each step. At the first step of an epoch they have the value that the papers
     give for that epoch, and rate_by_epoch keeps it for the whole epoch. A restart begins a period
-    at the largest rate.
+    at the largest rate; a wave rises to it as it fell, which is PyTorch's CosineAnnealingLR beyond
+    its T_max.
 
         >>> learning_rates(Recipe(epochs=2, learning_rate=1.0, schedule="cosine"), 1).tolist()
         [1.0, 0.5]
@@ -115,6 +119,9 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
         rates = top * scale
     elif recipe.schedule == "cosine":
         rates = low + 0.5 * (top - low) * (1 + np.cos(math.pi * epochs / recipe.epochs))
+    elif recipe.schedule == "cosine_waves":
+        turns = epochs / recipe.restart_first
+        rates = low + 0.5 * (top - low) * (1 + np.cos(math.pi * turns))
     else:
         start, period = np.zeros(len(epochs)), np.full(len(epochs), float(recipe.restart_first))
         while (epochs >= start + period).any():

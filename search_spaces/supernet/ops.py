@@ -11,10 +11,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from nas.core.ops import BN_EPSILON, BN_MOMENTUM, Pair, Shape
-from nas.ops import pixels
+from nas.core.ops import BN_EPSILON, Pair, Shape
+from nas.ops import drawn_gates, pixels
 from nas.ops.batch_norm import BatchNormalization
-from nas.ops.keras import KerasOps
+from nas.ops.keras import KerasOps, norm_settings
 from nas.search_spaces.supernet import conditional_reads
 from nas.search_spaces.supernet.rows import Rows
 
@@ -46,6 +46,7 @@ class SupernetOps(KerasOps):
         images: tf.Tensor,
         choice: tf.Tensor | None,
         *,
+        drawn: tf.Tensor | None = None,
         training: bool = False,
         batch_statistics: bool = False,
         seed: tf.Tensor | None = None,
@@ -57,11 +58,13 @@ class SupernetOps(KerasOps):
           images: [batch, height, width, channels].
           choice: [questions] int32, gates [questions, choices] float32, or None, for the pass that
             creates all layers.
+          drawn: [questions] int32, of gates that are 0 or 1: the branches that run; None: all run.
 
         The other arguments are those of a Supernet's call.
         """
         self.images, self.training = images, training
         self.choice: Any = choice
+        self.drawn = drawn
         self.batch_statistics, self.seed, self.progress = batch_statistics, seed, progress
         self.auxiliary_logits: list[tf.Tensor] = []
         self._draws = 0
@@ -76,13 +79,18 @@ class SupernetOps(KerasOps):
 
         branches: one for each choice of the decision; their outputs must have one shape. An
         architecture runs only the branch it has chosen; gates run all branches and add up
-        gate x output.
+        gate x output. If branches are drawn, only that of the decision runs, and the gates have the
+        gradients of `drawn_gates.weigh`.
         """
         named = [functools.partial(self._inside, decision, k, b) for k, b in enumerate(branches)]
         if self.choice is None:
             return [branch() for branch in named][-1]
         if self.is_path:
             return tf.switch_case(self.choice[decision], named)
+        if self.drawn is not None:
+            index = self.drawn[decision]
+            y = tf.switch_case(index, named)
+            return drawn_gates.weigh(self.choice[decision], index, y)
         return tf.add_n([self._gated(decision, k, branch()) for k, branch in enumerate(named)])
 
     def choose_sum(
@@ -183,12 +191,23 @@ class SupernetOps(KerasOps):
     def shift(self, x: tf.Tensor):
         return pixels.shifted(x)
 
-    def batch_norm(self, x: tf.Tensor, *, name: str, epsilon: float = BN_EPSILON):
-        settings = {"momentum": BN_MOMENTUM, "epsilon": epsilon}
-        layer = self._weighted(BatchNormalization, name, settings)
-        if self.training or not self.batch_statistics:
+    def batch_norm(
+        self,
+        x: tf.Tensor,
+        *,
+        name: str,
+        epsilon: float = BN_EPSILON,
+        affine: bool = True,
+        tracked: bool = True,
+    ):
+        """tracked: outside of training, moving averages normalise, unless the pass has
+        batch_statistics; otherwise each batch's own moments always do."""
+        layer = self._weighted(BatchNormalization, name, norm_settings(epsilon, affine))
+        if self.training or (tracked and not self.batch_statistics):
             return layer(x, training=self.training)
-        if self._rows:
+        if not affine:
+            scale, offset = tf.ones(x.shape[-1:]), tf.zeros(x.shape[-1:])
+        elif self._rows:
             scale, offset = self._rows.read[name][1]
         else:
             scale, offset = layer.gamma.value, layer.beta.value

@@ -7,8 +7,8 @@ The architecture enters as a tensor, in one of two forms:
     arXiv:1904.00420, section 3.1).
   [decisions, choices] float32, the gates: all branches run, and their outputs are multiplied by the
     gates and added up. Softmax gates are DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.2).
-    One-hot gates with a gradient are GDAS (Dong & Yang 2019, arXiv:1910.04465, section 3.2); here
-    all branches run, while its authors' code runs only the drawn one.
+    One-hot gates with a gradient are GDAS (Dong & Yang 2019, arXiv:1910.04465, section 3.2). As
+    DrawnGates, only the drawn branches run.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import Arch
+from nas.ops.drawn_gates import DrawnGates
 from nas.ops.keras import KerasOps
 from nas.search_spaces.image_space import ImageSpace
 from nas.search_spaces.supernet.ops import Path, SupernetOps
@@ -63,6 +64,8 @@ class Supernet:
                 continue
             group = self._ops.paths[name], getattr(layer, "decision", None)
             variables = layer.trainable_variables
+            if not variables:  # a normalization without scale and offset
+                continue
             self.groups.setdefault(group, []).extend(variables)
             kernels = (
                 layer.kernels
@@ -76,7 +79,7 @@ class Supernet:
     def __call__(
         self,
         images: tf.Tensor,
-        choice: tf.Tensor,
+        choice: tf.Tensor | DrawnGates,
         *,
         training: bool,
         batch_statistics: bool = False,
@@ -86,7 +89,8 @@ class Supernet:
         """images [batch, height, width, channels] -> logits [batch, classes] float32.
 
         Args:
-          choice: an architecture [decisions] int32, or gates [questions, choices] float32.
+          choice: an architecture [decisions] int32, gates [questions, choices] float32, or
+            DrawnGates.
           batch_statistics: outside of training, normalise by the moments of the batch instead of
             the moving averages, which mix all architectures.
           seed: [2] int32, for dropout and dropped paths in training.
@@ -98,12 +102,15 @@ class Supernet:
             progress=progress,
         )[0]  # fmt: skip
 
-    def heads(self, images: tf.Tensor, choice: tf.Tensor, **settings: Any) -> list[tf.Tensor]:
+    def heads(
+        self, images: tf.Tensor, choice: tf.Tensor | DrawnGates, **settings: Any
+    ) -> list[tf.Tensor]:
         """The logits of a call; in training, followed by those of the auxiliary head, if any."""
-        self._ops.begin(images, self._read(choice), **settings)
+        drawn = choice.drawn if isinstance(choice, DrawnGates) else None
+        self._ops.begin(images, self._read(choice), drawn=drawn, **settings)
         return [self.write(self._ops), *self._ops.auxiliary_logits]
 
-    def active(self, choice: tf.Tensor) -> list[tf.Tensor | bool]:
+    def active(self, choice: tf.Tensor | DrawnGates) -> list[tf.Tensor | bool]:
         """For each of `groups`, whether the choice uses it: [] bool, or True if all choices do."""
         choice = self._read(choice)
         if choice.shape.rank == 1:
@@ -112,7 +119,7 @@ class Supernet:
         gates = choice.shape[0]
         return [_all(choice[d, k] != 0 for d, k in path if d < gates) for path, _ in self.groups]
 
-    def rows(self, choice: tf.Tensor) -> list[tf.Tensor | None]:
+    def rows(self, choice: tf.Tensor | DrawnGates) -> list[tf.Tensor | None]:
         """For each of `groups`, the row of variables that the choice uses: [] int32, or None."""
         choice = self._read(choice)
         return [None if question is None else choice[question] for _, question in self.groups]
@@ -145,8 +152,8 @@ class Supernet:
         ops = KerasOps(self.skeleton.image_shape, reuse=self.layers(arch))
         return ops.model(self.space.network(ops, arch, self.skeleton))
 
-    def _read(self, choice: tf.Tensor) -> tf.Tensor:
-        choice = tf.convert_to_tensor(choice)
+    def _read(self, choice: tf.Tensor | DrawnGates) -> tf.Tensor:
+        choice = tf.convert_to_tensor(choice.gates if isinstance(choice, DrawnGates) else choice)
         decisions, rank = len(self.space.decisions), choice.shape.rank
         questions = len(self.space.gate_counts()) if rank == 2 else "questions"
         if rank == 1 and choice.shape[0] == decisions:

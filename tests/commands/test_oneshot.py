@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from nas.benchmarks.tables.nasbench201_reference import ranking_reference
+from nas.benchmarks.tables.tabulated import digits201, digits201_reference
+from nas.comparison.ranking import ranking
 from nas.core.reference import RankingReference
 from nas.core.trial import ConfigError, Proposal, Trial
 from nas.engine.store import Store
 from nas.oneshot.probe import TrainedProbe
-from nas.oneshot.ranking import ranking
 from nas.run import config
+from nas.search_spaces.papers.nasbench201.space import NASBench201
 from tests.helpers.cli import nas, refused
 from tests.helpers.toy_supernet import Toy
 
@@ -26,7 +28,10 @@ TOY = (
 def toy_truth(*, space, sample=None, **settings):
     """Each of the twelve is as good as the sum of its choices."""
     archs = [(a, b) for a in range(4) for b in range(3)]
-    return RankingReference(archs, np.array([sum(arch) / 5 for arch in archs]), "toys")
+    accuracies = np.array([sum(arch) / 5 for arch in archs])
+    return RankingReference(
+        archs, accuracies, "toys", looked_up=lambda arch: {"toys test": sum(arch) / 5}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +69,27 @@ def test_the_rank_correlation_is_in_the_summary(folder):
         again = ranking(
             RankingReference([tuple(a) for a in saved["archs"].tolist()], saved["truth"], "toys"),
             saved["scores"],
+            saved["losses"],
             None,
         )
     assert found["kendall_tau"] == again["kendall_tau"]
+
+
+def test_what_the_table_says_is_printed(folder):
+    """Of the derived architecture, and of the best of the random ones by shared weights."""
+    summary = json.loads((folder / "summary.json").read_text())
+    expected = {
+        "derived": {"toys test": sum(summary["best"]["arch"]) / 5},
+        "best of 3 random by shared weights": {
+            "toys test": sum(summary["random"]["best_arch"]) / 5
+        },
+    }
+    assert summary["table"] == expected
+    log, page = ((folder / name).read_text() for name in ("log.txt", "report.html"))
+    for name, values in expected.items():
+        assert f"table, {name}: toys test {100 * values['toys test']:.2f} %" in log
+        assert name in page
+    assert "by accuracy" in log and "by loss" in log and "tau by loss" in page
 
 
 def test_the_report_says_how_far_the_shared_weights_can_be_trusted(folder):
@@ -183,17 +206,30 @@ def test_the_truth_is_the_tables(monkeypatch):
         pytest.skip("NASBENCH201_NPZ is not set: it names the table of NAS-Bench-201")
     every = ranking_reference(seed=0)
     assert len(every.archs) == len(every.accuracies) == 15_625
+    looked_up = every.looked_up(every.archs[int(every.accuracies.argmax())])
+    assert looked_up["cifar10 test"] == every.accuracies.max()
     assert every.accuracies.max() == pytest.approx(0.9437, abs=1e-4)  # the optimum of Table 5
     some = ranking_reference(seed=0, sample=100)
     known = dict(zip(every.archs, every.accuracies, strict=True))
     assert [known[arch] for arch in some.archs] == some.accuracies.tolist()
 
 
+def test_the_table_of_digits_is_a_reference_too():
+    some = digits201_reference(space=NASBench201(), seed=0, sample=5)
+    table = digits201(NASBench201())
+    assert len({table.rows()[arch] for arch in some.archs}) == 5
+    for arch, accuracy in zip(some.archs, some.accuracies, strict=True):
+        assert some.looked_up(arch)["digits test"] == accuracy == table.final(arch)["test"]
+    with pytest.raises(ConfigError, match=r"probe.sample must be in \[2, .*\] or null, got 1"):
+        digits201_reference(space=NASBench201(), seed=0, sample=1)
+
+
 def test_kendalls_tau_by_hand():
     """Of six pairs five agree and one does not: (5 - 1) / 6."""
     known = RankingReference([(0,), (1,), (2,), (3,)], np.array([0.1, 0.2, 0.3, 0.4]), "four")
-    found = ranking(known, np.array([1.0, 2.0, 4.0, 3.0]), (1,))
+    found = ranking(known, np.array([1.0, 2.0, 4.0, 3.0]), np.array([4.0, 3.0, 2.0, 1.0]), (1,))
     assert found["kendall_tau"] == pytest.approx(4 / 6)
+    assert (found["kendall_tau_loss"], found["best_by_loss"]) == (1.0, 0.4)
     assert (found["best_by_score"], found["best"], found["mean"]) == (0.3, 0.4, 0.25)
     assert (found["derived"], found["derived_is_at_least"]) == (0.2, 0.5)
-    assert ranking(known, np.ones(4), (9,))["kendall_tau"] is None
+    assert ranking(known, np.ones(4), np.ones(4), (9,))["kendall_tau"] is None

@@ -46,8 +46,10 @@ def test_an_experiment_with_shared_weights_is_made_of_parts_that_fit(name):
         own = {"vocabulary": 10_000}
     small, large = (make(c.skeleton, "skeleton")(**own) for c in (config, config.retrain))
     found = [parts["space"].cost(proposal.arch, s).parameters for s in (small, large)]
-    assert found[0] < found[1] or name == "enas_rnn_ptb"  # searched wide, and trained narrower
-    assert make(config.retrain.recipe, "retrain.recipe").epochs >= parts["recipe"].epochs
+    # Searched wide and trained narrower, or searched in the form and for longer than trained.
+    assert found[0] < found[1] or name == "enas_rnn_ptb" or "nasbench201" in name
+    epochs = make(config.retrain.recipe, "retrain.recipe").epochs
+    assert epochs >= parts["recipe"].epochs or (epochs == 200 and "nasbench201" in name)
 
 
 def of_oneshot(*chosen):
@@ -111,6 +113,36 @@ def test_a_scale_makes_the_controllers_part_of_an_epoch_shorter_too():
     rates = learning_rates(make(of_oneshot(macro, "scale=cpu").recipe, "recipe"), 1)
     assert len(rates) == 6 and rates[2] == pytest.approx(0.05)  # two cosines, of 2 and 4 epochs
     assert "controller_steps" not in of_oneshot("experiment=darts_cifar10", "scale=cpu").method
+
+
+@pytest.mark.parametrize(
+    "name, epochs, rates",
+    [
+        # As RANDOM.config, DARTS.config, ... of AutoDL-Projects; ENAS.config has T_max = 10.
+        ("rsps", 250, {0: 0.025, 125: 0.013, 249: 0.001}),
+        ("darts", 50, {0: 0.025, 25: 0.013, 49: 0.001}),
+        ("darts_second", 50, {0: 0.025, 25: 0.013, 49: 0.001}),
+        ("gdas", 250, {0: 0.025, 125: 0.013, 249: 0.001}),
+        ("setn", 250, {0: 0.025, 125: 0.013, 249: 0.001}),
+        ("enas", 250, {0: 0.05, 5: 0.02525, 10: 0.0005, 15: 0.02525, 20: 0.05, 249: 0.00171}),
+    ],
+)
+def test_weight_sharing_on_nasbench201_has_the_numbers_of_its_code(name, epochs, rates):
+    config = of_oneshot(f"experiment={name}_nasbench201")
+    found = learning_rates(make(config.recipe, "recipe"), 2)[::2]
+    assert len(found) == epochs
+    assert {epoch: found[epoch] for epoch in rates} == pytest.approx(rates, abs=3e-5)
+    assert (config.skeleton.form, config.skeleton.cells, config.skeleton.channels) == (
+        "search", 5, 16
+    )  # fmt: skip
+    batches = {"rsps": 512, "enas": 128, "setn": 512}
+    method = config.method
+    own = method.derivation.batch_size if "derivation" in method else method.derive_batch_size
+    assert own == batches.get(name)
+    assert config.recipe.clip_norm == (None if name == "setn" else 5.0)
+    assert config.max_trials == (100 if name in batches else 1)
+    if "weights_first" in method:
+        assert method.weights_first == (name != "darts_second")
 
 
 @pytest.mark.slow

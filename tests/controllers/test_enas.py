@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from nas.controllers.enas import ENAS
 from nas.controllers.policies.enas import enas_steps
+from nas.controllers.policies.settings import Regularization
 from nas.core.trial import ConfigError, Trial
 from nas.run.config import make
 from nas.search_spaces.papers.enas_macro.space import ENASMacro
@@ -151,6 +152,23 @@ def test_the_baseline_moves_before_the_advantage_is_formed(monkeypatch):
     assert controller.baseline == pytest.approx(baselines[1])
 
 
+def test_a_baseline_may_stand_still_for_an_epoch():
+    """The first three trials are their own baseline; the last one's stands from then on."""
+    entropy = Regularization(entropy_weight=0.0)
+    enas, again = (ENAS(macro(1), seed=0, baseline_trials=3, regularization=entropy) for _ in "12")
+    none = np.zeros(3)
+    first = enas._advantages(np.array([0.2, 0.4, 0.6]), none)
+    assert first.tolist() == [0, 0, 0] and enas.baseline == 0.6
+    second = enas._advantages(np.array([1.0, 0.1]), none[:2])  # beside 0.604 and 0.595
+    assert second == pytest.approx([0.396, -0.495])
+    assert enas.baseline == 0.6
+    again.load_state(enas.state())
+    for controller in (enas, again):
+        assert controller._advantages(np.array([0.8]), none[:1]) == pytest.approx([0.198])
+        assert controller.baseline == pytest.approx(0.602)
+    assert "since_moved" not in ENAS(macro(1), seed=0).state()
+
+
 def test_a_step_of_adam_without_momentum_and_with_a_large_epsilon():
     """Bias-corrected, the first second moment is g^2: the step is rate * g / (|g| + eps')."""
     policy = made(macro(2), adam={"learning_rate": 0.01}).policy
@@ -227,6 +245,7 @@ def test_without_nodes_to_point_at_it_is_one_softmax_after_another():
     "settings, words",
     [
         ({"batch_size": 0}, "controller.batch_size must be at least 1, got 0"),
+        ({"baseline_trials": 0}, "controller.baseline_trials must be at least 1, got 0"),
         ({"baseline_decay": 1.0}, r"controller.baseline_decay must be in \[0, 1\), got 1.0"),
     ],
 )

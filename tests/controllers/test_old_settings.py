@@ -1,5 +1,7 @@
 """Configurations of controllers from before their settings were grouped are read as today's."""
 
+import copy
+
 import pytest
 
 from nas.run.old_configs import ADDED_SETTINGS, MOVED_SETTINGS, modernised
@@ -20,11 +22,12 @@ def test_settings_that_were_in_one_row_are_found_in_their_groups(name):
     moved = MOVED_SETTINGS[settings["_target_"]]
     flat = {key: value for key, value in settings.items() if not isinstance(value, dict)}
     flat |= {old: at(settings, path) for old, path in moved.items()}
+    expected = copy.deepcopy(settings)
     for path, value in ADDED_SETTINGS[settings["_target_"]].items():  # what older versions did
         group, _, leaf = path.rpartition(".")
         if group and path not in moved.values():
-            at(settings, group)[leaf] = value
-    assert modernised(flat) == settings
+            at(expected, group)[leaf] = value
+    assert modernised(flat) == expected
 
 
 @pytest.mark.parametrize("name", MOVED)

@@ -13,7 +13,7 @@ from nas.controllers.reinforce_softmax import ReinforceSoftmax
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import ConfigError
 from nas.engine.executors import SerialExecutor
-from nas.engine.proposers import Listed, ask
+from nas.engine.proposers import Listed, ask, likeliest
 from nas.engine.rewards import accuracy
 from nas.engine.search import best, search
 from nas.engine.store import Store
@@ -23,6 +23,7 @@ from nas.oneshot import paths as oneshot_paths
 from nas.oneshot.choice_shares import shares
 from nas.oneshot.image_weights import ImageWeights, even_batches, order_of
 from nas.oneshot.optimizer import GroupedOptimizer
+from nas.ops.drawn_gates import DrawnGates, weigh
 from nas.training import loop as image
 from nas.training.recipe import Recipe
 from tests.helpers.small_images import make, some
@@ -34,6 +35,8 @@ SKELETON = ImageSkeleton(image_shape=DATA.image_shape, classes=DATA.classes, cha
 RECIPE = Recipe(
     epochs=3, batch_size=16, learning_rate=0.05, weight_decay=0.01, pad_crop=1, flip=True
 )
+
+ADAM = oneshot_gates.ADAM | {"learning_rate": 0.1}
 
 
 def weights(recipe=RECIPE, skeleton=SKELETON, batch_statistics=True):
@@ -175,9 +178,16 @@ METHODS = {
         space=SPACE, controller=ReinforceSoftmax(SPACE, seed=5), reward=accuracy, seed=3,
         path="controller", controller_steps=2, samples_per_step=3, reward_batch_size=4,
     ),
-    "darts": lambda: oneshot_gates.Gates(space=SPACE, seed=3, learning_rate=0.1),
-    "darts2": lambda: oneshot_gates.Gates(space=SPACE, seed=3, learning_rate=0.1, order=2),
-    "gdas": lambda: oneshot_gates.Gates(space=SPACE, seed=3, learning_rate=0.1, kind="gumbel"),
+    "darts": lambda: oneshot_gates.Gates(space=SPACE, seed=3, adam=ADAM),
+    "darts2": lambda: oneshot_gates.Gates(space=SPACE, seed=3, adam=ADAM, order=2),
+    "gdas": lambda: oneshot_gates.Gates(space=SPACE, seed=3, adam=ADAM, kind="gumbel"),
+    "drawn": lambda: oneshot_gates.Gates(
+        space=SPACE, seed=3, adam=ADAM, kind="drawn", weights_first=True
+    ),
+    "setn": lambda: oneshot_gates.Gates(
+        space=SPACE, seed=3, adam=ADAM, kind="template", weights_first=True,
+        derivation={"architectures": 5, "batch_size": None},
+    ),
 }  # fmt: skip
 
 
@@ -215,12 +225,12 @@ def run(folder, method, *, cut_save=None, cut_epoch=None, cut_trial=None):
     return values, rows, str(state), [*snapshot(shared), *(t.numpy() for t in method.tensors)]
 
 
-@pytest.mark.parametrize("method", ["evolution", "enas", "gdas", "darts2"])
+@pytest.mark.parametrize("method", ["evolution", "enas", "darts2", "drawn", "setn"])
 def test_cut_and_continued_equals_uninterrupted(method, tmp_path):
     whole = run(tmp_path / "whole", method)
     cuts = ({"cut_save": 1}, {"cut_epoch": 2}, {"cut_trial": 0})
-    # What darts2 saves is as of gdas, whose answer takes no search.
-    for cut in {"darts2": cuts[1:2], "gdas": cuts[:2]}.get(method, cuts):
+    # What darts2 saves is as of drawn, whose answer takes no search.
+    for cut in {"darts2": cuts[1:2], "drawn": cuts[:2], "setn": cuts[:1]}.get(method, cuts):
         with pytest.raises(Cut):
             run(tmp_path / "cut", method, **cut)
     again = run(tmp_path / "cut", method)
@@ -228,7 +238,7 @@ def test_cut_and_continued_equals_uninterrupted(method, tmp_path):
     for mine, theirs in zip(again[3], whole[3], strict=True):
         np.testing.assert_array_equal(mine, theirs)
     values, trials, _, _ = whole
-    assert len(values) == 3 and len(trials) == (1 if method in ("gdas", "darts2") else 5)
+    assert len(values) == 3 and len(trials) == (1 if method in ("gdas", "darts2", "drawn") else 5)
     for name in {"reward", "choice_entropy", "gate_entropy"} & set(values[0]):
         assert all(0 <= epoch[name] <= 1 for epoch in values)
     assert [p.name for p in (tmp_path / "cut" / "checkpoints").glob("*.index")] == ["epoch-3.index"]
@@ -246,7 +256,7 @@ def test_the_supernet_learns(tmp_path):
         history = oneshot.train(shared, METHODS["evolution"](), store, tmp_path)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
     score = oneshot.SharedWeightsScore(shared, SKELETON)
-    assert score.all([(0, 0), (2, 1), (3, 2)]).min() > 0.9
+    assert score.all([(0, 0), (2, 1), (3, 2)])[0].min() > 0.9
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path):
@@ -272,7 +282,7 @@ def test_a_loss_that_is_not_finite_is_told(tmp_path):
 def test_paths_that_are_the_same_are_scored_once(shared, monkeypatch):
     score = oneshot.SharedWeightsScore(shared, SKELETON)
     archs = [(2, 1), (0, 0), (2, 1), (3, 2)]
-    each = [shared.scores([arch], score.batches[None])[0][0] for arch in archs]
+    each = np.stack([shared.scores([arch], score.batches[None]) for arch in archs], 1)[..., 0]
     scored = []
     scores = shared.scores
     monkeypatch.setattr(
@@ -326,6 +336,70 @@ def test_gumbel_gates_are_one_hot_draws_with_the_soft_gradient():
     assert np.any(tape.gradient(gate, logits)[1, :3] != 0)
 
 
+def test_of_drawn_gates_only_the_drawn_branches_run(shared):
+    """Logits and gradients are those of the path; averages of other branches stand still."""
+    images, arch = tf.constant(DATA.train_images[:4], tf.float32), (3, 1)
+    gates = tf.stack([tf.one_hot(k, 4) for k in arch])
+    net = shared.supernet
+    before = {v.path: v.numpy() for v in net.variables}
+    drawn = net(images, DrawnGates(gates), training=True)
+    averages = {v.path: v.numpy() for v in net.variables if "moving" in v.path}
+    moved = {path for path, value in averages.items() if (value != before[path]).any()}
+    own = {w.path for layer in net.layers(arch).values() for w in layer.weights}
+    assert moved == own & set(averages) and moved < set(averages)
+    path = net(images, tf.constant(arch), training=True)
+    np.testing.assert_allclose(drawn, path, rtol=1e-5, atol=1e-6)
+    used = [bool(a) for a in net.active(DrawnGates(gates))]
+    assert used == [bool(a) for a in net.active(tf.constant(arch))] and not all(used)
+
+
+def test_the_gradients_of_drawn_gates_by_hand():
+    """Output 2, 3 of branch 1, with gradients 10, 100: 320 for it, and 110 for the others."""
+    gates, y = tf.constant([0.0, 1.0, 0.0]), tf.constant([2.0, 3.0])
+    with tf.GradientTape() as tape:
+        tape.watch([gates, y])
+        loss = tf.reduce_sum(weigh(gates, tf.constant(1), y) * [10.0, 100.0])
+    of_gates, of_y = tape.gradient(loss, [gates, y])
+    assert of_gates.numpy().tolist() == [110, 320, 110] and of_y.numpy().tolist() == [10, 100]
+
+
+def test_drawn_branches_are_refused_where_all_run(shared):
+    method = oneshot_gates.Gates(space=SPACE, seed=0, kind="drawn")
+    with pytest.raises(ConfigError, match="must be gumbel where a text is learnt, got drawn"):
+        method.start(object())
+
+
+def test_the_likeliest_by_hand():
+    rows = [np.log([0.7, 0.3]), np.log([0.6, 0.1, 0.3])]
+    assert likeliest(rows, 4) == [(0, 0), (0, 2), (1, 0), (1, 2)]  # .42 .21 .18 .09
+    assert likeliest(rows, 99)[-1] == (1, 1)
+
+
+def test_each_trial_may_have_a_batch_of_its_own(shared):
+    """Two batches of two in each pass over five images; a batch is at most all of them."""
+    score = oneshot.SharedWeightsScore(shared, SKELETON, size=2, own=3)
+    first, second = (score._batches(trial)[0].tolist() for trial in range(2))
+    assert len({*first, *second}) == 4
+    assert score._batches(0)[0].tolist() == first  # a continued run scores it alike
+    assert sorted(oneshot.SharedWeightsScore(shared, SKELETON, size=9, own=3)._batches(0)[0]) == [
+        0, 1, 2, 3, 4,
+    ]  # fmt: skip
+
+
+def test_what_a_step_has_not_used_moves_on_if_the_recipe_says_so(shared, monkeypatch):
+    recipe = RECIPE.replace(weight_decay=0.5, move_unused=True)
+    monkeypatch.setattr(shared, "recipe", recipe)
+    monkeypatch.setattr(shared.optimizer, "recipe", recipe)
+    before = {v.path: v.numpy() for v in shared.supernet.variables}
+    row, arch = tf.range(4), tf.constant((1, 0))  # no convolution
+    rate, number = tf.constant(0.1), tf.constant(0)
+    tf.function(lambda: shared.step(row, arch, rate, number), autograph=False)()
+    unused = [v for v in shared.supernet.variables if v.path.endswith("layer0_conv__0_2/kernel")]
+    # The first step of Nesterov momentum 0.9: 1.9 times rate x decay.
+    (kernel,) = unused
+    np.testing.assert_allclose(kernel, before[kernel.path] * (1 - 1.9 * 0.1 * 0.5), rtol=1e-5)
+
+
 def test_temperatures_fall_linearly(shared):
     method = oneshot_gates.Gates(space=SPACE, seed=0, kind="gumbel")
     method.shared = shared  # of three epochs
@@ -334,7 +408,7 @@ def test_temperatures_fall_linearly(shared):
 
 def test_gates_move_towards_what_helps_and_closed_ones_stay():
     shared = fresh()
-    method = oneshot_gates.Gates(space=SPACE, seed=3, learning_rate=0.1)
+    method = oneshot_gates.Gates(space=SPACE, seed=3, adam=ADAM)
     before = method.weights.numpy()
     method.start(shared)
     method.epoch(0, *one_epoch())
@@ -368,12 +442,20 @@ def test_wrong_settings_of_paths(settings, said):
 @pytest.mark.parametrize(
     "settings, said",
     [
-        ({"kind": "hard"}, "method.kind must be softmax or gumbel, got hard"),
+        ({"kind": "hard"}, "method.kind must be one of softmax, gumbel, drawn, template, got hard"),
         ({"order": 3}, "method.order must be 1 or 2, got 3"),
+        ({"order": 2, "weights_first": True}, "method.weights_first must be false"),
+        (
+            {"derivation": {"architectures": 0, "batch_size": None}},
+            "method.derivation.architectures must be at least 1, got 0",
+        ),
         ({"order": 2, "kind": "gumbel"}, "method.order must be 1 with method.kind=gumbel, got 2"),
         ({"temperature": {"first": 0, "last": 0.1}}, "method.temperature.first must be above 0"),
         ({"temperature": {"first": 10, "last": -1}}, "method.temperature.last must be .*, got -1"),
-        ({"weight_decay": -1}, "method.weight_decay must not be negative, got -1"),
+        (
+            {"adam": ADAM | {"weight_decay": -1}},
+            "method.adam.weight_decay must not be negative, got -1",
+        ),
     ],
 )
 def test_wrong_settings_of_gates(settings, said):

@@ -180,7 +180,10 @@ def test_cut_and_continued_equals_uninterrupted(name, initial, tmp_path):
 
 
 def test_gates_learn_from_validation_tokens_and_weights_from_training_ones():
-    shared, method = weights(SOFT), oneshot_gates.Gates(space=SOFT, seed=3, learning_rate=0.1)
+    shared, method = (
+        weights(SOFT),
+        oneshot_gates.Gates(space=SOFT, seed=3, adam=oneshot_gates.ADAM | {"learning_rate": 0.1}),
+    )
     method.start(shared)
     before, start = [v.numpy() for v in shared.variables], method.weights.numpy()
     for epoch in range(2):

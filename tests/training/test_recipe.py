@@ -20,7 +20,7 @@ def rates(steps_per_epoch=1, **settings):
 
 
 def test_every_step_has_a_rate():
-    for name in ("constant", "cosine", "cosine_restarts", "step"):
+    for name in ("constant", "cosine", "cosine_restarts", "cosine_waves", "step"):
         schedule = rates(3, epochs=4, schedule=name)
         assert schedule.shape == (12,) and schedule.dtype == np.float32
         assert schedule[0] == 1.0
@@ -70,6 +70,12 @@ def test_restarts_of_equal_periods():
         min_learning_rate=0.5,
     )  # fmt: skip
     assert schedule == pytest.approx([1, 0.75] * 3)
+
+
+def test_waves_rise_as_they_fell():
+    """PyTorch's cosine beyond its T_max of 2 epochs: the top again at epoch 4."""
+    schedule = rates(epochs=6, schedule="cosine_waves", restart_first=2, min_learning_rate=0.5)
+    assert schedule == pytest.approx([1, 0.75, 0.5, 0.75, 1, 0.75])
 
 
 def test_steps():
@@ -219,7 +225,7 @@ def test_each_setting_changes_something():
         ({"optimizer": "lion"}, "recipe.optimizer must be one of sgd, adam, rmsprop, got lion"),
         (
             {"schedule": "linear"},
-            "recipe.schedule must be one of constant, cosine, cosine_restarts, step, got linear",
+            "recipe.schedule must be one of constant, .*, cosine_waves, step, got linear",
         ),
         ({"epochs": 0}, "recipe.epochs must be at least 1, got 0"),
         ({"epochs": 2.5}, "recipe.epochs must be at least 1, got 2.5"),

@@ -3,6 +3,10 @@
 Dong & Yang, ICLR 2020, arXiv:2001.00326, section 2: a 3x3 stem, then three stages of
 `skeleton.cells` cells. Between two stages, a residual block of stride 2 doubles the channels. Batch
 normalization, ReLU, global average pooling and a dense layer end the network.
+
+In the form `search` (`skeleton.form`), which shares weights, the normalizations of the cells have
+no scale and no offset; those of the stem, the residual blocks and the end keep theirs
+(AutoDL-Projects, search_model_random.py, lines 22-59: `affine` reaches the cells alone).
 """
 
 from collections.abc import Callable
@@ -18,6 +22,7 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (from, to), in the o
 OUTPUT = 3  # the node that leaves the cell
 KERNELS = {CONV_1X1: (1, 1), CONV_3X3: (3, 3)}
 STAGES = 3
+SEARCH = "search"  # the form that shares weights
 
 
 def live_edges(arch: Arch) -> tuple[int, ...]:
@@ -53,8 +58,11 @@ def write_network(
     return ops.classifier(x, skeleton.classes, dropout=skeleton.dropout)
 
 
-def cell(ops: Ops, x: Any, arch: Arch, channels: int, name: str) -> Any:
-    """x [batch, height, width, channels] -> the same shape. `arch` must have a live edge."""
+def cell(ops: Ops, x: Any, arch: Arch, channels: int, name: str, *, affine: bool = True) -> Any:
+    """x [batch, height, width, channels] -> the same shape. `arch` must have a live edge.
+
+    affine: normalizations have a scale and an offset.
+    """
     nodes, rectified = {0: x}, {}  # all convolutions that read a node share its ReLU
     sums: dict[int, list] = {1: [], 2: [], OUTPUT: []}
     live = live_edges(arch)
@@ -69,15 +77,21 @@ def cell(ops: Ops, x: Any, arch: Arch, channels: int, name: str) -> Any:
         else:
             if a not in rectified:
                 rectified[a] = ops.relu(nodes[a])
-            y = conv(ops, rectified[a], channels, arch[edge], f"{name}_edge{a}{b}")
+            own = f"{name}_edge{a}{b}"
+            y = conv(ops, rectified[a], channels, arch[edge], own, affine=affine)
         sums[b].append(y)
     return ops.add(sums[OUTPUT])
 
 
-def conv(ops: Ops, rectified: Any, channels: int, choice: int, name: str) -> Any:
-    """The convolution CONV_1X1 or CONV_3X3 of a rectified node, and its batch normalization."""
+def conv(
+    ops: Ops, rectified: Any, channels: int, choice: int, name: str, **normalization: bool
+) -> Any:
+    """The convolution CONV_1X1 or CONV_3X3 of a rectified node, and its batch normalization.
+
+    normalization: settings of it, such as affine.
+    """
     x = ops.conv(rectified, channels, KERNELS[choice], name=f"{name}_conv")
-    return ops.batch_norm(x, name=f"{name}_bn")
+    return ops.batch_norm(x, name=f"{name}_bn", **normalization)
 
 
 def _residual(ops: Ops, x: Any, channels: int, name: str) -> Any:

@@ -40,6 +40,7 @@ from nas.search_spaces.papers.nasbench201.cell import (
     NONE,
     OPERATIONS,
     OUTPUT,
+    SEARCH,
     SKIP,
     STAGES,
     cell,
@@ -116,9 +117,10 @@ class NASBench201(ImageSpace):
     def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         self.check(arch)
         is_zero = not live_edges(arch)  # then all further cells of the stage compute zeros too
+        affine = skeleton.form != SEARCH
 
         def write_cell(ops: Ops, x: Any, channels: int, name: str) -> Any:
-            return ops.zeros(x) if is_zero else cell(ops, x, arch, channels, name)
+            return ops.zeros(x) if is_zero else cell(ops, x, arch, channels, name, affine=affine)
 
         return write_network(ops, skeleton, write_cell)
 

@@ -3,9 +3,15 @@
 Each edge of each cell holds both of its convolutions. A convolution that carries nothing (see
 space.py) does not run, so a path computes the same as the network that is built for it.
 
-Departures: normalizations have a scale and an offset, as in the built network; the official code
-removes both while weights are shared.
+In the form `search` (cell.py), the normalizations of the cells always take the moments of the
+batch, as the official code's do (track_running_stats=0). Otherwise they are those of the built
+network.
+
+Departures: the official convolutions of the form `search` have a bias, which the normalization
+behind them cancels.
 """
+
+import functools
 
 import tensorflow as tf
 
@@ -18,6 +24,7 @@ from nas.search_spaces.papers.nasbench201.cell import (
     NONE,
     OPERATIONS,
     OUTPUT,
+    SEARCH,
     SKIP,
     conv,
     write_network,
@@ -28,7 +35,11 @@ from nas.search_spaces.supernet.supernet import Supernet
 
 def supernet(space: ImageSpace, skeleton: ImageSkeleton) -> Supernet:
     """The supernet of a space whose decisions are the edges of the cell, in the order of EDGES."""
-    return Supernet(space, skeleton, lambda ops: write_network(ops, skeleton, _cell), effective)
+    shares = skeleton.form == SEARCH
+    normalization = {"affine": False, "tracked": False} if shares else {}
+    write_cell = functools.partial(_cell, normalization)
+    write = functools.partial(write_network, skeleton=skeleton, write_cell=write_cell)
+    return Supernet(space, skeleton, write, effective)
 
 
 def effective(arch: tf.Tensor) -> tf.Tensor:
@@ -42,7 +53,9 @@ def effective(arch: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.stack(carries, axis=-1), arch, NONE)
 
 
-def _cell(ops: SupernetOps, x: tf.Tensor, channels: int, name: str) -> tf.Tensor:
+def _cell(
+    normalization: dict[str, bool], ops: SupernetOps, x: tf.Tensor, channels: int, name: str
+) -> tf.Tensor:
     """x [batch, height, width, channels] -> the same shape."""
     nodes = [x]
     for node in range(1, OUTPUT + 1):
@@ -51,7 +64,7 @@ def _cell(ops: SupernetOps, x: tf.Tensor, channels: int, name: str) -> tf.Tensor
             if b == node:
                 branches = [
                     lambda k=k, a=a, b=b: _operation(
-                        ops, nodes[a], channels, k, f"{name}_edge{a}{b}"
+                        ops, nodes[a], channels, k, f"{name}_edge{a}{b}", normalization
                     )
                     for k in range(len(OPERATIONS))
                 ]
@@ -60,11 +73,18 @@ def _cell(ops: SupernetOps, x: tf.Tensor, channels: int, name: str) -> tf.Tensor
     return nodes[OUTPUT]
 
 
-def _operation(ops: SupernetOps, x: tf.Tensor, channels: int, choice: int, name: str) -> tf.Tensor:
+def _operation(
+    ops: SupernetOps,
+    x: tf.Tensor,
+    channels: int,
+    choice: int,
+    name: str,
+    normalization: dict[str, bool],
+) -> tf.Tensor:
     if choice == SKIP:
         return x
     if choice == AVG_POOL:
         return ops.avg_pool(x, 3, strides=1)
     if choice in KERNELS:
-        return conv(ops, ops.relu(x), channels, choice, name)
+        return conv(ops, ops.relu(x), channels, choice, name, **normalization)
     return ops.zeros(x)
