@@ -58,7 +58,10 @@ class Ops(Protocol):
     ) -> Any:
         """A depthwise convolution: one filter for each channel, without bias."""
 
-    def batch_norm(self, x: Any, *, name: str, epsilon: float = BN_EPSILON) -> Any: ...
+    def batch_norm(
+        self, x: Any, *, name: str, epsilon: float = BN_EPSILON, affine: bool = True
+    ) -> Any:
+        """Normalises each channel. affine: with a learnt scale and offset."""
 
     def relu(self, x: Any) -> Any: ...
 

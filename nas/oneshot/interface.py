@@ -139,6 +139,26 @@ def looking_ahead(shared: SharedWeights) -> LookingAhead:
     return shared
 
 
+@runtime_checkable
+class EstimatingStatistics(Protocol):
+    """Shared weights whose normalizations can estimate an architecture's own moments."""
+
+    def estimate_statistics(self, batches: int) -> None:
+        """From now on a score clears the moving averages of all normalizations, and estimates them
+        on `batches` training batches that run through the architecture's path."""
+        ...
+
+
+def estimating_statistics(shared: SharedWeights) -> EstimatingStatistics:
+    """The weights, if their normalizations have moving averages. Raises ConfigError otherwise."""
+    if not isinstance(shared, EstimatingStatistics):
+        raise ConfigError(
+            "method.statistics_batches must be 0 where a text is learnt; "
+            "set method.statistics_batches=0"
+        )
+    return shared
+
+
 class Method(Protocol):
     """Trains shared weights and searches them. The loop (nas/oneshot/loop.py has the full one):
 

@@ -59,8 +59,10 @@ class CountOps:
         self.flops += weights * height * width
         return self._kept(height, width, x[2])
 
-    def batch_norm(self, x: Shape, *, name: str, epsilon: float = BN_EPSILON) -> Shape:
-        self.parameters += 2 * x[2]
+    def batch_norm(
+        self, x: Shape, *, name: str, epsilon: float = BN_EPSILON, affine: bool = True
+    ) -> Shape:
+        self.parameters += 2 * x[2] if affine else 0
         return x
 
     def relu(self, x: Shape) -> Shape:

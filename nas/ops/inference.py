@@ -40,8 +40,12 @@ class InferenceOps(TensorOps):
     operations here. Inherited weights come of these numbers, so a search would not repeat.
     """
 
-    def batch_norm(self, x: tf.Tensor, *, name: str, epsilon: float = BN_EPSILON) -> tf.Tensor:
-        gamma, beta, mean, variance = (self.weights[f"{name}/{each}"] for each in NORM_WEIGHTS)
+    def batch_norm(
+        self, x: tf.Tensor, *, name: str, epsilon: float = BN_EPSILON, affine: bool = True
+    ) -> tf.Tensor:
+        names = NORM_WEIGHTS if affine else NORM_WEIGHTS[2:]
+        *learnt, mean, variance = (self.weights[f"{name}/{each}"] for each in names)
+        gamma, beta = learnt or (None, None)
         return tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)
 
     def average(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -80,9 +80,8 @@ class KerasOps:
         }
         return self._weighted(self.layers.DepthwiseConv2D, name, settings)(x)
 
-    def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON):
-        settings = {"momentum": BN_MOMENTUM, "epsilon": epsilon}
-        return self._weighted(BatchNormalization, name, settings)(x)
+    def batch_norm(self, x, *, name: str, epsilon: float = BN_EPSILON, affine: bool = True):
+        return self._weighted(BatchNormalization, name, norm_settings(epsilon, affine))(x)
 
     def relu(self, x):
         return self.layers.ReLU()(x)
@@ -157,3 +156,9 @@ class KerasOps:
             self.made[name] = kind(name=name, **settings)
             return self.made[name]
         return self.reuse[name]
+
+
+def norm_settings(epsilon: float, affine: bool) -> dict[str, Any]:
+    """Of Keras' batch normalization."""
+    learnt = {} if affine else {"center": False, "scale": False}
+    return {"momentum": BN_MOMENTUM, "epsilon": epsilon, **learnt}

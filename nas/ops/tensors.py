@@ -97,11 +97,13 @@ class TensorOps:
             return tf.nn.depthwise_conv2d(x, weight, steps, "SAME", dilations=[dilation, dilation])
         return raw.DepthwiseConv2dNative(input=x, filter=weight, strides=steps, padding="SAME")
 
-    def batch_norm(self, x: tf.Tensor, *, name: str, epsilon: float = BN_EPSILON) -> tf.Tensor:
+    def batch_norm(
+        self, x: tf.Tensor, *, name: str, epsilon: float = BN_EPSILON, affine: bool = True
+    ) -> tf.Tensor:
         y, mean, variance, *_ = raw.FusedBatchNormV3(
             x=x if x.shape.rank == 4 else raw.Reshape(tensor=x, shape=[-1, 1, 1, x.shape[-1]]),
-            scale=self.weights[f"{name}/gamma"],
-            offset=self.weights[f"{name}/beta"],
+            scale=self.weights[f"{name}/gamma"] if affine else tf.ones(x.shape[-1:]),
+            offset=self.weights[f"{name}/beta"] if affine else tf.zeros(x.shape[-1:]),
             mean=[] if self.training else self.weights[f"{name}/moving_mean"],
             variance=[] if self.training else self.weights[f"{name}/moving_variance"],
             epsilon=max(epsilon, MIN_EPSILON) if self.training else epsilon,

@@ -61,15 +61,18 @@ class WeightOps(CountOps):
         self._weighted(name, (*kernel, x[2], 1), False, DEPTHWISE)
         return super().depthwise(x, kernel, name=name, **settings)
 
-    def batch_norm(self, x: Shape, *, name: str, epsilon: float = BN_EPSILON) -> Shape:
+    def batch_norm(
+        self, x: Shape, *, name: str, epsilon: float = BN_EPSILON, affine: bool = True
+    ) -> Shape:
         shape = (x[2],)
+        if affine:
+            self.weights[f"{name}/gamma"] = Weight(shape, self._trained(OTHER), "ones")
+            self.weights[f"{name}/beta"] = Weight(shape, self._trained(OTHER), "zeros")
         self.weights |= {
-            f"{name}/gamma": Weight(shape, self._trained(OTHER), "ones"),
-            f"{name}/beta": Weight(shape, self._trained(OTHER), "zeros"),
             f"{name}/{MEAN}": Weight(shape, MEAN, "zeros"),
             f"{name}/{VARIANCE}": Weight(shape, VARIANCE, "ones"),
         }
-        return super().batch_norm(x, name=name, epsilon=epsilon)
+        return super().batch_norm(x, name=name, epsilon=epsilon, affine=affine)
 
     def drop_path(self, x: Shape, rate: float) -> Shape:
         if rate:

@@ -181,6 +181,7 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     },
     "nas.search_spaces.papers.metaqnn.MetaQNN": {"pooling_rounds": "down"},
     "nas.search_spaces.papers.nasbench201.space.NASBench201": {"mutation": "edge"},
+    "nas.oneshot.paths.Paths": {"statistics_batches": 0},
     "nas.evaluators.inherit.InheritFromParent": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.one_graph.TrainWithOneGraph": {
         "limits._target_": "nas.evaluators.common.SizeLimits"

@@ -9,7 +9,7 @@ import numpy as np
 from nas.core.trial import ConfigError
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
-SCHEDULES = ("constant", "cosine", "cosine_restarts", "step")
+SCHEDULES = ("constant", "cosine", "cosine_restarts", "linear", "step")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Recipe:
     rho: float = 0.9  # of rmsprop
     epsilon: float = 1e-7  # of adam and rmsprop
     schedule: str = "cosine"  # one of SCHEDULES
-    min_learning_rate: float = 0.0  # where the cosines end
+    min_learning_rate: float = 0.0  # where cosines and lines end
     rate_by_epoch: bool = False  # the rate is constant within an epoch
     warmup_epochs: float = 0.0  # linear from 0
     restart_first: int = 10  # epochs to the first restart
@@ -107,6 +107,8 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
     top, low = recipe.learning_rate, recipe.min_learning_rate
     if recipe.schedule == "constant":
         rates = np.full(len(epochs), top)
+    elif recipe.schedule == "linear":
+        rates = low + (top - low) * (1 - epochs / recipe.epochs)
     elif recipe.schedule == "step":
         factor, scale = recipe.step_factor, np.ones(len(epochs))
         factors = factor if isinstance(factor, tuple) else (factor,) * len(recipe.step_at)

@@ -145,8 +145,10 @@ class _Dense(_Conv):
 class _BatchNormalization(_Conv):
     def __call__(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         s, ops, channels = self.settings, self.ops, x.shape[-1]
-        gamma = ops.weight(f"{self.name}/gamma", OTHERS, (channels,))
-        beta = ops.weight(f"{self.name}/beta", OTHERS, (channels,))
+        gamma, beta = tf.ones([channels]), tf.zeros([channels])
+        if s.get("scale", True):
+            gamma = ops.weight(f"{self.name}/gamma", OTHERS, (channels,))
+            beta = ops.weight(f"{self.name}/beta", OTHERS, (channels,))
         if self.name not in ops.averages:
             ops.averages[self.name] = tf.Variable(tf.zeros([2, channels]), trainable=False)
         average = ops.averages[self.name]

@@ -11,10 +11,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from nas.core.ops import BN_EPSILON, BN_MOMENTUM, Pair, Shape
+from nas.core.ops import BN_EPSILON, Pair, Shape
 from nas.ops import pixels
 from nas.ops.batch_norm import BatchNormalization
-from nas.ops.keras import KerasOps
+from nas.ops.keras import KerasOps, norm_settings
 from nas.search_spaces.supernet import conditional_reads
 from nas.search_spaces.supernet.rows import Rows
 
@@ -183,12 +183,23 @@ class SupernetOps(KerasOps):
     def shift(self, x: tf.Tensor):
         return pixels.shifted(x)
 
-    def batch_norm(self, x: tf.Tensor, *, name: str, epsilon: float = BN_EPSILON):
-        settings = {"momentum": BN_MOMENTUM, "epsilon": epsilon}
-        layer = self._weighted(BatchNormalization, name, settings)
-        if self.training or not self.batch_statistics:
+    def batch_norm(
+        self,
+        x: tf.Tensor,
+        *,
+        name: str,
+        epsilon: float = BN_EPSILON,
+        affine: bool = True,
+        tracked: bool = True,
+    ):
+        """tracked: outside of training, moving averages normalise, unless the pass has
+        batch_statistics; otherwise each batch's own moments always do."""
+        layer = self._weighted(BatchNormalization, name, norm_settings(epsilon, affine))
+        if self.training or (tracked and not self.batch_statistics):
             return layer(x, training=self.training)
-        if self._rows:
+        if not affine:
+            scale, offset = tf.ones(x.shape[-1:]), tf.zeros(x.shape[-1:])
+        elif self._rows:
             scale, offset = self._rows.read[name][1]
         else:
             scale, offset = layer.gamma.value, layer.beta.value

@@ -63,6 +63,8 @@ class Supernet:
                 continue
             group = self._ops.paths[name], getattr(layer, "decision", None)
             variables = layer.trainable_variables
+            if not variables:  # a normalization without scale and offset
+                continue
             self.groups.setdefault(group, []).extend(variables)
             kernels = (
                 layer.kernels

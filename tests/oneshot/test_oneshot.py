@@ -358,6 +358,7 @@ def test_shares_of_idle_choices_by_hand():
         ({"controller_steps": -1}, "method.controller_steps must be at least 0, got -1"),
         ({"samples_per_step": 0}, "method.samples_per_step must be at least 1, got 0"),
         ({"reward_batch_size": 0}, "method.reward_batch_size must be at least 1, got 0"),
+        ({"statistics_batches": -1}, "method.statistics_batches must be at least 0, got -1"),
     ],
 )
 def test_wrong_settings_of_paths(settings, said):

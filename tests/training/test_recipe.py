@@ -218,8 +218,9 @@ def test_each_setting_changes_something():
     [
         ({"optimizer": "lion"}, "recipe.optimizer must be one of sgd, adam, rmsprop, got lion"),
         (
-            {"schedule": "linear"},
-            "recipe.schedule must be one of constant, cosine, cosine_restarts, step, got linear",
+            {"schedule": "triangle"},
+            "recipe.schedule must be one of constant, cosine, cosine_restarts, linear, step, got "
+            "triangle",
         ),
         ({"epochs": 0}, "recipe.epochs must be at least 1, got 0"),
         ({"epochs": 2.5}, "recipe.epochs must be at least 1, got 2.5"),
