@@ -5,8 +5,9 @@ step to the next and is zero at the start of an epoch. Pham et al. 2018 (arXiv:1
 section 2.1; the authors' second code, enas_lm).
 
 Departures: enas_lm rewards an architecture on the next batch of validation tokens in order; here
-the batch's sequences are drawn at random. Both start from the zero state. Weight decay here is
-plain L2 of the weights that a step used; enas_lm takes the l2_loss of squared weights.
+the batch's sequences are drawn at random. Both start from the zero state. With
+recipe.decay_rule=cubes weight decay is that of enas_lm (the l2_loss of squared weights of the cell's
+matrices, but of the first node's); with l2 it is that of the weights that a step used.
 """
 
 from collections.abc import Sequence
@@ -194,8 +195,8 @@ class TextWeights:
             summed, outputs, dropped, state = self._run("train", row, choice, number, state)
             objective = objective_of(self.recipe, summed, outputs, dropped)
         descend(
-            self.variables, tape.gradient(objective, self.variables), rate, self.recipe.clip_norm,
-            self.recipe.weight_decay, self.supernet.tables,
+            self.variables, tape.gradient(objective, self.variables), rate, self.recipe,
+            self.supernet.tables, self.supernet.cubed,
         )  # fmt: skip
         return (self._mean(summed, outputs),), state
 

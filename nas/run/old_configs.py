@@ -167,6 +167,7 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
         "lstm._target_": "nas.controllers.policies.settings.LSTMSettings",
         "adam._target_": "nas.controllers.policies.settings.AdamSettings",
         "logits._target_": "nas.controllers.policies.settings.LogitShaping",
+        "logits.tied": False,
         "regularization._target_": "nas.controllers.policies.settings.Regularization",
     },
     "nas.controllers.path_level.PathLevel": _ENCODER_RECORD | _ADAM_RECORD,
@@ -182,6 +183,10 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     "nas.search_spaces.papers.metaqnn.MetaQNN": {"pooling_rounds": "down"},
     "nas.search_spaces.papers.nasbench201.space.NASBench201": {"mutation": "edge"},
     "nas.oneshot.paths.Paths": {"statistics_batches": 0},
+    "nas.language.recipe.LanguageRecipe": {
+        "decay_rule": "l2", "clip_decay": False, "dropped_activations": True,
+    },
+    "nas.training.recipe.Recipe": {"clip_decay": True},
     "nas.evaluators.inherit.InheritFromParent": {"limits._target_": "nas.evaluators.common.Limits"},
     "nas.evaluators.one_graph.TrainWithOneGraph": {
         "limits._target_": "nas.evaluators.common.SizeLimits"

@@ -40,6 +40,7 @@ class Recipe:
     step_factor: Any = 0.1  # multiplies the rate at each of them: one number, or one for each
     weight_decay: float = 0.0  # L2 of kernels, added to their gradients
     clip_norm: float | None = None  # limit on the norm of all gradients together
+    clip_decay: bool = True  # clips the gradient with weight decay; False: without, as PyTorch
     label_smoothing: float = 0.0  # in [0, 1)
     pad_crop: int = 0  # pixels of zeros added on each side, then a random crop
     upsample_crop: int | None = None  # pixels: enlarge to this side, then a random crop
