@@ -14,7 +14,7 @@ OPTIMIZERS = ("sgd", "adam")
 L2, CUBES = "l2", "cubes"  # rules of weight decay
 # The share of random sequences that are drawn round half the length (Merity et al., section 4.1).
 SHORT_SHARE = 0.05
-LENGTH_DEVIATION, SHORTEST = 5.0, 5  # steps (their code, main.py)
+SHORTEST = 5  # steps (their code, main.py)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class LanguageRecipe:
     bptt: int = 20  # steps of truncated back-propagation; with random_bptt their usual mean
     # Lengths of sequences are random, learning rates proportional to them (Merity et al., 4.1).
     random_bptt: bool = False
+    bptt_deviation: float = 5.0  # steps; of random lengths (Merity et al.'s code, main.py)
     max_bptt: int | None = None  # steps of the longest random sequence; None: no limit
     eval_batch_size: int = 10  # streams of the validation part
     test_batch_size: int = 1  # streams of the test part: 1 gives every token its whole past
@@ -75,7 +76,7 @@ class LanguageRecipe:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"recipe.{name} must be above 0, got {value}")
-        for name in ("weight_decay", "activation_regularization", "slowness"):
+        for name in ("weight_decay", "activation_regularization", "slowness", "bptt_deviation"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"recipe.{name} must not be negative, got {getattr(self, name)}")
         if self.max_bptt is not None and self.max_bptt < self.bptt:
@@ -128,7 +129,7 @@ def sequences(
     starts, steps, at = [], [], 0
     while at < length - 2:
         mean = recipe.bptt / 2 if rng.random() < SHORT_SHARE else recipe.bptt
-        drawn = max(SHORTEST, int(rng.normal(mean, LENGTH_DEVIATION)))
+        drawn = max(SHORTEST, int(rng.normal(mean, recipe.bptt_deviation)))
         drawn = min(drawn, recipe.max_bptt or drawn, length - 1 - at)
         starts.append(at)
         steps.append(drawn)

@@ -26,7 +26,7 @@ from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError
 from nas.engine.proposers import Listed
 from nas.oneshot.choice_shares import idle_shares
-from nas.oneshot.interface import SharedWeights, looking_ahead
+from nas.oneshot.interface import LookingAhead, SharedWeights
 from nas.oneshot.second_order import unrolled_gradient
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe
@@ -110,7 +110,7 @@ class Gates:
         Raises ConfigError if the order is 2 and a step of these weights cannot be computed ahead.
         """
         if self.order == 2:
-            looking_ahead(shared).check_ahead()
+            self._looking_ahead(shared).check_ahead()
         self.shared = shared
         self.epoch_graph = tf.function(self._epoch, autograph=False, jit_compile=shared.jit_compile)
 
@@ -223,13 +223,21 @@ class Gates:
             result = valid_loss()
             return result[0][0], result
 
-        optimizer = looking_ahead(self.shared).optimizer
+        shared = self._looking_ahead(self.shared)
         gradient, (_, result) = unrolled_gradient(
             self.weights,
-            [v for group in optimizer.variables for v in group],
+            shared.trained,
             lambda: train_loss()[0][0],
             valid_loss_first,
-            lambda gradients: optimizer.ahead(gradients, rate),
+            lambda gradients: shared.ahead(gradients, rate),
             rate,
+            shared.clip_ahead,
         )
         return gradient, result
+
+    def _looking_ahead(self, shared: SharedWeights) -> LookingAhead:
+        if not isinstance(shared, LookingAhead):
+            raise ConfigError(
+                f"method.order must be 1 with {type(shared).__name__}, got 2; set method=darts"
+            )
+        return shared

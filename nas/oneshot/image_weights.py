@@ -168,6 +168,18 @@ class ImageWeights:
         orders = [self.batch_order(self.recipe.epochs + k) for k in range(epochs)]
         self._statistics_order = tf.constant(np.concatenate(orders)[:batches], tf.int32)
 
+    @property
+    def clip_ahead(self) -> None:
+        """The step ahead is not clipped, as in DARTS' code (cnn/architect.py)."""
+        return None
+
+    @property
+    def trained(self) -> list[tf.Variable]:
+        return [v for group in self.optimizer.variables for v in group]
+
+    def ahead(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> list[tf.Tensor]:
+        return self.optimizer.ahead(gradients, rate)
+
     def check_ahead(self) -> None:
         """Raises ConfigError unless a step can be computed without taking it: SGD only."""
         if self.recipe.optimizer != "sgd":

@@ -207,6 +207,27 @@ class TextWeights:
         summed, outputs, _, state = self._run(part, row, choice, number, state)
         return (self._mean(summed, outputs),), state
 
+    @property
+    def clip_ahead(self) -> float | None:
+        """The step ahead is clipped as a step is (DARTS' code, rnn/architect.py)."""
+        return self.recipe.clip_norm
+
+    @property
+    def trained(self) -> list[tf.Variable]:
+        return self.variables
+
+    def ahead(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> list[tf.Tensor]:
+        decay = self.recipe.weight_decay
+        return [v - rate * (g + decay * v) for g, v in zip(gradients, self.variables, strict=True)]
+
+    def check_ahead(self) -> None:
+        """Raises ConfigError unless weight decay is added to the clipped gradient."""
+        if self.recipe.clip_decay:
+            raise ConfigError(
+                "recipe.clip_decay must be false where method.order=2 looks a step ahead, got "
+                "true; set recipe.clip_decay=false"
+            )
+
     def _run(self, part, row, choice, number, state):
         """The sum of the losses, outputs before and after dropout, and the recurrent states."""
         seed = tf.stack([self.seed + (_VALID if part == "valid" else 0), number])
