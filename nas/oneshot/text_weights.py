@@ -217,6 +217,8 @@ class TextWeights:
         return self.variables
 
     def ahead(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> list[tf.Tensor]:
+        """All weights move. In DARTS' code the embedding does not: load_state_dict writes the old
+        weights of the decoder, which are the same variable, over the new ones of the encoder."""
         decay = self.recipe.weight_decay
         return [v - rate * (g + decay * v) for g, v in zip(gradients, self.variables, strict=True)]
 

@@ -185,7 +185,9 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
     "nas.oneshot.paths.Paths": {"statistics_batches": 0},
     "nas.search_spaces.papers.enas_macro.space.ENASMacro": {"late_binding": False},
     "nas.language.recipe.LanguageRecipe": {
-        "decay_rule": "l2", "clip_decay": False, "dropped_activations": True,
+        "decay_rule": "l2",
+        "clip_decay": False,
+        "dropped_activations": True,
         "bptt_deviation": 5.0,
     },
     "nas.training.recipe.Recipe": {"clip_decay": True},

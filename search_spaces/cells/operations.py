@@ -36,9 +36,7 @@ def _norm(ops: Ops, x: Any, name: str, affine: bool) -> Any:
     return ops.batch_norm(x, name=f"{name}_bn", **({} if affine else {"affine": False}))
 
 
-def factorized_reduction(
-    ops: Ops, x: Any, filters: int, name: str, *, affine: bool = True
-) -> Any:
+def factorized_reduction(ops: Ops, x: Any, filters: int, name: str, *, affine: bool = True) -> Any:
     """Halves the image by two strided 1x1 convolutions, which read the even and the odd pixels."""
     even = ops.conv(x, filters - filters // 2, (1, 1), strides=(2, 2), name=f"{name}_even_conv")
     if filters == 1:  # there is no filter left for the odd pixels

@@ -27,14 +27,14 @@ def generation(controller, start, fail=()):
     return archs
 
 
-
-
 def distance(one, other):
     return sum(a != b for a, b in zip(one, other, strict=True))
 
 
 def test_a_generation_is_of_mutants_crossovers_and_random_ones():
-    controller = SPOS(Rows(), seed=0, cost=None, population_size=60, parents=10, mutants=25, crossovers=25)
+    controller = SPOS(
+        Rows(), seed=0, cost=None, population_size=60, parents=10, mutants=25, crossovers=25
+    )
     first = generation(controller, 0)
     best = sorted(first, key=sum, reverse=True)[:10]
     assert sorted(sum(arch) for arch, _ in controller.best) == sorted(sum(arch) for arch in best)
@@ -55,7 +55,9 @@ def test_a_generation_is_of_mutants_crossovers_and_random_ones():
 
 
 def test_the_best_are_those_of_all_generations_and_failed_trials_are_not_among_them():
-    controller = SPOS(Rows(), seed=1, cost=None, population_size=20, parents=3, mutants=10, crossovers=10)
+    controller = SPOS(
+        Rows(), seed=1, cost=None, population_size=20, parents=3, mutants=10, crossovers=10
+    )
     archs, start = [], 0
     for _ in range(6):
         archs += generation(controller, start, fail=(start,))
@@ -76,7 +78,9 @@ def test_no_architecture_is_above_the_limit():
 
 
 def test_a_space_that_is_exhausted_ends_the_search():
-    controller = SPOS(Pair(), seed=0, cost=None, population_size=4, parents=2, mutants=2, crossovers=2)
+    controller = SPOS(
+        Pair(), seed=0, cost=None, population_size=4, parents=2, mutants=2, crossovers=2
+    )
     archs = generation(controller, 0)
     while new := generation(controller, len(archs)):
         archs += new

@@ -23,7 +23,9 @@ ARCH, OTHER = (2, 0), (3, 1)
 def shared():
     """After an epoch of one path: its moving averages are of that path alone."""
     weights = ImageWeights(SPACE, SKELETON, DATA, RECIPE, seed=3, batch_statistics=True)
-    method = Paths(space=SPACE, controller=None, reward=accuracy, seed=3, statistics_batches=BATCHES)
+    method = Paths(
+        space=SPACE, controller=None, reward=accuracy, seed=3, statistics_batches=BATCHES
+    )
     method.start(weights)
     order, rates = one_epoch(RECIPE)
     weights.train(order, rates, [OTHER] * len(order), 0)
