@@ -143,11 +143,10 @@ class SPOS:
 
     def _mutant(self) -> Arch:
         parent, child = self._parent(), ()
-        for i, choice in enumerate(parent):
+        for gene in parent:
             allowed = self.space.allowed(child)
-            if self.rng.random() < self.mutation_rate or choice not in allowed:
-                choice = allowed[int(self.rng.integers(len(allowed)))]
-            child += (choice,)
+            is_drawn = self.rng.random() < self.mutation_rate or gene not in allowed
+            child += (allowed[int(self.rng.integers(len(allowed)))] if is_drawn else gene,)
         return child
 
     def _crossover(self) -> Arch:

@@ -6,8 +6,8 @@ section 2.1; the authors' second code, enas_lm).
 
 Departures: enas_lm rewards an architecture on the next batch of validation tokens in order; here
 the batch's sequences are drawn at random. Both start from the zero state. With
-recipe.decay_rule=cubes weight decay is that of enas_lm (the l2_loss of squared weights of the cell's
-matrices, but of the first node's); with l2 it is that of the weights that a step used.
+recipe.decay_rule=cubes weight decay is that of enas_lm (the l2_loss of squared weights of the
+cell's matrices, but of the first node's); with l2 it is that of the weights that a step used.
 """
 
 from collections.abc import Sequence

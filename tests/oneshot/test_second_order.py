@@ -54,27 +54,27 @@ def test_a_loss_that_both_read_by_hand():
     assert float(of_choice) == pytest.approx(2 * (ahead - 0.5) * (-xi * 2 * 1.5 - 1), abs=1e-4)
 
 
-def test_clipped_as_the_recurrent_architect():
-    """The step's gradient has norm 3.4, the direction 2 (w' - 1); limits of 0.5 and of 10.
+@pytest.mark.parametrize("limit", [0.5, 10.0])
+def test_clipped_as_the_recurrent_architect(limit):
+    """The step's gradient has norm 3.4, the direction 2 (w' - 1).
 
     Where nothing is clipped, the implicit part is stretched all the same, as in the code.
     """
-    for limit in (0.5, 10.0):
-        a, w, xi = tf.Variable([0.3]), tf.Variable([2.0]), 0.1
-        of_choice, _ = unrolled_gradient(
-            a,
-            [w],
-            lambda: tf.reduce_sum((w - a) ** 2),
-            lambda: [tf.reduce_sum((w - 1.0) ** 2)],
-            lambda gradients: [w - xi * gradients[0]],
-            tf.constant(xi),
-            limit,
-        )
-        ahead = 2.0 - xi * min(3.4, limit)
-        direction = min(2 * (ahead - 1), limit)
-        stretch = limit / 3.4
-        # d/da of d L_train / d w is -2.
-        assert of_choice.numpy() == pytest.approx([-xi * stretch * -2 * direction], rel=1e-3)
+    a, w, xi = tf.Variable([0.3]), tf.Variable([2.0]), 0.1
+    of_choice, _ = unrolled_gradient(
+        a,
+        [w],
+        lambda: tf.reduce_sum((w - a) ** 2),
+        lambda: [tf.reduce_sum((w - 1.0) ** 2)],
+        lambda gradients: [w - xi * gradients[0]],
+        tf.constant(xi),
+        limit,
+    )
+    ahead = 2.0 - xi * min(3.4, limit)
+    direction = min(2 * (ahead - 1), limit)
+    # The derivative of d L_train / d w with respect to a is -2.
+    expected = -xi * (limit / 3.4) * -2 * direction
+    assert of_choice.numpy() == pytest.approx([expected], rel=1e-3)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
