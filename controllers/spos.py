@@ -142,16 +142,16 @@ class SPOS:
         return self.cost(arch).flops <= self.max_flops
 
     def _mutant(self) -> Arch:
-        parent, child = self._parent(), ()
-        for gene in parent:
+        child: Arch = ()
+        for gene in self._parent():
             allowed = self.space.allowed(child)
             is_drawn = self.rng.random() < self.mutation_rate or gene not in allowed
             child += (allowed[int(self.rng.integers(len(allowed)))] if is_drawn else gene,)
         return child
 
     def _crossover(self) -> Arch:
-        parents, child = (self._parent(), self._parent()), ()
-        for choices in zip(*parents, strict=True):
+        child: Arch = ()
+        for choices in zip(self._parent(), self._parent(), strict=True):
             allowed = self.space.allowed(child)
             choice = choices[int(self.rng.integers(2))]
             if choice not in allowed:

@@ -44,29 +44,31 @@ if TYPE_CHECKING:
 SEARCHED = (
     "max_pool_3x3", "avg_pool_3x3", "identity", "sep_3x3", "sep_5x5", "dil_sep_3x3", "dil_sep_5x5",
 )  # fmt: skip
+
+
+def _convolutions(*, affine: bool) -> dict[str, Operation]:
+    """affine: their normalizations have a scale and an offset."""
+    return {
+        "sep_3x3": partial(separable, size=3, affine=affine),
+        "sep_5x5": partial(separable, size=5, affine=affine),
+        "sep_7x7": partial(separable, size=7, affine=affine),
+        "dil_sep_3x3": partial(separable, size=3, times=1, dilation=2, affine=affine),
+        "dil_sep_5x5": partial(separable, size=5, times=1, dilation=2, affine=affine),
+        "conv_1x7_7x1": partial(joint_convolution, kernels=((1, 7), (7, 1)), affine=affine),
+    }
+
+
 OPERATIONS: dict[str, Operation] = {
     "max_pool_3x3": partial(max_pool, size=3),
     "avg_pool_3x3": partial(avg_pool, size=3),
     "identity": identity_relu_factorized,
-    "sep_3x3": partial(separable, size=3),
-    "sep_5x5": partial(separable, size=5),
-    "sep_7x7": partial(separable, size=7),
-    "dil_sep_3x3": partial(separable, size=3, times=1, dilation=2),
-    "dil_sep_5x5": partial(separable, size=5, times=1, dilation=2),
-    "conv_1x7_7x1": partial(joint_convolution, kernels=((1, 7), (7, 1))),
-}
-
-
-_CONVOLUTIONS = {
-    name: operation
-    for name, operation in OPERATIONS.items()
-    if not name.endswith("pool_3x3") and name != "identity"
+    **_convolutions(affine=True),
 }
 SEARCH_OPERATIONS: dict[str, Operation] = {
     "max_pool_3x3": partial(max_pool_bn, size=3),
     "avg_pool_3x3": partial(avg_pool_bn, size=3),
     "identity": identity_reduction,
-    **{name: partial(operation, affine=False) for name, operation in _CONVOLUTIONS.items()},
+    **_convolutions(affine=False),
 }
 
 
