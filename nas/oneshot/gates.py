@@ -4,7 +4,7 @@ kind=softmax is DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.3; code, cnn
 branches run and are added up, weighted by a softmax of the choices' weights. order=1 takes the
 gradient of the validation loss with the network's weights held fixed (xi = 0 there). order=2 takes
 it after one step of the network's weights, computed on the training batch that they are trained on
-next (nas/oneshot/second_order.py). kind=gumbel is GDAS (Dong & Yang 2019, arXiv:1910.04465,
+next (nas/training/second_order.py). kind=gumbel is GDAS (Dong & Yang 2019, arXiv:1910.04465,
 section 3.2): Gumbel-softmax draws one branch, whose gradient is that of the soft weights. Each step
 updates the choices' weights on a validation batch, then the network's weights on a training batch.
 
@@ -27,9 +27,9 @@ from nas.core.trial import Arch, ConfigError
 from nas.engine.proposers import Listed
 from nas.oneshot.choice_shares import idle_shares
 from nas.oneshot.interface import LookingAhead, SharedWeights
-from nas.oneshot.second_order import unrolled_gradient
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe
+from nas.training.second_order import unrolled_gradient
 
 SOFTMAX, GUMBEL = "softmax", "gumbel"
 _NOISE = 1 << 21  # separates the seeds of Gumbel noise from those of augmentation

@@ -8,8 +8,8 @@ import tensorflow as tf
 from nas.core.trial import ConfigError
 from nas.oneshot import gates as oneshot_gates
 from nas.oneshot.optimizer import GroupedOptimizer
-from nas.oneshot.second_order import unrolled_gradient
 from nas.training.recipe import Recipe
+from nas.training.second_order import unrolled_gradient
 from tests.oneshot.test_oneshot import METHODS, RECIPE, SPACE, one_epoch, snapshot, weights
 
 

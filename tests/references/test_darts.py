@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from nas.core.language_skeleton import LanguageSkeleton
 from nas.core.skeleton import ImageSkeleton
-from nas.oneshot.second_order import unrolled_gradient
 from nas.search_spaces.papers.darts.space import DARTS
 from nas.search_spaces.papers.highway_cells.space import RecurrentNodes
 from nas.search_spaces.recurrent.published_cells import NodesCell
 from nas.training import devices
+from nas.training.second_order import unrolled_gradient
 
 ANSWERS = np.load(Path(__file__).parent / "darts.npz")
 CELLS = ("stage0_cell0", "reduction1", "stage1_cell0", "reduction2", "stage2_cell0")
