@@ -65,7 +65,7 @@ class ENASPolicy(LSTMPolicy):
         self.start = weight(1, units)
         counts = [len(choices) for choices in self.groups]
         self.embeddings = [weight(count, units) for count in counts]
-        self.out_kernels = [weight(units, count) for count in counts]
+        self.out_kernels = [] if self.logits.tied else [weight(units, count) for count in counts]
         self.out_biases = []
         bias = self.logits.op_bias
         if bias is not None:
@@ -112,7 +112,10 @@ class ENASPolicy(LSTMPolicy):
     def _logits(self, x: tf.Tensor, decision: int) -> tf.Tensor:
         choices, name = self.space.decisions[decision].choices, self.space.decisions[decision].name
         group = self.groups.index(choices)
-        logits = x @ self.out_kernels[group]
+        if self.logits.tied:
+            logits = tf.matmul(x, self.embeddings[group], transpose_b=True)
+        else:
+            logits = x @ self.out_kernels[group]
         if self.out_biases:
             logits += self.out_biases[group]
         logits = self._bounded(logits, self.logits.op_tanh_reduce)

@@ -56,6 +56,7 @@ class LogitShaping:
       fixed_bias: added to the bounded logits of `favoured` operations and subtracted from those of
         all others, in decisions whose name begins with `fixed_bias_of`.
       fixed_bias_of: see fixed_bias.
+      tied: whether the softmax over operations has the weights of their embedding (enas_lm).
     """
 
     temperature: float | None = None
@@ -66,6 +67,7 @@ class LogitShaping:
     favoured: Sequence[str] = ()
     fixed_bias: float = 0.0
     fixed_bias_of: str = ""
+    tied: bool = False
 
     def __post_init__(self):
         for name, value in (

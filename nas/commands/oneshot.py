@@ -17,7 +17,8 @@ from nas.core.trial import ConfigError, Trial
 from nas.engine.search import Reward, TooManyFailures, best, search
 from nas.engine.store import Store
 from nas.evaluators import compatibility as kinds
-from nas.experiment.parts import check_seed
+from nas.evaluators.common import LoadedOnce
+from nas.experiment.parts import Costs, check_seed
 from nas.run import folder as runs
 from nas.run.config import make, resolved
 from nas.run.loggers import Logger, Loggers, RunInfo
@@ -101,17 +102,20 @@ def build(config: DictConfig) -> OneShotParts:
     available: dict[str, Any] = {"seed": config.seed}
     for name in ("space", "recipe", "reward"):
         available[name] = make(config[name], name)
+    data, skeleton = LoadedOnce(make(config.dataset, "dataset")), make(config.skeleton, "skeleton")
+    cost = Costs(available["space"], skeleton, data)
     for name in ("controller", "method"):
-        available[name] = make(config[name], name, **available)
+        available[name] = make(config[name], name, cost=cost, **available)
     chosen = config.get("probe")
     probe = make(chosen, "probe", **available) if chosen else None
     loggers = [Console()] + ([make(config.logger, "logger")] if config.logger else [])
     shared = _shared_weights(
-        config, available["space"], available["recipe"], has_probe=probe is not None
-    )
-    skeleton = shared.supernet.skeleton
+        config, available["space"], available["recipe"], data(), skeleton,
+        has_probe=probe is not None,
+    )  # fmt: skip
+    shaped = shared.supernet.skeleton
     valid_score, probe_score = (
-        SharedWeightsScore(shared, skeleton, size=config[name], setting=name)
+        SharedWeightsScore(shared, shaped, size=config[name], setting=name)
         for name in ("valid_images", "probe_images")
     )
     trial_score, own_size = valid_score, available["method"].derive_batch_size
@@ -120,7 +124,7 @@ def build(config: DictConfig) -> OneShotParts:
         if available["space"].domain != "images":
             raise ConfigError(f"{setting} must be null where a text is learnt, got {own_size}")
         trial_score = SharedWeightsScore(
-            shared, skeleton, size=own_size, setting=setting, own=config.seed
+            shared, shaped, size=own_size, setting=setting, own=config.seed
         )
     return OneShotParts(
         **available,
@@ -133,12 +137,13 @@ def build(config: DictConfig) -> OneShotParts:
     )
 
 
-def _shared_weights(config: DictConfig, space: Space, recipe: Any, *, has_probe: bool) -> Any:
+def _shared_weights(
+    config: DictConfig, space: Space, recipe: Any, data: Any, skeleton: Any, *, has_probe: bool
+) -> Any:
     """The shared weights of the space's domain: of images or of a text."""
     from nas.oneshot.image_weights import ImageWeights
     from nas.oneshot.text_weights import TextWeights
 
-    data, skeleton = make(config.dataset, "dataset")(), make(config.skeleton, "skeleton")
     kinds.check(space, data, skeleton, recipe, "nas oneshot")
     if space.domain == "images":
         return ImageWeights(

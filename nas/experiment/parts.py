@@ -1,6 +1,7 @@
 """Makes the parts of a search from its configuration, and refuses settings that do not fit."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from omegaconf import DictConfig
 
 from nas.core.capabilities import DataChecking
 from nas.core.controller import Controller
-from nas.core.space import Space
-from nas.core.trial import ConfigError
+from nas.core.space import Cost, Space
+from nas.core.trial import Arch, ConfigError
 from nas.engine.search import Evaluate, Reward
 from nas.evaluators import compatibility as kinds
 from nas.evaluators.common import LoadedOnce
@@ -38,7 +39,28 @@ class Benchmark:
 
     def available(self) -> dict[str, Any]:
         """The parts by the names under which other parts ask for them (nas.run.config.make)."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        cost = None if self.dataset is None else Costs(self.space, self.skeleton, self.dataset)
+        return parts | {"cost": cost}
+
+
+class Costs:
+    """The costs of architectures in a skeleton. The data set is read at the first call.
+
+    Args:
+      skeleton: gives the skeleton when called with the data set's shape.
+    """
+
+    def __init__(self, space: Any, skeleton: Callable[..., Any], dataset: Callable[[], Any]):
+        self.space, self.skeleton, self.dataset = space, skeleton, dataset
+
+    def __call__(self, arch: Arch) -> Cost:
+        return self.space.cost(arch, self._sized)
+
+    @functools.cached_property
+    def _sized(self) -> Any:
+        arguments = kinds.DOMAINS[self.space.domain].skeleton_arguments(self.dataset())
+        return self.skeleton(**arguments)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

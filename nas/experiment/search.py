@@ -189,7 +189,7 @@ def _controller(
         raise ConfigError(f"controller must be one of {', '.join(names)}, got {controller!r}")
     node = _settings(controller)
     whole = OmegaConf.create({"max_trials": max_trials, "controller": node})  # MetaQNN's reads it
-    return make(whole.controller, f"controller {controller}", space=space, seed=seed)
+    return make(whole.controller, f"controller {controller}", space=space, seed=seed, cost=None)
 
 
 def _settings(name: str) -> DictConfig:

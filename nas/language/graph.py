@@ -6,13 +6,14 @@ as in search_spaces/recurrent/language_model.py.
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from nas.core.trial import ConfigError
-from nas.language.recipe import LanguageRecipe, sequences
+from nas.language.recipe import CUBES, L2, LanguageRecipe, sequences
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe
 
@@ -25,10 +26,16 @@ class Training:
     tokens: [tokens] int32, cut into batch_size streams of equal length; up to batch_size - 1 tokens
     at the end are left out.
 
-    Raises ConfigError if the streams are too short for the recipe's sequences.
+    Raises ConfigError if the streams are too short for the recipe's sequences, or the recipe is one
+    of shared weights.
     """
 
     def __init__(self, model: keras.Model, tokens: np.ndarray, recipe: LanguageRecipe, seed: int):
+        if recipe.decay_rule == CUBES:
+            raise ConfigError(
+                f"recipe.decay_rule must be {L2} where one cell is trained, got {CUBES}; "
+                f"set recipe.decay_rule={L2}"
+            )
         self.model, self.recipe, self.seed = model, recipe, seed
         self.variables = [v.value for v in model.trainable_variables]
         self.averages = [tf.Variable(v) for v in self.variables] if recipe.nonmonotone else []
@@ -129,7 +136,7 @@ class Training:
             objective = objective_of(recipe, summed, outputs, dropped)
         gradients = tape.gradient(objective, self.variables)
         if self.adam is None:
-            descend(self.variables, gradients, rate, recipe.clip_norm, recipe.weight_decay)
+            descend(self.variables, gradients, rate, recipe)
         else:
             self._adam_step(self.adam, gradients, rate)
         if self.averages:
@@ -140,14 +147,19 @@ class Training:
         recipe = self.recipe
         # Gradients of all rows of an embedding: the moments of words that were not read decay too.
         dense = [tf.convert_to_tensor(g) for g in gradients]
+        if recipe.weight_decay and recipe.clip_decay:
+            dense = self._decayed(dense)
         if recipe.clip_norm is not None:
             dense, _ = tf.clip_by_global_norm(dense, recipe.clip_norm)
-        if recipe.weight_decay:
-            decay = recipe.weight_decay
-            dense = [g + decay * v for g, v in zip(dense, self.variables, strict=True)]
+        if recipe.weight_decay and not recipe.clip_decay:
+            dense = self._decayed(dense)
         steps = self.slots[0]
         adam.apply(dense, rate, steps.read_value())
         steps.assign_add(1)
+
+    def _decayed(self, dense):
+        decay = self.recipe.weight_decay
+        return [g + decay * v for g, v in zip(dense, self.variables, strict=True)]
 
     def _read(self, start, time):
         """The tokens of `time` steps from `start`: [batch, time] int32."""
@@ -175,7 +187,7 @@ def objective_of(
     if not recipe.sum_over_time:
         objective /= tf.cast(tf.shape(outputs)[0], tf.float32)
     if recipe.activation_regularization:
-        squares = tf.reduce_mean(tf.square(dropped))
+        squares = tf.reduce_mean(tf.square(dropped if recipe.dropped_activations else outputs))
         objective += recipe.activation_regularization * squares
     if recipe.slowness:
         changes = tf.reduce_mean(tf.square(outputs[1:] - outputs[:-1]))
@@ -187,28 +199,39 @@ def descend(
     variables: Sequence[tf.Variable],
     gradients: Sequence,
     rate: tf.Tensor,
-    clip_norm: float | None,
-    weight_decay: float,
+    recipe: LanguageRecipe,
     tables: Sequence[bool] | None = None,
+    cubed: Sequence[bool] | None = None,
 ) -> None:
     """One step of gradient descent: the gradients clipped together, then weight_decay * weights.
+
+    With recipe.clip_decay the gradients that are clipped include weight decay.
 
     A gradient of some rows (tf.IndexedSlices, of a gathered embedding) changes those rows alone.
     Rows that were gathered twice are added first, so that the norm is the true one.
 
-    tables: for each variable, whether weight decay too is limited to the rows of its gradient.
+    Args:
+      tables: for each variable, whether weight decay too is limited to the rows of its gradient.
+      cubed: which variables decay if recipe.decay_rule is cubes.
     """
+    tables = tables or [False] * len(variables)
     summed = [
         _rows_added(g, v) if isinstance(g, tf.IndexedSlices) else g
         for g, v in zip(gradients, variables, strict=True)
     ]
+    clip_norm, weight_decay = recipe.clip_norm, recipe.weight_decay
+    if weight_decay and recipe.clip_decay:
+        decays = cubed if recipe.decay_rule == CUBES else [True] * len(variables)
+        summed = [
+            _with_decay(recipe, *pair) if has_decay else pair[1]
+            for has_decay, *pair in zip(decays or (), variables, summed, tables, strict=True)
+        ]
+        weight_decay = 0.0
     scale = rate
     if clip_norm is not None:
         norm = tf.linalg.global_norm([getattr(g, "values", g) for g in summed])
         scale = rate * clip_norm / tf.maximum(norm, clip_norm)
-    for variable, gradient, is_table in zip(
-        variables, summed, tables or [False] * len(summed), strict=True
-    ):
+    for variable, gradient, is_table in zip(variables, summed, tables, strict=True):
         if weight_decay and is_table and isinstance(gradient, tf.IndexedSlices):
             old = tf.gather(variable, gradient.indices)
             variable.scatter_sub(tf.IndexedSlices(rate * weight_decay * old, gradient.indices))
@@ -218,6 +241,24 @@ def descend(
             variable.scatter_sub(tf.IndexedSlices(scale * gradient.values, gradient.indices))
         else:
             variable.assign_sub(scale * gradient)
+
+
+def _with_decay(
+    recipe: LanguageRecipe, variable: tf.Variable, gradient: Any, is_table: bool
+) -> Any:
+    """The gradient with weight decay, of the rows that were read if the variable is a table."""
+
+    def decay(weights: tf.Tensor) -> tf.Tensor:
+        form = 2 * weights**3 if recipe.decay_rule == CUBES else weights
+        return recipe.weight_decay * form
+
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient + decay(variable)
+    if is_table:
+        values = gradient.values + decay(tf.gather(variable, gradient.indices))
+        return tf.IndexedSlices(values, gradient.indices)
+    rows = gradient.indices[:, None]
+    return tf.tensor_scatter_nd_add(decay(variable), rows, gradient.values)
 
 
 def _rows_added(gradient: tf.IndexedSlices, variable: tf.Variable) -> tf.IndexedSlices:

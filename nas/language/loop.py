@@ -74,8 +74,7 @@ def _fit(model, data, recipe, seed, test, checkpoint, max_seconds, on_epoch) -> 
             and starts_averaging(earlier, values["valid_perplexity"], recipe.nonmonotone)
         ):
             training.start_averaging()
-        keep_best = recipe.keep_best or recipe.rollbacks > 0
-        progress.add(Snapshot.of(training), values, keep_best=keep_best)
+        progress.add(Snapshot.of(training), values, keep_best=recipe.keep_best)
         if checkpoint is not None:
             progress.save(checkpoint)
         if on_epoch is not None:
@@ -123,11 +122,13 @@ def build(maker: Callable[[], keras.Model], seed: int) -> keras.Model:
 
 
 def _roll_back(progress: Progress, training: Training, name: str, value: float) -> None:
-    """Restores the best weights; the epoch is repeated with other random numbers.
+    """Restores the best weights, or the last ones if the best are not kept; the epoch is repeated
+    with other random numbers.
 
     Raises EvaluationError, NAN, if the recipe's rollbacks are used up.
     """
-    if progress.rolled_back >= training.recipe.rollbacks:
+    limit = training.recipe.rollbacks
+    if limit is not None and progress.rolled_back >= limit:
         raise EvaluationError(NAN, f"the {name} is {value} after epoch {progress.epochs + 1}")
     progress.rolled_back += 1
     (progress.best or progress.now).restore(training)

@@ -11,9 +11,10 @@ import numpy as np
 from nas.core.trial import ConfigError
 
 OPTIMIZERS = ("sgd", "adam")
+L2, CUBES = "l2", "cubes"  # rules of weight decay
 # The share of random sequences that are drawn round half the length (Merity et al., section 4.1).
 SHORT_SHARE = 0.05
-LENGTH_DEVIATION, SHORTEST = 5.0, 5  # steps (their code, main.py)
+SHORTEST = 5  # steps (their code, main.py)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class LanguageRecipe:
     bptt: int = 20  # steps of truncated back-propagation; with random_bptt their usual mean
     # Lengths of sequences are random, learning rates proportional to them (Merity et al., 4.1).
     random_bptt: bool = False
+    bptt_deviation: float = 5.0  # steps; of random lengths (Merity et al.'s code, main.py)
     max_bptt: int | None = None  # steps of the longest random sequence; None: no limit
     eval_batch_size: int = 10  # streams of the validation part
     test_batch_size: int = 1  # streams of the test part: 1 gives every token its whole past
@@ -33,13 +35,20 @@ class LanguageRecipe:
     decay_after: int = 4  # epochs at the full rate
     decay: float = 0.5  # multiplies the rate at the start of each later epoch
     clip_norm: float | None = 5.0  # the largest norm of all gradients together
-    weight_decay: float = 0.0  # L2 of all weights, added to the clipped gradient
+    weight_decay: float = 0.0  # times the weights, added to the gradient
+    # l2; or cubes: times twice the cubes of the cell's matrices but the first node's, as in ENAS'
+    # search (enas_lm), with shared weights alone
+    decay_rule: str = L2
+    clip_decay: bool = False  # clips the gradient with weight decay; False: without, as PyTorch
     sum_over_time: bool = True  # loss: sum over steps, mean over streams; false: mean over both
-    activation_regularization: float = 0.0  # alpha: times the mean square of the dropped output
+    activation_regularization: float = 0.0  # alpha: times the mean square of the output
+    dropped_activations: bool = True  # alpha is of the dropped output; False: of the whole one
     slowness: float = 0.0  # beta: times the mean square change of the output from step to step
     nonmonotone: int | None = None  # evaluations without progress that start averaging; None: never
     keep_best: bool = False  # tests the weights of the best validation, not the last ones
-    rollbacks: int = 0  # how often a loss that is not finite brings the best weights back
+    # How often a loss that is not finite brings the weights of the best epoch back, or with
+    # keep_best=False those of the last one; None: always.
+    rollbacks: int | None = 0
     steps_per_call: int | None = None  # steps of one call of the graph; None: an epoch
     xla: bool | str = "auto"  # auto: on a GPU, if sequences have a fixed length
 
@@ -53,13 +62,21 @@ class LanguageRecipe:
         for name in ("max_bptt", "nonmonotone", "steps_per_call"):
             if getattr(self, name) is not None:
                 self._check_whole(name, 1)
-        for name in ("decay_after", "rollbacks"):
-            self._check_whole(name, 0)
+        self._check_whole("decay_after", 0)
+        if self.rollbacks is not None:
+            self._check_whole("rollbacks", 0)
+        if self.decay_rule not in (L2, CUBES):
+            raise ConfigError(f"recipe.decay_rule must be {L2} or {CUBES}, got {self.decay_rule}")
+        if self.decay_rule == CUBES and not self.clip_decay:
+            raise ConfigError(
+                "recipe.clip_decay must be true with recipe.decay_rule=cubes, got false; "
+                "set recipe.clip_decay=true"
+            )
         for name in ("learning_rate", "decay", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"recipe.{name} must be above 0, got {value}")
-        for name in ("weight_decay", "activation_regularization", "slowness"):
+        for name in ("weight_decay", "activation_regularization", "slowness", "bptt_deviation"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"recipe.{name} must not be negative, got {getattr(self, name)}")
         if self.max_bptt is not None and self.max_bptt < self.bptt:
@@ -112,7 +129,7 @@ def sequences(
     starts, steps, at = [], [], 0
     while at < length - 2:
         mean = recipe.bptt / 2 if rng.random() < SHORT_SHARE else recipe.bptt
-        drawn = max(SHORTEST, int(rng.normal(mean, LENGTH_DEVIATION)))
+        drawn = max(SHORTEST, int(rng.normal(mean, recipe.bptt_deviation)))
         drawn = min(drawn, recipe.max_bptt or drawn, length - 1 - at)
         starts.append(at)
         steps.append(drawn)

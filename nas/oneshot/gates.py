@@ -4,7 +4,7 @@ kind=softmax is DARTS (Liu et al. 2019, arXiv:1806.09055, section 2.3; code, cnn
 branches run and are added up, weighted by a softmax of the choices' weights. order=1 takes the
 gradient of the validation loss with the network's weights held fixed (xi = 0 there). order=2 takes
 it after one step of the network's weights, computed on the training batch that they are trained on
-next (nas/oneshot/second_order.py).
+next (nas/training/second_order.py).
 
 kind=drawn is GDAS (Dong & Yang 2019, arXiv:1910.04465, section 3.2) as its code is: Gumbel-softmax
 draws one branch, which alone runs, and the choices' weights have the gradient of the soft weights
@@ -35,11 +35,11 @@ from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError
 from nas.engine.proposers import Listed, likeliest
 from nas.oneshot.choice_shares import idle_shares
-from nas.oneshot.interface import RunningDrawn, SharedWeights, looking_ahead
-from nas.oneshot.second_order import unrolled_gradient
+from nas.oneshot.interface import LookingAhead, RunningDrawn, SharedWeights
 from nas.ops.drawn_gates import DrawnGates
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe
+from nas.training.second_order import unrolled_gradient
 
 SOFTMAX, GUMBEL, DRAWN, TEMPLATE = "softmax", "gumbel", "drawn", "template"
 KINDS = (SOFTMAX, GUMBEL, DRAWN, TEMPLATE)
@@ -144,7 +144,7 @@ class Gates:
                 "set method.kind=gumbel"
             )
         if self.order == 2:
-            looking_ahead(shared).check_ahead()
+            self._looking_ahead(shared).check_ahead()
         self.shared = shared
         self.epoch_graph = tf.function(self._epoch, autograph=False, jit_compile=shared.jit_compile)
 
@@ -286,16 +286,24 @@ class Gates:
             result = valid_loss()
             return result[0][0], result
 
-        optimizer = looking_ahead(self.shared).optimizer
+        shared = self._looking_ahead(self.shared)
         gradient, (_, result) = unrolled_gradient(
             self.weights,
-            [v for group in optimizer.variables for v in group],
+            shared.trained,
             lambda: train_loss()[0][0],
             valid_loss_first,
-            lambda gradients: optimizer.ahead(gradients, rate),
+            lambda gradients: shared.ahead(gradients, rate),
             rate,
+            shared.clip_ahead,
         )
         return gradient, result
+
+    def _looking_ahead(self, shared: SharedWeights) -> LookingAhead:
+        if not isinstance(shared, LookingAhead):
+            raise ConfigError(
+                f"method.order must be 1 with {type(shared).__name__}, got 2; set method=darts"
+            )
+        return shared
 
 
 def _check(

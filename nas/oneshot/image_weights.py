@@ -35,6 +35,7 @@ class ImageWeights:
     Args:
       seed: of the initial weights, augmentation, dropout and dropped paths.
       batch_statistics: scores normalise by each batch's own moments, not by the moving averages.
+        It has no effect after `estimate_statistics`.
 
     Raises ConfigError if the space has no supernet, or the recipe asks for several devices.
     """
@@ -65,6 +66,10 @@ class ImageWeights:
         self.supernet = supernet_space(space).supernet(skeleton)
         self.batch_statistics = batch_statistics
         net = self.supernet
+        self._first_averages = [
+            (v.value, v.numpy()) for v in net.variables if not v.trainable
+        ]  # of normalizations
+        self._statistics_order: tf.Tensor | None = None  # [batches, batch]; None: not estimated
         self.optimizer = GroupedOptimizer(
             recipe, list(net.groups.values()), list(net.kernels.values())
         )
@@ -154,6 +159,28 @@ class ImageWeights:
             )
         return even_batches(size or count, self.recipe.eval_batch_size)
 
+    def estimate_statistics(self, batches: int) -> None:
+        """Scores clear all moving averages and estimate them on `batches` training batches.
+
+        The batches are those that further epochs would read, in their augmentation, and the same
+        for all architectures, so that a score does not depend on what was scored before.
+        """
+        epochs = -(-batches // self.steps)
+        orders = [self.batch_order(self.recipe.epochs + k) for k in range(epochs)]
+        self._statistics_order = tf.constant(np.concatenate(orders)[:batches], tf.int32)
+
+    @property
+    def clip_ahead(self) -> None:
+        """The step ahead is not clipped, as in DARTS' code (cnn/architect.py)."""
+        return None
+
+    @property
+    def trained(self) -> list[tf.Variable]:
+        return [v for group in self.optimizer.variables for v in group]
+
+    def ahead(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> list[tf.Tensor]:
+        return self.optimizer.ahead(gradients, rate)
+
     def check_ahead(self) -> None:
         """Raises ConfigError unless a step can be computed without taking it: SGD only."""
         if self.recipe.optimizer != "sgd":
@@ -186,6 +213,16 @@ class ImageWeights:
         self, part: str, row: tf.Tensor, choice: tf.Tensor, number: tf.Tensor, state: Any = ()
     ) -> tuple[tuple[tf.Tensor, tf.Tensor], Any]:
         """(loss, accuracy) in training mode, and the state. Images of "train" are augmented."""
+        labels, heads = self._in_training(part, row, choice, number)
+        aim = self._device_data.objectives[part]
+        loss = training_loss(
+            aim, labels, heads, smoothing=self.recipe.label_smoothing,
+            auxiliary_weight=self.supernet.skeleton.auxiliary_weight,
+        )  # fmt: skip
+        return (loss, tf.reduce_mean(aim.score(labels, heads[0]))), state
+
+    def _in_training(self, part, row, choice, number):
+        """The labels of a batch, and the logits of each head in training mode."""
         x, labels = self._device_data.batch(part, row)
         seed = tf.stack([self.seed, number])
         if part == "train":
@@ -194,25 +231,34 @@ class ImageWeights:
             x, choice, training=True, seed=tf.random.fold_in(seed, _DROPOUT),
             progress=tf.cast(number, tf.float32) / (self.recipe.epochs * self.steps),
         )  # fmt: skip
-        aim = self._device_data.objectives[part]
-        loss = training_loss(
-            aim, labels, heads, smoothing=self.recipe.label_smoothing,
-            auxiliary_weight=self.supernet.skeleton.auxiliary_weight,
-        )  # fmt: skip
-        return (loss, tf.reduce_mean(aim.score(labels, heads[0]))), state
+        return labels, heads
+
+    def _estimate(self, arch, order):
+        """Sets the moving averages to those of the training batches in `order` alone."""
+        for average, value in self._first_averages:
+            average.assign(value)
+        last = self.recipe.epochs * self.steps
+
+        def one_batch(k):
+            self._in_training("train", order[k], arch, last + k)
+            return (k + 1,)
+
+        tf.while_loop(lambda k: k < tf.shape(order)[0], one_batch, (0,))
 
     def _scores(self, archs, batches):
         count, aim = tf.shape(batches)[1], self._device_data.objectives["valid"]
+        order = self._statistics_order
+        of_batch = self.batch_statistics and order is None
 
         def one_batch(i, k, accuracy, loss):
             x, labels = self._device_data.batch("valid", batches[i, k])
-            logits = self.supernet(
-                x, archs[i], training=False, batch_statistics=self.batch_statistics
-            )
+            logits = self.supernet(x, archs[i], training=False, batch_statistics=of_batch)
             accuracy += tf.reduce_mean(aim.score(labels, logits))
             return i, k + 1, accuracy, loss + tf.reduce_mean(aim.loss(labels, logits, 0.0))
 
         def one_arch(i):
+            if order is not None:
+                self._estimate(archs[i], order)
             _, _, accuracy, loss = tf.while_loop(
                 lambda i, k, *_: k < count, one_batch, (i, 0, 0.0, 0.0)
             )

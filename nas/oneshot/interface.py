@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from nas.core.controller import Controller
 from nas.core.trial import Arch, ConfigError
-from nas.oneshot.optimizer import GroupedOptimizer
 
 
 class SharedWeights(Protocol):
@@ -123,19 +122,45 @@ class SharedWeights(Protocol):
 
 @runtime_checkable
 class LookingAhead(Protocol):
-    """Shared weights of which a training step can be computed without taking it."""
+    """Shared weights of which a training step can be computed without taking it.
 
-    optimizer: GroupedOptimizer
+    clip_ahead: limit on the norm of that step's gradients; None: they are not clipped.
+    """
+
+    @property
+    def clip_ahead(self) -> float | None: ...
+
+    @property
+    def trained(self) -> list[tf.Variable]:
+        """The variables that a step trains."""
+        ...
+
+    def ahead(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> list[tf.Tensor]:
+        """The values of `trained` after a step with these gradients; no variable changes."""
+        ...
 
     def check_ahead(self) -> None:
         """Raises ConfigError if the recipe does not allow it."""
         ...
 
 
-def looking_ahead(shared: SharedWeights) -> LookingAhead:
-    """The weights, if a step of theirs can be computed ahead. Raises ConfigError otherwise."""
-    if not isinstance(shared, LookingAhead):
-        raise ConfigError("method.order must be 1 where a text is learnt, got 2; set method=darts")
+@runtime_checkable
+class EstimatingStatistics(Protocol):
+    """Shared weights whose normalizations can estimate an architecture's own moments."""
+
+    def estimate_statistics(self, batches: int) -> None:
+        """From now on a score clears the moving averages of all normalizations, and estimates them
+        on `batches` training batches that run through the architecture's path."""
+        ...
+
+
+def estimating_statistics(shared: SharedWeights) -> EstimatingStatistics:
+    """The weights, if their normalizations have moving averages. Raises ConfigError otherwise."""
+    if not isinstance(shared, EstimatingStatistics):
+        raise ConfigError(
+            "method.statistics_batches must be 0 where a text is learnt; "
+            "set method.statistics_batches=0"
+        )
     return shared
 
 

@@ -16,7 +16,8 @@ class GroupedOptimizer:
     """The recipe's optimiser, applied only to the groups of variables that a step has used.
 
     The other groups keep their momenta and do not decay. Clipping takes the norm of the used
-    gradients only. Adam's bias correction counts all steps.
+    gradients only; recipe.clip_decay says whether with weight decay. Adam's bias correction counts
+    all steps.
 
     Args:
       groups: [groups][variables].
@@ -63,9 +64,12 @@ class GroupedOptimizer:
         for i, is_active in enumerate(active):
 
             def move(i=i):
-                moved = self._decayed(i, gradients[i], rows[i])
-                if scale is not None:
-                    moved = [_with_values(g, _values(g) * scale) for g in moved]
+                moved = self._read(gradients[i], rows[i])
+                if scale is not None and not self.recipe.clip_decay:
+                    moved = _scaled(moved, scale)
+                moved = self._decayed(i, moved)
+                if scale is not None and self.recipe.clip_decay:
+                    moved = _scaled(moved, scale)
                 self._each[i].apply(moved, rate, step)
 
             _run_if(is_active, move)
@@ -79,17 +83,21 @@ class GroupedOptimizer:
         moved, remaining = [], iter(gradients)
         momentum = self.recipe.momentum
         for i, each in enumerate(self._each):
-            decayed = self._decayed(i, [next(remaining) for _ in each.variables], None)
+            decayed = self._decayed(i, [next(remaining) for _ in each.variables])
             for g, v, (slot,) in zip(decayed, each.variables, each.slots, strict=True):
                 step = momentum * slot - rate * g
                 moved.append(v + (momentum * step - rate * g if self.recipe.nesterov else step))
         return moved
 
-    def _decayed(self, i: int, gradients, row: tf.Tensor | None) -> list[Gradient]:
-        """Gradients of group i with weight decay, reduced to `row` if it is not None."""
+    def _read(self, gradients, row: tf.Tensor | None) -> list[Gradient]:
+        """A group's gradients, reduced to `row` if it is not None."""
+        if row is None:
+            return list(gradients)
+        return [tf.IndexedSlices(tf.gather(g, row[None]), row[None]) for g in gradients]
+
+    def _decayed(self, i: int, gradients: Sequence[Gradient]) -> list[Gradient]:
+        """Gradients of group i with weight decay."""
         decay, variables = self.recipe.weight_decay, self._each[i].variables
-        if row is not None:
-            gradients = [tf.IndexedSlices(tf.gather(g, row[None]), row[None]) for g in gradients]
         return [
             _with_values(g, _values(g) + decay * _values_at(g, v)) if decay and kernel else g
             for g, v, kernel in zip(gradients, variables, self._kernels[i], strict=True)
@@ -103,9 +111,10 @@ class GroupedOptimizer:
         for i, is_active in enumerate(active):
 
             def square(i=i):
-                return 2 * tf.add_n(
-                    [tf.nn.l2_loss(_values(g)) for g in self._decayed(i, gradients[i], rows[i])]
-                )
+                clipped = self._read(gradients[i], rows[i])
+                if self.recipe.clip_decay:
+                    clipped = self._decayed(i, clipped)
+                return 2 * tf.add_n([tf.nn.l2_loss(_values(g)) for g in clipped])
 
             squares.append(
                 square() if is_active is True else tf.cond(is_active, square, lambda: 0.0)
@@ -124,6 +133,10 @@ def _run_if(condition: tf.Tensor | bool, act: Callable[[], None]) -> None:
         return tf.no_op()
 
     tf.cond(condition, acted, tf.no_op)
+
+
+def _scaled(gradients: Sequence[Gradient], scale: tf.Tensor) -> list[Gradient]:
+    return [_with_values(g, _values(g) * scale) for g in gradients]
 
 
 def _values(gradient: Gradient) -> tf.Tensor:

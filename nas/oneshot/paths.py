@@ -2,10 +2,14 @@
 
 With path=uniform the paths are drawn uniformly, and the controller searches the trained weights
 afterwards. controller=random is random search with weight sharing (Li & Talwalkar 2019,
-arXiv:1902.07638, section 3); an evolutionary controller is SPOS (Guo et al. 2020, arXiv:1904.00420,
-section 3). With path=controller the controller draws the paths and learns between the epochs, from
-scores on single validation batches. controller=reinforce is ENAS (Pham et al. 2018,
-arXiv:1802.03268, section 2.2).
+arXiv:1902.07638, section 3). controller=spos with statistics_batches=200 is SPOS (Guo et al. 2020,
+arXiv:1904.00420, section 3), whose scores estimate the moments of each path on training batches.
+With path=controller the controller draws the paths and learns between the epochs, from scores on
+single validation batches. controller=reinforce is ENAS (Pham et al. 2018, arXiv:1802.03268, section
+2.2).
+
+Departure from SPOS: its code trains paths whose multiply-adds are uniform over bins; here paths are
+uniform, as the paper's section 3.3 says.
 """
 
 from collections.abc import Callable
@@ -19,7 +23,7 @@ from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Trial
 from nas.engine.proposers import Frozen, ask
 from nas.oneshot.choice_shares import shares
-from nas.oneshot.interface import SharedWeights
+from nas.oneshot.interface import SharedWeights, estimating_statistics
 
 UNIFORM, CONTROLLER = "uniform", "controller"
 _PATHS, _REWARDS = 1, 2  # random streams of an epoch; 0 is its batch order's
@@ -36,6 +40,8 @@ class Paths:
       reward_batch_size: validation images, or sequences of a text, that each reward is computed on.
       derive_batch_size: of the own validation batch on which the derivation scores each
         architecture; None: all are scored on the run's valid_images.
+      statistics_batches: training batches on which each score estimates the moments of the path's
+        normalizations; 0: `batch_statistics` of the run says how scores normalise.
     """
 
     def __init__(
@@ -50,27 +56,34 @@ class Paths:
         samples_per_step: int = 20,
         reward_batch_size: int = 128,
         derive_batch_size: int | None = None,
+        statistics_batches: int = 0,
     ):
         if path not in (UNIFORM, CONTROLLER):
             raise ConfigError(f"method.path must be {UNIFORM} or {CONTROLLER}, got {path}")
-        if controller_steps < 0:
-            raise ConfigError(f"method.controller_steps must be at least 0, got {controller_steps}")
-        for name, value in (
-            ("samples_per_step", samples_per_step),
-            ("reward_batch_size", reward_batch_size),
+        for name, value, least in (
+            ("controller_steps", controller_steps, 0),
+            ("samples_per_step", samples_per_step, 1),
+            ("reward_batch_size", reward_batch_size, 1),
+            ("statistics_batches", statistics_batches, 0),
         ):
-            if value < 1:
-                raise ConfigError(f"method.{name} must be at least 1, got {value}")
+            if value < least:
+                raise ConfigError(f"method.{name} must be at least {least}, got {value}")
         self.space, self.controller, self.reward, self.seed = space, controller, reward, seed
         self.path = path
         self.controller_steps, self.samples_per_step = controller_steps, samples_per_step
         self.reward_batch_size = reward_batch_size
         self.derive_batch_size = derive_batch_size
+        self.statistics_batches = statistics_batches
         self.tensors: list[Any] = []  # the controller's state is saved by `state`
 
     def start(self, shared: SharedWeights) -> None:
-        """shared: the weights that the epochs train."""
+        """shared: the weights that the epochs train.
+
+        Raises ConfigError if scores are to estimate moments that these weights do not have.
+        """
         self.shared = shared
+        if self.statistics_batches:
+            estimating_statistics(shared).estimate_statistics(self.statistics_batches)
 
     def epoch(self, epoch: int, order: np.ndarray, rates: np.ndarray) -> dict[str, float]:
         """One epoch of training steps, then the controller's steps. Returns mean values by name.

@@ -5,8 +5,9 @@ step to the next and is zero at the start of an epoch. Pham et al. 2018 (arXiv:1
 section 2.1; the authors' second code, enas_lm).
 
 Departures: enas_lm rewards an architecture on the next batch of validation tokens in order; here
-the batch's sequences are drawn at random. Both start from the zero state. Weight decay here is
-plain L2 of the weights that a step used; enas_lm takes the l2_loss of squared weights.
+the batch's sequences are drawn at random. Both start from the zero state. With
+recipe.decay_rule=cubes weight decay is that of enas_lm (the l2_loss of squared weights of the
+cell's matrices, but of the first node's); with l2 it is that of the weights that a step used.
 """
 
 from collections.abc import Sequence
@@ -194,8 +195,8 @@ class TextWeights:
             summed, outputs, dropped, state = self._run("train", row, choice, number, state)
             objective = objective_of(self.recipe, summed, outputs, dropped)
         descend(
-            self.variables, tape.gradient(objective, self.variables), rate, self.recipe.clip_norm,
-            self.recipe.weight_decay, self.supernet.tables,
+            self.variables, tape.gradient(objective, self.variables), rate, self.recipe,
+            self.supernet.tables, self.supernet.cubed,
         )  # fmt: skip
         return (self._mean(summed, outputs),), state
 
@@ -205,6 +206,29 @@ class TextWeights:
         """(loss,) in training mode, dropouts included, and the recurrent states."""
         summed, outputs, _, state = self._run(part, row, choice, number, state)
         return (self._mean(summed, outputs),), state
+
+    @property
+    def clip_ahead(self) -> float | None:
+        """The step ahead is clipped as a step is (DARTS' code, rnn/architect.py)."""
+        return self.recipe.clip_norm
+
+    @property
+    def trained(self) -> list[tf.Variable]:
+        return self.variables
+
+    def ahead(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> list[tf.Tensor]:
+        """All weights move. In DARTS' code the embedding does not: load_state_dict writes the old
+        weights of the decoder, which are the same variable, over the new ones of the encoder."""
+        decay = self.recipe.weight_decay
+        return [v - rate * (g + decay * v) for g, v in zip(gradients, self.variables, strict=True)]
+
+    def check_ahead(self) -> None:
+        """Raises ConfigError unless weight decay is added to the clipped gradient."""
+        if self.recipe.clip_decay:
+            raise ConfigError(
+                "recipe.clip_decay must be false where method.order=2 looks a step ahead, got "
+                "true; set recipe.clip_decay=false"
+            )
 
     def _run(self, part, row, choice, number, state):
         """The sum of the losses, outputs before and after dropout, and the recurrent states."""

@@ -191,6 +191,7 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
         "lstm._target_": "nas.controllers.policies.settings.LSTMSettings",
         "adam._target_": "nas.controllers.policies.settings.AdamSettings",
         "logits._target_": "nas.controllers.policies.settings.LogitShaping",
+        "logits.tied": False,
         "regularization._target_": "nas.controllers.policies.settings.Regularization",
     },
     "nas.controllers.path_level.PathLevel": _ENCODER_RECORD | _ADAM_RECORD | _UPDATES_RECORD,
@@ -212,6 +213,14 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
         "morphism.deeper_noise": 0.0,
     },
     "nas.oneshot.gates.Gates": {"weights_first": False},
+    "nas.oneshot.paths.Paths": {"statistics_batches": 0},
+    "nas.search_spaces.papers.enas_macro.space.ENASMacro": {"late_binding": False},
+    "nas.language.recipe.LanguageRecipe": {
+        "decay_rule": "l2",
+        "clip_decay": False,
+        "dropped_activations": True,
+        "bptt_deviation": 5.0,
+    },
     "nas.evaluators.one_graph.TrainWithOneGraph": {
         "limits._target_": "nas.evaluators.common.SizeLimits"
     },

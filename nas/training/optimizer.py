@@ -46,7 +46,7 @@ class Optimizer:
         values: Sequence[keras.Variable | tf.Tensor],
         decays: Sequence[bool],
     ) -> None:
-        """One step with the recipe's weight decay, then its clipping.
+        """One step with the recipe's weight decay and its clipping.
 
         Args:
           rate: [] float32, the learning rate.
@@ -55,12 +55,14 @@ class Optimizer:
           decays: which variables decay.
         """
         recipe = self.recipe
+        if recipe.clip_norm is not None and not recipe.clip_decay:
+            gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_norm)
         if recipe.weight_decay:
             gradients = [
                 gradient + recipe.weight_decay * value if has_decay else gradient
                 for gradient, value, has_decay in zip(gradients, values, decays, strict=True)
             ]
-        if recipe.clip_norm is not None:
+        if recipe.clip_norm is not None and recipe.clip_decay:
             gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_norm)
         self.apply(gradients, rate, step)
 

@@ -9,7 +9,7 @@ import numpy as np
 from nas.core.trial import ConfigError
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
-SCHEDULES = ("constant", "cosine", "cosine_restarts", "cosine_waves", "step")
+SCHEDULES = ("constant", "cosine", "cosine_restarts", "cosine_waves", "linear", "step")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Recipe:
     rho: float = 0.9  # of rmsprop
     epsilon: float = 1e-7  # of adam and rmsprop
     schedule: str = "cosine"  # one of SCHEDULES
-    min_learning_rate: float = 0.0  # where the cosines end
+    min_learning_rate: float = 0.0  # where cosines and lines end
     rate_by_epoch: bool = False  # the rate is constant within an epoch
     warmup_epochs: float = 0.0  # linear from 0
     restart_first: int = 10  # epochs to the first restart, or from the top of a wave to its bottom
@@ -40,6 +40,7 @@ class Recipe:
     step_factor: Any = 0.1  # multiplies the rate at each of them: one number, or one for each
     weight_decay: float = 0.0  # L2 of kernels, added to their gradients
     clip_norm: float | None = None  # limit on the norm of all gradients together
+    clip_decay: bool = True  # clips the gradient with weight decay; False: without, as PyTorch
     label_smoothing: float = 0.0  # in [0, 1)
     pad_crop: int = 0  # pixels of zeros added on each side, then a random crop
     upsample_crop: int | None = None  # pixels: enlarge to this side, then a random crop
@@ -111,6 +112,8 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
     top, low = recipe.learning_rate, recipe.min_learning_rate
     if recipe.schedule == "constant":
         rates = np.full(len(epochs), top)
+    elif recipe.schedule == "linear":
+        rates = low + (top - low) * (1 - epochs / recipe.epochs)
     elif recipe.schedule == "step":
         factor, scale = recipe.step_factor, np.ones(len(epochs))
         factors = factor if isinstance(factor, tuple) else (factor,) * len(recipe.step_at)

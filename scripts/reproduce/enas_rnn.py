@@ -7,8 +7,10 @@ The derived cell is compared with random cells, all trained from scratch in the 
 
 The search is `nas oneshot experiment=enas_rnn_ptb_released scale=cpu_language`: the authors' second
 code with our sizes: 200,000 words, 128 units, 25 epochs, milder dropouts and, as there are fewer
-steps, a faster controller. nas.language.loop.fit then trains each cell and validates it after every
-epoch; the best epoch is tested once. The same command again does only what is missing.
+steps, a faster controller. nas.language.loop.fit then trains each cell by the recipe of the
+authors' retraining (conf/recipe/enas_lm.yaml), with our sizes, a rate that falls at the end and a
+limit on how often a loss that is not finite brings the last epoch back; the last weights are
+tested. The same command again does only what is missing.
 
 The script prints the perplexities of every cell, the mean of the random ones and the derived cell's
 place.
@@ -38,7 +40,6 @@ DROPOUTS = {
     "dropout_word": 0.0, "dropout_input": 0.1, "dropout_output": 0.4, "dropout_cell_input": 0.2,
     "dropout_cell_state": 0.1,
 }  # fmt: skip
-CLIP_NORM = 0.1  # as the search; with the authors' 0.25 for retraining a cell of ReLUs diverges
 SIZES = {"units": 128, "epochs": 25, "retrain_epochs": 6, "words": 200_000, "trials": 100}
 TINY = {"units": 16, "epochs": 2, "retrain_epochs": 1, "words": 4_000, "trials": 5}
 
@@ -81,9 +82,10 @@ def train(name: str, arch: Arch, args, sizes: dict[str, int], folder: Path) -> d
         tied=True, softmax_bias=False, init=0.05, init_embedding=0.05, variational=True, **DROPOUTS,
     )  # fmt: skip
     recipe = LanguageRecipe(
-        epochs=sizes["retrain_epochs"], batch_size=20, bptt=35, learning_rate=20.0,
-        decay_after=max(1, sizes["retrain_epochs"] - 2), decay=0.5, clip_norm=CLIP_NORM,
-        weight_decay=8e-7, sum_over_time=False, activation_regularization=0.7, keep_best=True,
+        epochs=sizes["retrain_epochs"], batch_size=20, bptt=35, random_bptt=True, max_bptt=55,
+        learning_rate=20.0, decay_after=max(1, sizes["retrain_epochs"] - 2), decay=0.5,
+        clip_norm=0.25, weight_decay=1.6e-6, clip_decay=True, sum_over_time=False,
+        activation_regularization=0.7, dropped_activations=False, rollbacks=10,
         test_batch_size=10,
     )  # fmt: skip
     began = time.perf_counter()

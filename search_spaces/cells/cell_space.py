@@ -160,7 +160,13 @@ class CellSpace(ImageSpace):
 
     def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         genotype = self.genotype(arch)
-        return network(ops, self.rules, (genotype.normal, genotype.reduction), skeleton)
+        return network(
+            ops, self.rules_in(skeleton), (genotype.normal, genotype.reduction), skeleton
+        )
+
+    def rules_in(self, skeleton: ImageSkeleton) -> Rules:
+        """The rules in the skeleton's form; most spaces have one form."""
+        return self.rules
 
     def graph(self, arch: Arch) -> Graph:
         """Both cells, side by side."""

@@ -12,26 +12,37 @@ from nas.core.ops import Ops, Pair
 Operation = Callable[[Ops, Any, int, int, str], Any]
 
 
-def relu_conv_bn(
-    ops: Ops, x: Any, filters: int, name: str, *, kernel: Pair = (1, 1), strides: Pair = (1, 1)
-):
-    return conv_bn(ops, ops.relu(x), filters, name, kernel=kernel, strides=strides)
+def relu_conv_bn(ops: Ops, x: Any, filters: int, name: str, **settings: Any) -> Any:
+    """settings: kernel, strides and affine, as of conv_bn."""
+    return conv_bn(ops, ops.relu(x), filters, name, **settings)
 
 
 def conv_bn(
-    ops: Ops, x: Any, filters: int, name: str, *, kernel: Pair = (1, 1), strides: Pair = (1, 1)
-):
+    ops: Ops,
+    x: Any,
+    filters: int,
+    name: str,
+    *,
+    kernel: Pair = (1, 1),
+    strides: Pair = (1, 1),
+    affine: bool = True,
+) -> Any:
     x = ops.conv(x, filters, kernel, strides=strides, name=f"{name}_conv")
-    return ops.batch_norm(x, name=f"{name}_bn")
+    return _norm(ops, x, name, affine)
 
 
-def factorized_reduction(ops: Ops, x: Any, filters: int, name: str) -> Any:
+def _norm(ops: Ops, x: Any, name: str, affine: bool) -> Any:
+    """affine: with a learnt scale and offset."""
+    return ops.batch_norm(x, name=f"{name}_bn", **({} if affine else {"affine": False}))
+
+
+def factorized_reduction(ops: Ops, x: Any, filters: int, name: str, *, affine: bool = True) -> Any:
     """Halves the image by two strided 1x1 convolutions, which read the even and the odd pixels."""
     even = ops.conv(x, filters - filters // 2, (1, 1), strides=(2, 2), name=f"{name}_even_conv")
     if filters == 1:  # there is no filter left for the odd pixels
-        return ops.batch_norm(even, name=f"{name}_bn")
+        return _norm(ops, even, name, affine)
     odd = ops.conv(ops.shift(x), filters // 2, (1, 1), strides=(2, 2), name=f"{name}_odd_conv")
-    return ops.batch_norm(ops.concatenate([even, odd]), name=f"{name}_bn")
+    return _norm(ops, ops.concatenate([even, odd]), name, affine)
 
 
 def fit(ops: Ops, x: Any, filters: int, halve: bool, name: str) -> Any:
@@ -51,6 +62,7 @@ def separable(
     size: int,
     times: int = 2,
     dilation: int = 1,
+    affine: bool = True,
 ) -> Any:
     """ReLU, depthwise and 1x1 convolution, batch normalization, repeated `times` times."""
     for i in range(times):
@@ -58,7 +70,7 @@ def separable(
         x = ops.depthwise(
             x, (size, size), strides=strides, dilation=rate, name=f"{name}_{i}_depthwise"
         )
-        x = conv_bn(ops, x, filters, f"{name}_{i}")
+        x = conv_bn(ops, x, filters, f"{name}_{i}", affine=affine)
     return x
 
 
@@ -99,14 +111,21 @@ def dilated_convolution(
 
 
 def joint_convolution(
-    ops: Ops, x: Any, filters: int, stride: int, name: str, *, kernels: tuple[Pair, ...]
+    ops: Ops,
+    x: Any,
+    filters: int,
+    stride: int,
+    name: str,
+    *,
+    kernels: tuple[Pair, ...],
+    affine: bool = True,
 ) -> Any:
     """ReLU, a convolution for each of the kernels, a single batch normalization (DARTS' code)."""
     x = ops.relu(x)
     for kernel in kernels:
         label = f"{name}_{kernel[0]}x{kernel[1]}_conv"
         x = ops.conv(x, filters, kernel, strides=_along(kernel, stride), name=label)
-    return ops.batch_norm(x, name=f"{name}_bn")
+    return _norm(ops, x, name, affine)
 
 
 def max_pool(ops: Ops, x: Any, filters: int, stride: int, name: str, *, size: int) -> Any:
@@ -135,6 +154,23 @@ def identity_factorized(ops: Ops, x: Any, filters: int, stride: int, name: str) 
 def identity_relu_factorized(ops: Ops, x: Any, filters: int, stride: int, name: str) -> Any:
     """The identity; ReLU and a factorized reduction if it is strided (DARTS' official code)."""
     return fit(ops, ops.relu(x) if stride > 1 else x, filters, stride > 1, name)
+
+
+def max_pool_bn(ops: Ops, x: Any, filters: int, stride: int, name: str, *, size: int) -> Any:
+    """A max pooling and a normalization without scale and offset (DARTS' search, MixedOp)."""
+    return _norm(ops, ops.max_pool(x, size, strides=stride), name, False)
+
+
+def avg_pool_bn(ops: Ops, x: Any, filters: int, stride: int, name: str, *, size: int) -> Any:
+    """A mean pooling and a normalization without scale and offset (DARTS' search, MixedOp)."""
+    return _norm(ops, ops.avg_pool(x, size, strides=stride), name, False)
+
+
+def identity_reduction(ops: Ops, x: Any, filters: int, stride: int, name: str) -> Any:
+    """The identity; if it is strided, ReLU and a factorized reduction without scale and offset."""
+    if stride == 1:
+        return x
+    return factorized_reduction(ops, ops.relu(x), filters, name, affine=False)
 
 
 def _along(kernel: Pair, stride: int) -> Pair:

@@ -4,9 +4,9 @@ import json
 import subprocess
 import sys
 
-import hydra
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from nas.core.controller import Controller
 from nas.core.space import Decision, Space
@@ -14,6 +14,7 @@ from nas.core.trial import CRASHED, EvaluationError
 from nas.engine.executors import SerialExecutor
 from nas.engine.search import search
 from nas.engine.store import Store
+from nas.run.config import make
 from nas.search_spaces.papers.nasbench201.space import NASBench201
 from tests.helpers.hydra_configs import composed, names, nested, parameters, replaced
 
@@ -23,7 +24,7 @@ CONTROLLERS = [name for name in names("controller") if name not in GROWING]
 SMALL = {
     "population_size": 8, "sample_size": 3, "initial": 5, "batch_size": 4, "candidates": 40,
     "samples_per_depth": None, "distance": "features", "decay": 0.2, "layers": 1, "units": 8,
-    "task_size": 4, "passes": 2,
+    "task_size": 4, "passes": 2, "parents": 3, "mutants": 3, "crossovers": 3,
 }  # fmt: skip
 
 
@@ -62,7 +63,7 @@ SPACES = {"nasbench201": NASBench201, "conditional": Conditional, "anchored": An
 
 def controller(name, space, seed=0):
     settings = replaced(composed("controller", name), SMALL)
-    return hydra.utils.instantiate(settings, space=space, seed=seed, _convert_="object")
+    return make(OmegaConf.create(settings), "controller", space=space, seed=seed, cost=None)
 
 
 def score(trial_id, proposal):

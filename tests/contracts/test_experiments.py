@@ -36,7 +36,7 @@ def test_an_experiment_is_made_of_parts_that_fit(name):
 def test_an_experiment_with_shared_weights_is_made_of_parts_that_fit(name):
     """But for the shared weights themselves, which take a while to make."""
     config = of_oneshot(f"experiment={name}")
-    parts = {"seed": 0, "run_dir": Path("none")}
+    parts = {"seed": 0, "run_dir": Path("none"), "cost": None}
     for group in ("space", "recipe", "reward", "controller", "method"):
         parts[group] = make(config[group], group, **parts)
     (proposal,) = parts["controller"].ask(1)
@@ -171,7 +171,7 @@ def test_another_controller_may_take_an_experiment_over(name):
     with initialize_config_module("nas.conf", version_base="1.3"):
         config = compose("search", overrides=[f"experiment={name}", "controller=random"])
     space = make(config.space, "space")
-    (proposal,) = make(config.controller, "controller", space=space, seed=0).ask(1)
+    (proposal,) = make(config.controller, "controller", space=space, seed=0, cost=None).ask(1)
     space.check(proposal.arch)
 
 

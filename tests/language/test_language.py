@@ -12,7 +12,7 @@ from nas.core.trial import NAN, TIMEOUT, ConfigError, EvaluationError
 from nas.data.text import TextData
 from nas.language import loop as language
 from nas.language.checkpoint import Progress, Snapshot
-from nas.language.graph import EvaluationLoop, Training, cut, descend
+from nas.language.graph import EvaluationLoop, Training, cut, descend, objective_of
 from nas.language.recipe import LanguageRecipe, sequences, starts_averaging
 from nas.search_spaces.recurrent.cell import LSTM
 from nas.search_spaces.recurrent.language_model import LanguageModel, softmax_losses
@@ -161,10 +161,42 @@ def test_descent_adds_rows_gathered_twice_and_decays_every_weight():
     rows = tf.IndexedSlices(tf.constant([[3.0, 0.0], [1.0, 0.0], [0.0, 4.0]]), [1, 3, 3])
     norm = math.sqrt(9 + 1 + 16 + 0.25)
     scale = 0.1 * 2 / norm
-    descend([table, other], [rows, tf.constant([0.5, 0.0])], tf.constant(0.1), 2.0, 0.5)
+    chosen = recipe(clip_norm=2.0, weight_decay=0.5)
+    descend([table, other], [rows, tf.constant([0.5, 0.0])], tf.constant(0.1), chosen)
     expected = 0.95 - scale * np.array([[0, 0], [3, 0], [0, 0], [1, 4]])
     np.testing.assert_allclose(table, expected, rtol=1e-6)
     np.testing.assert_allclose(other, [0.95 - scale * 0.5, 1.9], rtol=1e-6)
+
+
+def test_weight_decay_inside_the_clipped_gradient():
+    """enas_lm: the decay of every row takes part in the norm; w = 1, gradients 3 and 0."""
+    table = tf.Variable(np.ones((2, 1), np.float32))
+    rows = tf.IndexedSlices(tf.constant([[3.0]]), [0])
+    chosen = recipe(clip_norm=1.0, weight_decay=0.5, clip_decay=True)
+    descend([table], [rows], tf.constant(0.1), chosen)
+    norm = math.sqrt(3.5**2 + 0.5**2)
+    np.testing.assert_allclose(table, [[1 - 0.35 / norm], [1 - 0.05 / norm]], rtol=1e-6)
+
+
+def test_cubes_of_the_rows_that_were_read():
+    """Of a table alone: 0.5 * 2 * 2^3 = 8 is added to the row that was read."""
+    table, other = tf.Variable([[2.0], [2.0]]), tf.Variable([2.0])
+    rows = tf.IndexedSlices(tf.constant([[1.0]]), [1])
+    chosen = recipe(clip_norm=None, weight_decay=0.5, clip_decay=True, decay_rule="cubes")
+    descend(
+        [table, other], [rows, tf.constant([1.0])], tf.constant(0.1), chosen, [True, False],
+        [True, False],
+    )  # fmt: skip
+    np.testing.assert_allclose(table, [[2.0], [2.0 - 0.1 * 9]], rtol=1e-6)
+    np.testing.assert_allclose(other, [1.9], rtol=1e-6)
+
+
+def test_activations_are_regularised_before_or_behind_dropout():
+    outputs, dropped = tf.fill([2, 3, 4], 2.0), tf.fill([2, 3, 4], 8.0)
+    for of_dropped, squares in ((True, 64.0), (False, 4.0)):
+        chosen = recipe(activation_regularization=0.5, dropped_activations=of_dropped)
+        found = objective_of(chosen, tf.constant(0.0), outputs, dropped)
+        assert float(found) == pytest.approx(0.5 * squares)
 
 
 def test_softmax_losses_and_their_gradients_are_tensorflows():
@@ -411,8 +443,13 @@ def test_a_loss_that_is_not_finite_ends_or_rolls_back(monkeypatch):
     history = language.fit(network(layers=1), data, chosen, seed=0)
     assert attempts == [(0, 0), (1, 0), (1, 1), (2, 1)]
     assert np.isfinite(history["valid_perplexity"]).all() and len(history["seconds"]) == 3
+    attempts.clear()
+    chosen = recipe(epochs=3, rollbacks=None)  # as often as needed
+    language.fit(network(layers=1), data, chosen, seed=0)
+    assert attempts == [(0, 0), (1, 0), (1, 1), (2, 1)]
+    chosen = recipe(epochs=3)
     with pytest.raises(EvaluationError, match="the loss is nan after epoch 2") as caught:
-        language.fit(network(layers=1), data, recipe(epochs=3), seed=0)
+        language.fit(network(layers=1), data, chosen, seed=0)
     assert caught.value.status == NAN
 
 

@@ -103,6 +103,12 @@ def test_clipping_sees_only_what_was_used():
     (on, other), _ = moved(recipe, [True, tf.constant(True)], steps=1)
     np.testing.assert_allclose(on, 1 - 0.1 / np.sqrt(20), rtol=1e-6)
     np.testing.assert_allclose(other, 1 - 0.2 / np.sqrt(20), rtol=1e-6)
+    # Weights of 1 that decay by 0.5: gradients of 1.5 are clipped together, or of 1 alone.
+    recipe = Recipe(momentum=0.0, clip_norm=1.0, weight_decay=0.5)
+    (on,), _ = moved(recipe, [True], steps=1)
+    np.testing.assert_allclose(on, 1 - 0.1 * 1.5 / 3, rtol=1e-6)
+    (on,), _ = moved(recipe.replace(clip_decay=False), [True], steps=1)
+    np.testing.assert_allclose(on, 1 - 0.1 * (1 / 2 + 0.5), rtol=1e-6)
     (on,), _ = moved(Recipe(momentum=0.0, clip_norm=5.0), [True], steps=1)
     np.testing.assert_allclose(on, 1 - 0.1, rtol=1e-6)
 
@@ -432,6 +438,7 @@ def test_shares_of_idle_choices_by_hand():
         ({"controller_steps": -1}, "method.controller_steps must be at least 0, got -1"),
         ({"samples_per_step": 0}, "method.samples_per_step must be at least 1, got 0"),
         ({"reward_batch_size": 0}, "method.reward_batch_size must be at least 1, got 0"),
+        ({"statistics_batches": -1}, "method.statistics_batches must be at least 0, got -1"),
     ],
 )
 def test_wrong_settings_of_paths(settings, said):

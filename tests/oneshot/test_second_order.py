@@ -8,8 +8,8 @@ import tensorflow as tf
 from nas.core.trial import ConfigError
 from nas.oneshot import gates as oneshot_gates
 from nas.oneshot.optimizer import GroupedOptimizer
-from nas.oneshot.second_order import unrolled_gradient
 from nas.training.recipe import Recipe
+from nas.training.second_order import unrolled_gradient
 from tests.oneshot.test_oneshot import METHODS, RECIPE, SPACE, one_epoch, snapshot, weights
 
 
@@ -52,6 +52,29 @@ def test_a_loss_that_both_read_by_hand():
     )
     ahead = 1.5 - xi * 2 * 0.5 * 1.5
     assert float(of_choice) == pytest.approx(2 * (ahead - 0.5) * (-xi * 2 * 1.5 - 1), abs=1e-4)
+
+
+@pytest.mark.parametrize("limit", [0.5, 10.0])
+def test_clipped_as_the_recurrent_architect(limit):
+    """The step's gradient has norm 3.4, the direction 2 (w' - 1).
+
+    Where nothing is clipped, the implicit part is stretched all the same, as in the code.
+    """
+    a, w, xi = tf.Variable([0.3]), tf.Variable([2.0]), 0.1
+    of_choice, _ = unrolled_gradient(
+        a,
+        [w],
+        lambda: tf.reduce_sum((w - a) ** 2),
+        lambda: [tf.reduce_sum((w - 1.0) ** 2)],
+        lambda gradients: [w - xi * gradients[0]],
+        tf.constant(xi),
+        limit,
+    )
+    ahead = 2.0 - xi * min(3.4, limit)
+    direction = min(2 * (ahead - 1), limit)
+    # The derivative of d L_train / d w with respect to a is -2.
+    expected = -xi * (limit / 3.4) * -2 * direction
+    assert of_choice.numpy() == pytest.approx([expected], rel=1e-3)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nas.controllers.regularized_evolution import RegularizedEvolution
 from nas.controllers.reinforce_softmax import ReinforceSoftmax
@@ -196,6 +197,52 @@ def test_gates_learn_from_validation_tokens_and_weights_from_training_ones():
     SOFT.check(proposal.arch)
 
 
+def test_second_order_is_the_derivative_of_the_loss_behind_a_step():
+    """Along two directions of the choices' weights, with no limit on the step's gradients."""
+    recipe = RECIPE.replace(clip_norm=None, weight_decay=0.01)
+    shared = weights(SOFT, recipe=recipe)
+    method = oneshot_gates.Gates(space=SOFT, seed=3, order=2)
+    method.start(shared)
+    order, rate, number = shared.batch_order(0), tf.constant(0.5), tf.constant(0)
+    rows = {
+        "train": tf.constant(order[0], tf.int32),
+        "valid": tf.constant(shared.valid_order(0, 0, order)[0], tf.int32),
+    }
+
+    def loss(part):
+        gates = method.gates(method.weights, tf.constant(1.0), tf.constant([0, 0]))
+        return shared.loss(part, rows[part], gates, number, shared.initial_state())
+
+    @tf.function(autograph=False)
+    def gradient_of_gates():
+        return method._gradient(lambda: loss("train"), lambda: loss("valid"), rate)[0]
+
+    @tf.function(autograph=False)
+    def behind_a_step():
+        before = [tf.identity(v) for v in shared.trained]
+        with tf.GradientTape() as tape:
+            value = loss("train")[0][0]
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(value, shared.trained)]
+        for v, there in zip(shared.trained, shared.ahead(gradients, rate), strict=True):
+            v.assign(there)
+        result = loss("valid")[0][0]
+        for v, start in zip(shared.trained, before, strict=True):
+            v.assign(start)
+        return result
+
+    gradient, start = gradient_of_gates().numpy(), method.weights.numpy()
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        way = rng.normal(size=start.shape) * ~method.closed
+        losses = []
+        for step in (0.02, -0.02):
+            method.weights.assign(start + step * way)
+            losses.append(float(behind_a_step()))
+        method.weights.assign(start)
+        quotient = (losses[0] - losses[1]) / 0.04
+        assert float((gradient * way).sum()) == pytest.approx(quotient, rel=0.05, abs=2e-5)
+
+
 # What is refused
 
 
@@ -209,10 +256,11 @@ def test_a_score_of_fewer_tokens_than_it_can_read_is_told(shared):
         oneshot.SharedWeightsScore(shared, SKELETON, size=6)
 
 
-def test_a_text_has_no_second_order():
+def test_a_step_ahead_needs_decay_behind_the_clipped_gradient():
     method = oneshot_gates.Gates(space=SOFT, seed=3, order=2)
-    with pytest.raises(ConfigError, match="method.order must be 1 where a text is learnt, got 2"):
-        method.start(weights(SOFT))
+    shared = weights(SOFT, recipe=RECIPE.replace(clip_decay=True))
+    with pytest.raises(ConfigError, match="recipe.clip_decay must be false where method.order=2"):
+        method.start(shared)
 
 
 def test_only_gradient_descent_moves_shared_weights_of_a_text():

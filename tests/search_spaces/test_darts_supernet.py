@@ -23,10 +23,9 @@ def cross_entropy(logits):
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(LABELS, logits))
 
 
-@pytest.fixture(scope="module")
-def net():
+def filled(skeleton):
     devices.prepare()
-    net, rng = SPACE.supernet(SKELETON), np.random.default_rng(1)
+    net, rng = SPACE.supernet(skeleton), np.random.default_rng(1)
     for v in net.variables:
         if len(v.shape) == 1:
             v.assign(rng.uniform(0.5, 1.5, v.shape))
@@ -34,7 +33,16 @@ def net():
 
 
 @pytest.fixture(scope="module")
+def net():
+    return filled(SKELETON)
+
+
+@pytest.fixture(scope="module")
 def gradients(net):
+    return gradients_of(net)
+
+
+def gradients_of(net):
     variables = [v for group in net.groups.values() for v in group]
 
     def run(arch):
@@ -90,7 +98,7 @@ def test_so_it_does_in_one_graph_for_all(net, gradients):
 
 def compare(net, gradients, run, arch):
     """Logits and gradients of `run` with those of space.build(arch)."""
-    model, layers = SPACE.build(arch, SKELETON), net.layers(arch)
+    model, layers = SPACE.build(arch, net.skeleton), net.layers(arch)
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(layers[layer.name].get_weights())
@@ -111,6 +119,23 @@ def compare(net, gradients, run, arch):
     groups = zip(net.groups.values(), active, strict=True)
     on = {id(v) for group, is_active in groups if is_active for v in group}
     assert on == {id(v) for layer in layers.values() for v in layer.trainable_variables}
+
+
+def test_in_the_form_of_the_search_too():
+    """A pooling is followed by a normalization, and the stem's alone has a scale and an offset."""
+    net = filled(SKELETON.replace(form="search"))
+    gradients = gradients_of(net)
+    for arch in ARCHS[:2]:
+        compare(net, gradients, gradients, arch)
+    affine = [v.path for v in net.variables if v.trainable and len(v.shape) == 1]
+    assert sorted(affine) == ["logits/bias", "stem_bn/beta", "stem_bn/gamma"]
+    norms = {v.path.split("/")[0] for v in net.variables if "moving" in v.path}
+    pools = {name for name in norms if name.endswith("_0") and "_node" in name}
+    assert len(pools) == 5 * 5  # the first operation of five edges in five cells
+    built = SPACE.build(ARCHS[0], net.skeleton)
+    assert SPACE.cost(ARCHS[0], net.skeleton).parameters == built.count_params() - sum(
+        int(np.prod(v.shape)) for v in built.non_trainable_variables
+    )
 
 
 def test_one_hot_gates_are_the_path(net):

@@ -53,6 +53,24 @@ def test_the_macro_network_has_the_weights_of_the_official_code(stepped):
     assert weights(stepped["macro"].net) == 5 * (42 * f**2 + 54 * f) + reductions + stem_and_rest
 
 
+def test_late_binding_leaves_operations_without_effect():
+    """Equal skips, all operations different: one network, and the one built for each of them."""
+    space = ENASMacro(layers=3, late_binding=True)
+    net = space.supernet(SEARCH)
+    randomise(net)
+    op = [d.name.endswith("op") for d in space.decisions]
+    archs = [tuple(k if is_op else i % 2 for i, is_op in enumerate(op)) for k in (0, 3, 5)]
+    other = tuple(5 if is_op else 1 - i % 2 for i, is_op in enumerate(op))
+    logits = [net(IMAGES, tf.constant(a), training=False).numpy() for a in [*archs, other]]
+    np.testing.assert_array_equal(logits[0], logits[1])
+    np.testing.assert_array_equal(logits[0], logits[2])
+    assert np.abs(logits[3] - logits[0]).max() > 1e-3  # skips have an effect
+    stepped = Stepped(net, IMAGES, LABELS)
+    check_step(stepped, stepped.step, archs[0], SEARCH)
+    right = ENASMacro(layers=3)
+    assert space.cost(archs[0], SEARCH) == right.cost(archs[2], SEARCH)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("layers, expected", [(12, 697_860), (14, 810_756)])
 def test_at_full_size_the_macro_network_too(layers, expected):

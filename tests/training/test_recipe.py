@@ -118,7 +118,7 @@ def linear():
     return keras.Model(shape, logits)
 
 
-def by_hand(rule, *, weight_decay=0.0, clip_norm=None, label_smoothing=0.0):
+def by_hand(rule, *, weight_decay=0.0, clip_norm=None, clip_decay=True, label_smoothing=0.0):
     """The same in float64. rule(gradient, memory, rate, step) -> what is added to the variable."""
     variables = [v.numpy().astype(np.float64) for v in linear().trainable_variables]
     memories = [{"m": 0.0, "v": 0.0} for _ in variables]
@@ -131,10 +131,13 @@ def by_hand(rule, *, weight_decay=0.0, clip_norm=None, label_smoothing=0.0):
         log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
         losses.append(-(target * log_p).sum(1).mean())
         error = (np.exp(log_p) - target) / len(batch)
-        gradients = [x.T @ error + weight_decay * variables[0], error.sum(0)]
-        norm = math.sqrt(sum((g**2).sum() for g in gradients))
-        if clip_norm is not None and norm > clip_norm:
-            gradients = [g * clip_norm / norm for g in gradients]
+        raw, decay = [x.T @ error, error.sum(0)], [weight_decay * variables[0], 0.0]
+        whole = [g + d for g, d in zip(raw, decay, strict=True)]
+        norm = math.sqrt(sum((g**2).sum() for g in (whole if clip_decay else raw)))
+        scale = 1.0 if clip_norm is None else min(1.0, clip_norm / norm)
+        gradients = [scale * g for g in whole]
+        if not clip_decay:
+            gradients = [scale * g + d for g, d in zip(raw, decay, strict=True)]
         for i, (g, memory) in enumerate(zip(gradients, memories, strict=True)):
             variables[i] = variables[i] + rule(g, memory, rate, number)
     return variables, np.mean(losses)
@@ -199,6 +202,7 @@ def test_optimisers(settings, rule):
         {"weight_decay": 0.3},  # of the kernel, not of the bias
         {"clip_norm": 0.5},  # of both together
         {"clip_norm": 1e6},
+        {"weight_decay": 0.3, "clip_norm": 0.5, "clip_decay": False},
         {"label_smoothing": 0.2},
         {"weight_decay": 0.3, "clip_norm": 0.5, "label_smoothing": 0.2},
     ],
@@ -224,8 +228,8 @@ def test_each_setting_changes_something():
     [
         ({"optimizer": "lion"}, "recipe.optimizer must be one of sgd, adam, rmsprop, got lion"),
         (
-            {"schedule": "linear"},
-            "recipe.schedule must be one of constant, .*, cosine_waves, step, got linear",
+            {"schedule": "triangle"},
+            "recipe.schedule must be one of constant, .*, cosine_waves, linear, step, got triangle",
         ),
         ({"epochs": 0}, "recipe.epochs must be at least 1, got 0"),
         ({"epochs": 2.5}, "recipe.epochs must be at least 1, got 2.5"),

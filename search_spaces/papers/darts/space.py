@@ -2,13 +2,15 @@
 
 State 1 is the output of the last cell. A node reads two different earlier states and applies one
 operation to each, as in the discretised cells of the paper; all nodes leave the cell. The network
-is the one in which the authors train a found cell (cnn/model.py). DARTS with L cells is
-skeleton.cells=(L-2)/3.
+is the one in which the authors train a found cell (cnn/model.py). With skeleton.form=search it is
+the one that they search (cnn/model_search.py): a normalization follows each pooling, and none but
+the stem's has a scale and an offset. DARTS with L cells is skeleton.cells=(L-2)/3.
 
 Departures: padding is "same", which for a stride of 2 pads the other side than PyTorch does, except
 in dilated convolutions. Kernels are initialised as in He et al. 2015.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,10 +25,13 @@ from nas.search_spaces.cells.network import Rules
 from nas.search_spaces.cells.operations import (
     Operation,
     avg_pool,
+    avg_pool_bn,
     factorized_reduction,
+    identity_reduction,
     identity_relu_factorized,
     joint_convolution,
     max_pool,
+    max_pool_bn,
     relu_conv_bn,
     separable,
 )
@@ -39,26 +44,43 @@ if TYPE_CHECKING:
 SEARCHED = (
     "max_pool_3x3", "avg_pool_3x3", "identity", "sep_3x3", "sep_5x5", "dil_sep_3x3", "dil_sep_5x5",
 )  # fmt: skip
+
+
+def _convolutions(*, affine: bool) -> dict[str, Operation]:
+    """affine: their normalizations have a scale and an offset."""
+    return {
+        "sep_3x3": partial(separable, size=3, affine=affine),
+        "sep_5x5": partial(separable, size=5, affine=affine),
+        "sep_7x7": partial(separable, size=7, affine=affine),
+        "dil_sep_3x3": partial(separable, size=3, times=1, dilation=2, affine=affine),
+        "dil_sep_5x5": partial(separable, size=5, times=1, dilation=2, affine=affine),
+        "conv_1x7_7x1": partial(joint_convolution, kernels=((1, 7), (7, 1)), affine=affine),
+    }
+
+
 OPERATIONS: dict[str, Operation] = {
     "max_pool_3x3": partial(max_pool, size=3),
     "avg_pool_3x3": partial(avg_pool, size=3),
     "identity": identity_relu_factorized,
-    "sep_3x3": partial(separable, size=3),
-    "sep_5x5": partial(separable, size=5),
-    "sep_7x7": partial(separable, size=7),
-    "dil_sep_3x3": partial(separable, size=3, times=1, dilation=2),
-    "dil_sep_5x5": partial(separable, size=5, times=1, dilation=2),
-    "conv_1x7_7x1": partial(joint_convolution, kernels=((1, 7), (7, 1))),
+    **_convolutions(affine=True),
+}
+SEARCH_OPERATIONS: dict[str, Operation] = {
+    "max_pool_3x3": partial(max_pool_bn, size=3),
+    "avg_pool_3x3": partial(avg_pool_bn, size=3),
+    "identity": identity_reduction,
+    **_convolutions(affine=False),
 }
 
 
-def calibrate(ops: Ops, older: Any, newer: Any, filters: int, name: str) -> tuple[Any, Any]:
+def calibrate(
+    ops: Ops, older: Any, newer: Any, filters: int, name: str, *, affine: bool = True
+) -> tuple[Any, Any]:
     """ReLU and a 1x1 convolution on both; a factorized reduction of the older if it is larger."""
     if ops.shape(older)[:2] != ops.shape(newer)[:2]:
-        older = factorized_reduction(ops, ops.relu(older), filters, f"{name}_older")
+        older = factorized_reduction(ops, ops.relu(older), filters, f"{name}_older", affine=affine)
     else:
-        older = relu_conv_bn(ops, older, filters, f"{name}_older")
-    return older, relu_conv_bn(ops, newer, filters, f"{name}_newer")
+        older = relu_conv_bn(ops, older, filters, f"{name}_older", affine=affine)
+    return older, relu_conv_bn(ops, newer, filters, f"{name}_newer", affine=affine)
 
 
 class DARTS(CellSpace):
@@ -74,6 +96,9 @@ class DARTS(CellSpace):
         drop_path_by_depth=False,
         drops_strided_identity=True,
     )
+    search_rules = dataclasses.replace(
+        rules, operations=SEARCH_OPERATIONS, calibrate=partial(calibrate, affine=False)
+    )
     questions = ("inputs", "op1", "op2")
     all_nodes_leave = True
     published = cells("darts_cnn")
@@ -84,9 +109,11 @@ class DARTS(CellSpace):
     def supernet(self, skeleton: ImageSkeleton) -> "Supernet":
         from nas.search_spaces.papers.darts.supernet import supernet
 
-        return supernet(
-            self, skeleton, rules=self.rules, nodes=self.nodes, operations=self.operations
-        )
+        rules = self.rules_in(skeleton)
+        return supernet(self, skeleton, rules=rules, nodes=self.nodes, operations=self.operations)
+
+    def rules_in(self, skeleton: ImageSkeleton) -> Rules:
+        return self.search_rules if skeleton.form == "search" else self.rules
 
     def flat_supernet(self, skeleton: ImageSkeleton) -> "FlatSupernet":
         from nas.search_spaces.supernet.flat import FlatSupernet

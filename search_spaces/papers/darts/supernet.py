@@ -5,9 +5,8 @@ edge, for a path and for gates alike: which operation it carries, or `none`. On 
 each node carry one operation each, and the path computes the same as the network that is built for
 it.
 
-Departures: while weights are shared, the official code puts a normalization behind poolings and
-removes scales and offsets; here the layers are those of the network of a found cell. Paths are not
-dropped.
+The layers are those of the skeleton's form (space.py): with form=search those of the official
+code's search, with form=final those of the network of a found cell. Paths are not dropped.
 """
 
 import functools

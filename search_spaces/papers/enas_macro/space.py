@@ -49,7 +49,12 @@ if TYPE_CHECKING:
 
 
 class ENASMacro(ImageSpace):
-    """A row of `layers` operations, with any skip connections between them."""
+    """A row of `layers` operations, with any skip connections between them.
+
+    Args:
+      late_binding: whether the form `search` has the fault of the official code (supernet.py):
+        every operation is the last one.
+    """
 
     published: ClassVar[Mapping[str, Arch]] = {
         name: tuple(choice for row in entry["layers"] for choice in row)
@@ -57,7 +62,13 @@ class ENASMacro(ImageSpace):
         if entry["encoding"] == "enas_macro"
     }
 
-    def __init__(self, *, layers: int = 12, operations: Sequence[str] = OPERATIONS):
+    def __init__(
+        self,
+        *,
+        layers: int = 12,
+        operations: Sequence[str] = OPERATIONS,
+        late_binding: bool = False,
+    ):
         if layers < 1:
             raise ConfigError(f"space.layers must be at least 1, got {layers}; set space.layers=12")
         known = set(operations) <= set(OPERATIONS)
@@ -67,6 +78,7 @@ class ENASMacro(ImageSpace):
                 f"{list(operations)}; set space.operations=[{OPERATIONS[0]}]"
             )
         self.layers, self.operations = layers, tuple(operations)
+        self.late_binding = late_binding
         decisions = []
         for i in range(layers):
             decisions.append(Decision(f"layer{i}/op", self.operations, i))
@@ -114,7 +126,9 @@ class ENASMacro(ImageSpace):
         layers, filters = self.layers_of(arch), skeleton.channels
         tensors = [stem(ops, filters)]
         for i, layer in enumerate(layers):
-            x = OPERATION_OF[skeleton.form](ops, tensors[-1], filters, layer.operation, f"layer{i}")
+            is_last = self.late_binding and skeleton.form == SEARCH
+            operation = self.operations[-1] if is_last else layer.operation
+            x = OPERATION_OF[skeleton.form](ops, tensors[-1], filters, operation, f"layer{i}")
             if i:
                 x = join(ops, [*(tensors[j] for j in layer.skips), x], filters, skeleton, i)
             tensors.append(x)
@@ -136,6 +150,7 @@ class ENASMacro(ImageSpace):
             layers=self.layers,
             operations=self.operations,
             halved_behind=self.reductions,
+            late_binding=self.late_binding,
         )
 
     def flat_supernet(self, skeleton: ImageSkeleton) -> "FlatSupernet":

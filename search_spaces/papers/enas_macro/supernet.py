@@ -5,6 +5,12 @@ decisions, the supernet asks about each reduction of each tensor whether a later
 reads it.
 
 Departure: in the official code all reductions run.
+
+With late_binding the supernet has the fault of the official search (general_child.py, lines
+265-295): the functions that its tf.case calls all read one variable, which holds the last branch by
+then. So every operation is the last one, the max pooling, and only the skips of an architecture
+have an effect. The weights of the other branches, which the code keeps and never trains, are left
+out here.
 """
 
 import dataclasses
@@ -35,13 +41,14 @@ def supernet(
     layers: int,
     operations: Sequence[str],
     halved_behind: Sequence[int],
+    late_binding: bool,
 ) -> Supernet:
     """The supernet of a space that asks for the operation and the skips of each of `layers` layers.
 
     halved_behind: the layers after which tensors are halved.
     """
     skeleton = skeleton.replace(form=SEARCH)
-    plan = _Plan(layers, tuple(operations), tuple(halved_behind))
+    plan = _Plan(layers, tuple(operations), tuple(halved_behind), late_binding)
     write = functools.partial(_write, plan, skeleton)
     return Supernet(space, skeleton, write, functools.partial(questions, layers, halved_behind))
 
@@ -80,6 +87,7 @@ class _Plan:
     layers: int
     operations: tuple[str, ...]
     halved_behind: tuple[int, ...]
+    late_binding: bool
 
     @functools.cached_property
     def question_of(self) -> dict[tuple[int, int], int]:
@@ -97,7 +105,7 @@ def _write(plan: _Plan, skeleton: ImageSkeleton, ops: SupernetOps) -> Any:
             functools.partial(search_operation, ops, last, filters, operation, f"layer{i}")
             for operation in plan.operations
         ]
-        x = ops.choose(op_of(i), branches)
+        x = branches[-1]() if plan.late_binding else ops.choose(op_of(i), branches)
         if i:
             others = [stage.read.pop((j, i)) for j in range(i)]
             x = ops.add_chosen(x, others, [skip_of(i, j) for j in range(i)])

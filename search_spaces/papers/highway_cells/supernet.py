@@ -66,6 +66,14 @@ class RecurrentSupernet:
         tables = {id(table) for cell in self.model.cells for table in cell.node_kernels}
         return [id(v) in tables for v in self.variables]
 
+    @property
+    def cubed(self) -> list[bool]:
+        """For each of `variables`, whether enas_lm's weight decay reaches it (child.py, var_s)."""
+        cells = self.model.cells
+        decayed = {id(v) for c in cells for v in (c.kernel, c.recurrent_kernel)}
+        decayed |= {id(v) for c in cells for v in c.node_kernels[1:]}
+        return [id(v) in decayed for v in self.variables]
+
     def outputs_of(
         self,
         tokens: tf.Tensor,
