@@ -217,7 +217,7 @@ def _run(run: OpenOneShot, loggers: Loggers) -> float | None:
         "shared_weights": {"epochs": len(history), **(history[-1] if history else {})},
         "random": random,
         "ranking": _ranking(run, reference, top, loggers),
-        "table": _looked_up(reference, top, random, loggers),
+        "table": _looked_up(reference, top, random, run.config.published, loggers),
     }
     before = read_summary(run.run_dir).get("wall_seconds", 0.0)
     summary["wall_seconds"] = before + time.perf_counter() - start
@@ -262,6 +262,7 @@ def _looked_up(
     reference: RankingReference | None,
     top: Trial | None,
     random: dict[str, Any] | None,
+    published: str | None,
     loggers: Loggers,
 ) -> dict[str, dict[str, float]] | None:
     """What a table says of the derived architecture and of the best random one; None without."""
@@ -276,6 +277,8 @@ def _looked_up(
     for name, values in found.items():
         text = ", ".join(f"{what} {100 * value:.2f} %" for what, value in values.items())
         loggers.message(f"table, {name}: {text}")
+    if published:
+        loggers.message(f"published: {published}")
     return found
 
 
