@@ -7,6 +7,7 @@ from PIL import Image
 from nas.core.trial import ConfigError
 from nas.fitting.arrays import prepare
 from nas.fitting.files import read
+from nas.fitting.tables import TableSettings
 
 TABLE = """age,city,paid
 30,Bern,1.5
@@ -33,11 +34,11 @@ def test_a_table_becomes_numbers(table):
         [[30, 0, 0, 1, 0], [40, 1, 0, 0, 1], [50, 0, 0, 1, 0], [40, 1, 1, 0, 0]],  # median 40
     )
     np.testing.assert_array_equal(found.y, [1.5, 2, 4.25, 3])
-    assert prepare(found.x, found.y, valid_share=0.25).is_regression
+    assert prepare(found.x, found.y, valid_share=0.5).is_regression
 
 
 def test_another_column_may_be_the_target(table):
-    found = read(table(), target="city")
+    found = read(table(), table=TableSettings(target="city"))
     assert found.features == ("age", "age is missing", "paid")
     assert found.y.tolist() == ["Bern", "Genf", "Bern", "Basel"]
 
@@ -54,8 +55,11 @@ def test_texts_of_which_there_are_too_many_leave_the_frequent_ones(table):
         ("", "must be a table with a line of names"),
         ("a,a\n1,2\n", "at least 2 different column names"),
         ("a,b\n", "and 0 rows"),
-        ("a,b\n1,2\n3\n", "every row must have 2 columns, row 3 of .* has 1"),
-        ("a,b\n1,2\n3,\n", "--target must be a column without gaps, b lacks 1 values"),
+        ("a,b\n1,2\n3\n", "every row must have 2 columns, line 3 of .* has 1"),
+        (
+            "a,b\n1,2\n3,\n",
+            "--target must be a column without gaps, b lacks 1 values, the first in line 3",
+        ),
     ],
 )
 def test_what_is_no_table_is_refused(table, text, message):
@@ -65,7 +69,7 @@ def test_what_is_no_table_is_refused(table, text, message):
 
 def test_a_target_that_is_not_there_is_refused(table):
     with pytest.raises(ConfigError, match="--target must be one of age, city, paid, got size"):
-        read(table(), target="size")
+        read(table(), table=TableSettings(target="size"))
 
 
 def test_a_folder_becomes_images_and_the_names_of_their_folders(tmp_path):
