@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
         )
     except KeyboardInterrupt as error:
         kept = f"what was finished is in {args.run_dir}" if args.run_dir else "nothing is written"
-        print(f"nas: {error or 'interrupted'}; no model was made, {kept}", file=sys.stderr)
+        print(f"nas: {str(error) or 'interrupted'}; no model was made, {kept}", file=sys.stderr)
         return INTERRUPTED
     to = _save(fitted.model, args.to)
     score = "accuracy" if len(fitted.labels) else "R^2"

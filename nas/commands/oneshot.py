@@ -204,6 +204,9 @@ def _run(run: OpenOneShot, loggers: Loggers) -> float | None:
         stopped = f"derivation stopped: {error}"
         trials = sorted(run.store.trials(), key=lambda trial: trial.id)
     top = best(trials)
+    if top is None and stopped is None:
+        last = f"the last one is {trials[-1].status}: {trials[-1].reason}" if trials else "none ran"
+        stopped = f"no derived architecture could be scored, {last}"
     reference = _reference(run, top, loggers)
     random = _random_scores(run)
     summary = summarize(trials, parts.space, run.choices, config.seed) | {

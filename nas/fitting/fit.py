@@ -230,7 +230,7 @@ class _Run:
             self.trials = self.store.trials()
             if not keep_when_interrupted or not self._trained():
                 raise
-            self.tell(f"{error or 'interrupted'}: the best model so far is made")
+            self.tell(f"{str(error) or 'interrupted'}: the best model so far is made")
 
     def fitted(self) -> Fitted:
         """The model of the best trials and its scores. Raises ConfigError if all have failed."""
