@@ -93,6 +93,8 @@ def build(config: DictConfig) -> OneShotParts:
     from nas.run.console import Console
 
     check_seed(config.seed)
+    if config.seed >= 2**32:  # of shared weights, which Keras draws
+        raise ConfigError(f"seed must be at most 2^32 - 1, got {config.seed}; set seed=0")
     for name, least in (("max_trials", 1), ("max_failures", 1), ("random_samples", 0)):
         if not isinstance(config[name], int) or config[name] < least:
             raise ConfigError(

@@ -330,6 +330,18 @@ def test_another_backend_of_keras_is_refused(monkeypatch, tmp_path):
     assert nas("fit", "--help").status == 0
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("search", "retrain.seeds=[4294967296]"),
+        ("retrain", "genotype=darts_v2", "seeds=[0,4294967296]"),
+        ("oneshot", "seed=4294967296"),
+    ],
+)
+def test_a_seed_that_keras_refuses_is_refused_before_the_training(args, tmp_path):
+    assert "2^32 - 1, got 4294967296; set " in refused(*args, f"run_dir={tmp_path / 'run'}")
+
+
 def test_a_search_or_comparison_without_a_success_ends_with_status_2(tmp_path):
     failing = ("executor=serial", "evaluator._target_=tests.helpers.cli.Failing", "max_trials=2")
     said = nas("search", *failing, f"run_dir={tmp_path / 'run'}")
