@@ -142,7 +142,7 @@ def _check_target(to: Path) -> None:
     if not folder.is_dir():
         raise ConfigError(f"--to must be in a folder that exists, got {to}")
     try:
-        with tempfile.TemporaryFile(dir=folder, prefix=f".{to.name}."):
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{to.name}."):
             pass
     except OSError as error:
         raise ConfigError(

@@ -48,10 +48,12 @@ def test_an_interruption_before_there_is_a_model_says_so(data, tmp_path, monkeyp
 
     monkeypatch.setattr(fitting, "search", search)
     to = tmp_path / "m.keras"
-    said = nas("fit", data, "--to", str(to))
+    said = nas("fit", data, "--minutes", "0.01", "--to", str(to))
     assert said.status == 130
     assert said.err == "nas: interrupted; no model was made, nothing is written\n"
-    said = nas("fit", data, "--to", str(to), "--run-dir", str(tmp_path / "run"))
+    said = nas(
+        "fit", data, "--minutes", "0.01", "--to", str(to), "--run-dir", str(tmp_path / "run")
+    )
     assert "no model was made, what was finished is in" in said.err
 
 
@@ -60,7 +62,7 @@ def test_a_fit_without_a_network_ends_with_status_2(data, tmp_path, monkeypatch)
         raise ValueError("no such layer")
 
     monkeypatch.setattr(fitting.TimedTraining, "__call__", evaluate)
-    said = nas("fit", data, "--to", str(tmp_path / "m.keras"))
+    said = nas("fit", data, "--minutes", "0.01", "--to", str(tmp_path / "m.keras"))
     assert said.status == 2
     assert "nas: no network could be trained: ValueError: no such layer" in said.err
     assert "Traceback" not in said.err and not (tmp_path / "m.keras").exists()
@@ -79,7 +81,7 @@ def test_a_fit_without_a_network_ends_with_status_2(data, tmp_path, monkeypatch)
 def test_arrays_are_checked_before_anything_is_trained(data, tmp_path, change, message):
     arrays = {"x": X, "y": Y, "x_test": X[:9], "y_test": Y[:9]} | change
     np.savez(data, **arrays)
-    said = nas("fit", data, "--to", str(tmp_path / "m.keras"))
+    said = nas("fit", data, "--minutes", "0.01", "--to", str(tmp_path / "m.keras"))
     assert said.status == 2 and message in said.err and "trial" not in said.out
 
 
@@ -95,14 +97,14 @@ def test_the_target_is_checked_first(data, tmp_path, monkeypatch):
         ("no/m.keras", "--to must be in a folder that exists"),
         ("m" * 300 + ".keras", "File name too long"),
     ):
-        assert message in refused("fit", data, "--to", str(tmp_path / to))
+        assert message in refused("fit", data, "--minutes", "0.01", "--to", str(tmp_path / to))
     assert (tmp_path / "other.json").read_text() == "mine"
 
     def denied(**settings):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(fit_command.tempfile, "TemporaryFile", denied)
-    said = refused("fit", data, "--to", str(tmp_path / "m.keras"))
+    monkeypatch.setattr(fit_command.tempfile, "NamedTemporaryFile", denied)
+    said = refused("fit", data, "--minutes", "0.01", "--to", str(tmp_path / "m.keras"))
     assert "--to must be a file that can be written" in said and "Permission denied" in said
 
 
@@ -140,7 +142,9 @@ def test_a_folder_that_is_gone_does_not_lose_the_model(tmp_path, capsys):
     ],
 )
 def test_a_wrong_option_is_one_line(data, tmp_path, args, message):
-    assert message in refused("fit", data, "--to", str(tmp_path / "m.keras"), *args)
+    assert message in refused(
+        "fit", data, "--minutes", "0.01", "--to", str(tmp_path / "m.keras"), *args
+    )
 
 
 def test_a_size_of_images_that_is_none_is_refused(tmp_path):
