@@ -164,6 +164,8 @@ def task(config: DictConfig) -> float:
         config=resolved(config),
     )
     with _open(folder, config), Loggers([Console(), *further], info) as loggers:
+        if data.read_as:
+            loggers.message(f"read {data.read_as}")
         loggers.retraining(
             f"retraining {list(arch) or 'it'}, {recipe.epochs} epochs, seeds {seeds}",
             recipe.epochs * len(seeds),

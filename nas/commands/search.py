@@ -50,7 +50,7 @@ def task(config: DictConfig) -> float | None:
         store = runs.open_run(run_dir, settings | {"choices": choices})
     run = OpenSearch(config, parts, executor, store, choices)
     with store, _loggers(run, further, settings) as loggers:
-        if parts.dataset is not None and (read_as := getattr(parts.dataset(), "read_as", "")):
+        if parts.dataset is not None and (read_as := parts.dataset().read_as):
             loggers.message(f"read {read_as}")
         if parts.warm_trials:
             loggers.message(f"the controller begins with {parts.warm_trials} trials of warm_start")

@@ -10,6 +10,7 @@ import pytest
 from nas.benchmarks.images import arrays
 from nas.core.trial import ConfigError
 from nas.run.old_configs import modernised
+from tests.helpers.cli import QUICK, nas
 from tests.helpers.small_images import contents, equal, some
 
 
@@ -217,3 +218,15 @@ def test_equal_images_stay_together_and_an_old_run_keeps_its_split(tmp_path):
     assert [len(contents(by_hash, part)) for part in parts] == [4, 2, 2]
     with pytest.raises(ConfigError, match="dataset.split must be one of balanced, hash, got no"):
         arrays.load(path=path, split="no")
+
+
+def test_a_search_says_first_what_it_read(tmp_path):
+    images, labels = some(shape=(8, 8))
+    path = save(tmp_path / "mine.npz", x=images, y=labels)
+    said = nas(
+        "search", *QUICK, "dataset=npz", f"dataset.path={path}", "max_trials=1", "retrain=none",
+        f"run_dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert said.status == 0, said
+    assert "read mine.npz: 40 images of 8x8x1 (uint8, 0 to 255), 2 classes" in said.out
+    assert said.out.index("read mine.npz") < said.out.index("trial    0")
