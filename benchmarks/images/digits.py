@@ -24,6 +24,7 @@ def load(*, valid_size: int | float = 287, train_size: int | None = None) -> Ima
         valid_size=valid_size,
         test_size=TEST_SIZE,
         train_size=train_size,
+        split="hash",
     )
 
 

@@ -23,6 +23,7 @@ def load(
     valid_size: int | float = 0.1,
     test_size: int | float = 0.2,
     train_size: int | None = None,
+    split: str = "balanced",
 ) -> ImageData:
     """Decodes every file to [image_size, image_size, channels], without keeping its proportions.
 
@@ -34,23 +35,23 @@ def load(
         test_size: the same for test images, if there is no test/; the images of test/ are used as
             they are.
         train_size: number of training images to keep; None keeps all.
+        split: as in nas.make_image_data.
     """
-    if not isinstance(image_size, int) or image_size < 1:
-        raise ConfigError(f"dataset.image_size must be an int of at least 1, got {image_size}")
     if channels not in (1, 3):
         raise ConfigError(f"dataset.channels must be 1 (grey) or 3 (colour), got {channels}")
-    images, labels, class_names, test_split = read_classes(
-        path, image_size=image_size, channels=channels
-    )
+    found = read_classes(path, image_size=image_size, channels=channels)
+    name = Path(path or "").expanduser().resolve().name
     return make_image_data(
-        Path(path or "").resolve().name,
-        images,
-        labels,
-        class_names=class_names,
+        name,
+        found.images,
+        found.labels,
+        class_names=found.class_names,
         valid_size=valid_size,
-        test=test_split,
+        test=found.test,
         test_size=test_size,
         train_size=train_size,
+        split=split,
+        read_as=f"{name}: {found.read_as}",
     )
 
 

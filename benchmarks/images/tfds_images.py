@@ -52,6 +52,7 @@ def load(
         test=test,
         test_size=test_size,
         train_size=train_size,
+        split="hash",
     )
 
 

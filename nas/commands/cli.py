@@ -1,11 +1,14 @@
 """The `nas` command: calls the module of each word, and shows a user's error as one line."""
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import nas.onednn  # noqa: F401  before what imports TensorFlow
+from nas.core.signals import Stopped, stopped_by_signals
 from nas.core.tensorflow_log import silence_tensorflow
 from nas.core.trial import ConfigError
 
@@ -35,6 +38,8 @@ COMMANDS = {
 
 HYDRA = ("search", "oneshot", "retrain", "compare", "tabulate")  # the ones that take overrides
 
+WITHOUT_KERAS = ("report", "list", "data")
+
 HELP = """nas: neural architecture search in TensorFlow 2
 
   nas search                                      search on the embedded digits, about a minute
@@ -53,7 +58,10 @@ Commands (`nas COMMAND --help` says more):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command. Returns its exit status: 0 done, 2 wrong setting, 130 interrupted."""
+    """Runs one command. Returns its exit status.
+
+    0: done. 2: a wrong setting, or nothing worked. 128 + number: a signal, 130 for Ctrl-C.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
     verbose = args[:1] == ["-v"]
     args = args[verbose:]
@@ -75,7 +83,31 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if not verbose:
         silence_tensorflow()
-    return _explained(importlib.import_module(COMMANDS[word][0]).main, rest, verbose)
+
+    def command(args: list[str]) -> int:
+        if word not in WITHOUT_KERAS:
+            _check_keras_backend()
+        return importlib.import_module(COMMANDS[word][0]).main(args)
+
+    return _explained(command, rest, verbose)
+
+
+def _check_keras_backend() -> None:
+    """Raises ConfigError if Keras is told to compute with something else than TensorFlow.
+
+    Keras reads the variable or the file when it is imported, which takes seconds.
+    """
+    backend = os.environ.get("KERAS_BACKEND")
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    if not backend and (home / "keras.json").is_file():
+        try:
+            backend = json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
+        except (OSError, ValueError, AttributeError):
+            return  # Keras does not read it either
+    if backend not in (None, "", "tensorflow"):
+        raise ConfigError(
+            f"Keras' backend must be tensorflow, got {backend}; set KERAS_BACKEND=tensorflow"
+        )
 
 
 def _completing(args: list[str]) -> list[str]:
@@ -99,7 +131,8 @@ def _completing(args: list[str]) -> list[str]:
 
 def _explained(command: Callable[[list[str]], int], args: list[str], verbose: bool) -> int:
     try:
-        return command(args)
+        with stopped_by_signals():
+            return command(args)
     except ConfigError as error:
         if verbose:
             raise
@@ -114,6 +147,18 @@ def _explained(command: Callable[[list[str]], int], args: list[str], verbose: bo
         where = f" {error.filename}" if error.filename else ""
         print(f"nas: cannot write or read{where}: {error.strerror or error}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        if verbose:
+            raise
+        print(
+            f"nas: a package is missing or broken: {' '.join(str(error).split())}; `nas -v` has "
+            "the traceback",
+            file=sys.stderr,
+        )
+        return 2
+    except Stopped as error:
+        print(f"nas: {error}; what was finished is saved", file=sys.stderr)
+        return error.status
     except KeyboardInterrupt:
         print("nas: interrupted; what was finished is saved", file=sys.stderr)
         return 130

@@ -9,6 +9,7 @@ from nas.commands.hydra_app import run
 from nas.comparison import report
 from nas.comparison.results import Results
 from nas.comparison.runner import ComparisonRunner, controllers_of, seed_list, settings_of
+from nas.core.trial import ConfigError
 from nas.engine.executors import completed
 from nas.run.config import make
 from nas.run.console import Bar
@@ -53,6 +54,10 @@ def task(config: DictConfig) -> None:
             label: [results.get(label, settings[label], seed) for seed in seeds]
             for label in controllers
         }
+    found = [run for of_controller in runs.values() for run in of_controller]
+    if all(run.best is None for run in found):
+        reason = found[0].stopped or f"all {len(found[0].rewards)} of the first search have failed"
+        raise ConfigError(f"no search has a trial that succeeded: {reason}")
     report.write(run_dir, runner.config, runs, runner.best_possible())
     if logger is not None:
         report.log(logger, run_dir, runner.config, runs)

@@ -94,6 +94,8 @@ def build(config: DictConfig) -> OneShotParts:
     from nas.run.console import Console
 
     check_seed(config.seed)
+    if config.seed >= 2**32:  # of shared weights, which Keras draws
+        raise ConfigError(f"seed must be at most 2^32 - 1, got {config.seed}; set seed=0")
     for name, least in (("max_trials", 1), ("max_failures", 1), ("random_samples", 0)):
         if not isinstance(config[name], int) or config[name] < least:
             raise ConfigError(
@@ -209,6 +211,9 @@ def _run(run: OpenOneShot, loggers: Loggers) -> float | None:
         stopped = f"derivation stopped: {error}"
         trials = sorted(run.store.trials(), key=lambda trial: trial.id)
     top = best(trials)
+    if top is None and stopped is None:
+        last = f"the last one is {trials[-1].status}: {trials[-1].reason}" if trials else "none ran"
+        stopped = f"no derived architecture could be scored, {last}"
     reference = _reference(run, top, loggers)
     random = _random_scores(run)
     summary = summarize(trials, parts.space, run.choices, config.seed) | {

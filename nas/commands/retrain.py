@@ -13,7 +13,7 @@ from nas.core.trial import Arch, ConfigError
 from nas.engine.search import best
 from nas.engine.store import Store
 from nas.evaluators import compatibility as kinds
-from nas.experiment.parts import is_language_recipe
+from nas.experiment.parts import check_keras_seeds, is_language_recipe
 from nas.run import folder as runs
 from nas.run.config import (
     FREE_TO_CHANGE,
@@ -164,6 +164,8 @@ def task(config: DictConfig) -> float:
         config=resolved(config),
     )
     with _open(folder, config), Loggers([Console(), *further], info) as loggers:
+        if data.read_as:
+            loggers.message(f"read {data.read_as}")
         loggers.retraining(
             f"retraining {list(arch) or 'it'}, {recipe.epochs} epochs, seeds {seeds}",
             recipe.epochs * len(seeds),
@@ -200,6 +202,7 @@ def _check(config: DictConfig) -> None:
         raise ConfigError(f"run must be named on the command line: nas retrain {config.run}")
     if not isinstance(config.seeds, ListConfig) or not config.seeds:
         raise ConfigError(f"seeds must list at least one seed, got {config.seeds}; set seeds=[0]")
+    check_keras_seeds(config.seeds, "seeds")
 
 
 class _OfCell:

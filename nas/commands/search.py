@@ -50,6 +50,8 @@ def task(config: DictConfig) -> float | None:
         store = runs.open_run(run_dir, settings | {"choices": choices})
     run = OpenSearch(config, parts, executor, store, choices)
     with store, _loggers(run, further, settings) as loggers:
+        if parts.dataset is not None and (read_as := parts.dataset().read_as):
+            loggers.message(f"read {read_as}")
         if parts.warm_trials:
             loggers.message(f"the controller begins with {parts.warm_trials} trials of warm_start")
         return _run(run, loggers)
@@ -98,6 +100,9 @@ def _run(run: OpenSearch, loggers: Loggers) -> float | None:
         stopped = f"search stopped: {error}"
         trials = sorted(run.store.trials(), key=lambda trial: trial.id)
     top = best(trials)
+    if top is None and stopped is None:
+        last = f"the last one is {trials[-1].status}: {trials[-1].reason}" if trials else "none ran"
+        stopped = f"no trial has succeeded, {last}"
     summary = summarize(trials, parts.space, run.choices, config.seed)
     summary["stopped"] = stopped
     before = read_summary(parts.run_dir)

@@ -7,17 +7,22 @@ A data set is one file in `benchmarks/` with up to three functions that take the
     prepare(**settings) -> None      downloads it; left out if nothing can be downloaded
 
 Splits go by the hash of an image's content. So they depend neither on a seed nor on the order of a
-file, and if images are added to a data set, its validation images stay nearly the same.
+file, and if images are added to a data set, its validation images stay nearly the same. Images that
+a user brings are split by nas/data/split.py; `split_by_hash` is kept for the published data sets,
+whose images all differ, so that their results can be compared.
 """
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nas.core.trial import ConfigError
+from nas.data.split import balanced_split, content_hashes, in_turn
 
+SPLITS = ("balanced", "hash")
 PARTS = ("train", "valid", "test")
 
 
@@ -42,6 +47,7 @@ class ImageData:
       labels: [n] int32 in [0, classes), of each part.
       mean, std: [channels] float32, of train_images / 255; std is 1 for a constant channel.
       split: hex digest of the validation images and labels; equal splits have equal digests.
+      read_as: one line on what was read and as what; empty for published data sets.
 
     Raises ConfigError if an array breaks these rules.
     """
@@ -57,6 +63,7 @@ class ImageData:
     mean: np.ndarray
     std: np.ndarray
     split: str
+    read_as: str = ""
 
     def __post_init__(self):
         if self.classes < 2:
@@ -115,7 +122,7 @@ def split_by_hash(
     Returns: (train, valid), positions in sorted order. Whatever the order of a file, they select
       the same images in the same order.
     """
-    order = np.lexsort((labels, _hashes(images)))  # by hash; equal images by label
+    order = np.lexsort((labels, content_hashes(images)))  # by hash; equal images by label
     return order[valid_size:], order[:valid_size]
 
 
@@ -129,8 +136,11 @@ def make_image_data(
     test: tuple[np.ndarray, np.ndarray] | None = None,
     test_size: int | float | None = None,
     train_size: int | None = None,
+    valid: tuple[np.ndarray, np.ndarray] | None = None,
+    split: str = "balanced",
+    read_as: str = "",
 ) -> ImageData:
-    """Checks a data set and splits it by hash into test (unless given), validation and training.
+    """Checks a data set and splits it into test and validation, unless given, and training.
 
     Args:
         images: [n, height, width, channels] uint8.
@@ -138,40 +148,101 @@ def make_image_data(
         valid_size: a number of images (int), or a share of those that are not test (float).
         test: images and labels of the data set's own test split.
         test_size: if `test` is None: a number of images (int) or a share of all (float).
-        train_size: keep only this many training images, the first by hash; None keeps all.
+        train_size: keep only this many training images; None keeps all.
+        valid: images and labels that validate; then valid_size has no effect.
+        split: "balanced" (nas/data/split.py): equal images on one side, classes in their shares;
+            "hash": the first by hash, as runs of earlier versions have it.
+        read_as: as in ImageData.
 
     Raises ConfigError for arrays that break the rules of ImageData, or sizes that leave no image.
     """
-    _check_part(f"data set {name}", images, labels, len(class_names))
-    if test is None:
-        count = _count(test_size, len(labels), "test_size")
-        rest, test_idx = split_by_hash(images, labels, count)
-        test = images[test_idx], labels[test_idx]
-        images, labels = images[rest], labels[rest]
-    else:
-        _check_part(f"data set {name}, test part", *test, len(class_names))
-        by_hash, _ = split_by_hash(*test, 0)
-        test = test[0][by_hash], test[1][by_hash]
-    count = _count(valid_size, len(labels), "valid_size")
-    train_idx, valid_idx = split_by_hash(images, labels, count)
-    if train_size is not None:
-        _check_train_size(train_size, len(train_idx))
-        train_idx = train_idx[:train_size]
-    train_images, valid_images = images[train_idx], images[valid_idx]
-    mean, std = _mean_and_std(train_images)
+    parts = _divided(
+        name, (images, labels), test, valid, len(class_names),
+        split=split, test_size=test_size, valid_size=valid_size, train_size=train_size,
+    )  # fmt: skip
+    arrays = {}
+    for part, (part_images, part_labels) in parts.items():
+        arrays[f"{part}_images"] = part_images
+        arrays[f"{part}_labels"] = part_labels.astype(np.int32)
+    mean, std = _mean_and_std(parts["train"][0])
+    if read_as:
+        read_as += ": " + ", ".join(
+            f"{len(parts[part][1]):,} {verb}"
+            for part, verb in (("train", "train"), ("valid", "validate"), ("test", "test"))
+        )
     return ImageData(
-        name=name,
-        train_images=train_images,
-        train_labels=labels[train_idx].astype(np.int32),
-        valid_images=valid_images,
-        valid_labels=labels[valid_idx].astype(np.int32),
-        test_images=test[0],
-        test_labels=test[1].astype(np.int32),
-        class_names=class_names,
-        mean=mean,
-        std=std,
-        split=_digest(valid_images, labels[valid_idx]),
-    )
+        name=name, class_names=class_names, mean=mean, std=std,
+        split=_digest(*parts["valid"]), read_as=read_as, **arrays,
+    )  # fmt: skip
+
+
+def class_counts(names: Sequence[object], labels: np.ndarray) -> str:
+    """How many examples each class has, in words. labels: [n] class numbers.
+
+    >>> class_counts(("cat", "dog"), np.array([0, 1, 1]))
+    '2 classes (cat 1, dog 2)'
+    """
+    counts = np.bincount(labels, minlength=len(names))
+    if len(names) > 10:
+        return f"{len(names):,} classes of {counts.min():,} to {counts.max():,}"
+    each = ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
+    return f"{len(names)} classes ({each})"
+
+
+Part = tuple[np.ndarray, np.ndarray]  # images and labels
+
+
+def _divided(
+    name: str,
+    whole: Part,
+    test: Part | None,
+    valid: Part | None,
+    classes: int,
+    *,
+    split: str,
+    test_size: int | float | None,
+    valid_size: int | float,
+    train_size: int | None,
+) -> dict[str, Part]:
+    """The three parts by name, as `make_image_data` describes them."""
+    if split not in SPLITS:
+        raise ConfigError(
+            f"dataset.split must be one of {', '.join(SPLITS)}, got {split}; "
+            "set dataset.split=balanced"
+        )
+    divide = balanced_split if split == "balanced" else split_by_hash
+    where = f"data set {name}"
+    _check_part(where, *whole, classes)
+    if test is None:
+        rest, chosen = divide(*whole, _count(test_size, len(whole[1]), "test_size"))
+        whole, test = _rows(whole, rest), _rows(whole, chosen)
+    else:
+        test = _in_order_of_hashes(f"{where}, test part", test, classes)
+    if valid is None:
+        rest, chosen = divide(*whole, _count(valid_size, len(whole[1]), "valid_size"))
+        train, valid = _rows(whole, rest), _rows(whole, chosen)
+    else:
+        valid = _in_order_of_hashes(f"{where}, validation part", valid, classes)
+        train = _in_order_of_hashes(where, whole, classes)
+    if not len(test[1]) or not len(valid[1]):
+        raise ConfigError(f"{where} must have classes of several images, so that it can be split")
+    if split == "balanced":
+        train = _rows(train, in_turn(train[1]))
+    if train_size is not None:
+        _check_train_size(train_size, len(train[1]))
+        train = train[0][:train_size], train[1][:train_size]
+    return {"train": train, "valid": valid, "test": test}
+
+
+def _rows(part: Part, rows: np.ndarray) -> Part:
+    return part[0][rows], part[1][rows]
+
+
+def _in_order_of_hashes(where: str, part: Part, classes: int) -> Part:
+    """A part that the data set has itself. Raises ConfigError as `_check_part` does."""
+    _check_part(where, *part, classes)
+    by_hash, _ = split_by_hash(*part, 0)
+    return _rows(part, by_hash)
 
 
 def _check_part(where: str, images: np.ndarray, labels: np.ndarray, classes: int) -> None:
@@ -213,15 +284,9 @@ def _check_train_size(train_size: int, available: int) -> None:
         )
 
 
-def _hashes(images: np.ndarray) -> np.ndarray:
-    """[n, ...] -> [n] uint64, blake2b of each image's bytes."""
-    digests = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
-    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
-
-
 def _digest(images: np.ndarray, labels: np.ndarray) -> str:
     """16 hex digits that identify these images with these labels, in this order."""
-    hashed = hashlib.blake2b(_hashes(images).astype("<u8").tobytes(), digest_size=8)
+    hashed = hashlib.blake2b(content_hashes(images).astype("<u8").tobytes(), digest_size=8)
     hashed.update(labels.astype("<i4").tobytes())
     return hashed.hexdigest()
 

@@ -31,6 +31,7 @@ class TextData:
     # model's mean loss over a long part is lower.
     entropy: Mapping[str, float] | None = None
     level: str = "word"  # what a token is: word or character
+    read_as: str = ""  # one line on what was read and as what, as in ImageData
 
     def __post_init__(self):
         if len(set(self.words)) != len(self.words) or not self.words:

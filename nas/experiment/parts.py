@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,7 @@ def make_benchmark(config: DictConfig) -> Benchmark:
 def _make_retraining(config: DictConfig) -> Retraining | None:
     if not config.retrain.seeds:
         return None
+    check_keras_seeds(config.retrain.seeds, "retrain.seeds")
     return Retraining(
         skeleton=make(config.retrain.skeleton, "retrain.skeleton"),
         recipe=make(config.retrain.recipe, "retrain.recipe"),
@@ -161,6 +162,15 @@ def check_seed(seed: Any) -> None:
     """Raises ConfigError unless the seed is a whole number of at least 0."""
     if not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed must be an integer of at least 0, got {seed}; set seed=0")
+
+
+def check_keras_seeds(seeds: Sequence[Any], setting: str) -> None:
+    """Raises ConfigError unless Keras takes each seed: a whole number from 0 to 2^32 - 1."""
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise ConfigError(
+                f"{setting} must be whole numbers from 0 to 2^32 - 1, got {seed}; set {setting}=[0]"
+            )
 
 
 def check_limits(config: Mapping[str, Any], besides: str = "null") -> None:

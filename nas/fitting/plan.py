@@ -23,12 +23,21 @@ class Plan:
       best_again: when the best is trained for longer, in seconds of time.monotonic().
       end: when the last training ends.
       first: an architecture that is trained before all others, and that nothing grows from.
+      before: what an earlier part of this fit has proposed.
     """
 
-    def __init__(self, climb: Any, best_again: float, end: float, first: Arch | None = None):
+    def __init__(
+        self,
+        climb: Any,
+        best_again: float,
+        end: float,
+        first: Arch | None = None,
+        before: Sequence[Proposal] = (),
+    ):
         self.climb, self.end, self.first = climb, end, first
         self.state, self.load_state = climb.state, climb.load_state
-        self.best_again, self.has_proposed = best_again, False
+        again = any(p.epochs == MAX_EPOCHS_OF_BEST and p.arch != first for p in before)
+        self.best_again, self.has_proposed = math.inf if again else best_again, bool(before)
 
     def tell(self, trials: Sequence[Trial]) -> None:
         self.climb.tell([trial for trial in trials if trial.arch != self.first])

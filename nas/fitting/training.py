@@ -2,20 +2,23 @@
 
 import dataclasses
 import functools
+import gc
 import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.core.capabilities import buildable_space
 from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Space
-from nas.core.trial import Proposal, Trial
+from nas.core.trial import ConfigError, Proposal, Trial
 from nas.evaluators.common import build_for_search
 from nas.evaluators.inherit import InheritFromParent, Start, Trained
 from nas.fitting.arrays import ArrayData
 from nas.fitting.parts import make_recipe
 from nas.fitting.plan import MAX_EPOCHS, SHORTEST
+from nas.fitting.process import left_as_found
 from nas.morphism.settings import MorphismSettings
 from nas.training.recipe import Recipe
 from nas.training.weights import give
@@ -25,6 +28,17 @@ SEARCH_TRIALS = 8  # share that time, if each then has SHORTEST seconds
 FIRST_TRAINING_SHARES = 3  # for the first training of images, which inherits nothing
 PATIENCE = 20  # looks at the validation of vectors without a better one that end a training
 DROPOUT = 0.3  # before the last layer, of vectors, of which there are often few
+
+
+def _collect() -> None:
+    """Frees networks, which are reference cycles."""
+    gc.collect()
+
+
+class _Inheriting(InheritFromParent):
+    """The evaluator in the process of a caller, whose Keras session is not cleared."""
+
+    release = staticmethod(_collect)
 
 
 class TimedTraining:
@@ -52,7 +66,7 @@ class TimedTraining:
         self.skeleton = functools.partial(
             ImageSkeleton, dropout=DROPOUT if data.is_vectors else 0.0
         )
-        self.inheriting = InheritFromParent(
+        self.inheriting = _Inheriting(
             space=space,
             dataset=lambda: data,
             skeleton=self.skeleton,
@@ -60,7 +74,7 @@ class TimedTraining:
             seed=seed,
             run_dir=folder,
             morphism=MorphismSettings(wider_noise=0.01, deeper_noise=0.01),
-            keep=10**6,  # the folder is deleted when the fit has ended
+            keep=10**6,  # all, because any may become the model
         )
         self.share = max(SHORTEST, SEARCH_SHARE * (end - start) / SEARCH_TRIALS)
 
@@ -70,7 +84,8 @@ class TimedTraining:
 
         if self.data.is_vectors:
             proposal = dataclasses.replace(proposal, parent=None)
-        evaluated = self.inheriting.evaluate(trial_id, proposal, self._grow)
+        with left_as_found():
+            evaluated = self.inheriting.evaluate(trial_id, proposal, self._grow)
         history = evaluated.trained.history
         # The weights are those of the best moment, so the metrics are too.
         best = deadline.best_look(history)
@@ -84,11 +99,14 @@ class TimedTraining:
         It takes x as it was brought and gives probabilities [n, classes], or numbers [n, 1],
         float32.
         """
+        with left_as_found():
+            networks = [self._served(trial) for trial in trials]
+            return self._mean(networks) if self.data.is_vectors else networks[0]
+
+    def _mean(self, networks: Sequence[Any]):
+        """The Keras model of vectors whose outputs are the means of the networks'."""
         import keras
 
-        networks = [self._served(trial) for trial in trials]
-        if not self.data.is_vectors:
-            return networks[0]
         features = self.data.image_shape[2]
         vectors = keras.Input((features,))
         pixel = keras.layers.Reshape((1, 1, features))(vectors)
@@ -102,8 +120,14 @@ class TimedTraining:
 
         data = self.data
         skeleton = self.skeleton(image_shape=data.image_shape, classes=data.classes)
-        _, weights = self.inheriting.kept.load(trial.id, trial.id)
-        network = image.build(self.space, trial.arch, skeleton, self.recipe, self.seed)
+        try:
+            _, weights = self.inheriting.kept.load(trial.id, trial.id)
+        except LookupError as error:
+            raise ConfigError(
+                f"run_dir must have the weights of trial {trial.id}, which are {error}; name a new "
+                "run_dir"
+            ) from error
+        network = buildable_space(self.space).build(trial.arch, skeleton)
         give(network, weights)
         return image.servable(network, data, _head(data))
 

@@ -176,6 +176,8 @@ MOVED_SETTINGS: dict[str, Mapping[str, str | tuple[str, ...]]] = {
 
 # Target of today -> setting that older versions did not have, dotted -> the value it had for them.
 ADDED_SETTINGS: dict[str, dict[str, Any]] = {
+    "nas.benchmarks.images.arrays.load": {"split": "hash"},
+    "nas.benchmarks.images.folder.load": {"split": "hash"},
     "nas.controllers.auto_keras.AutoKeras": {
         "gaussian_process._target_": "nas.controllers.surrogates.settings.GaussianProcessSettings",
         "annealing._target_": "nas.controllers.surrogates.settings.AnnealingSettings",

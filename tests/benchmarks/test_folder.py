@@ -62,7 +62,7 @@ def test_a_wrong_folder_is_told(tmp_path):
     with pytest.raises(ConfigError, match="folder that exists, got .*gone; set dataset.path"):
         folder.load(path=str(tmp_path / "gone"))
     path = draw(tmp_path / "mine")
-    with pytest.raises(ConfigError, match="dataset.image_size must be an int .* got 0"):
+    with pytest.raises(ConfigError, match="dataset.image_size must be a whole number .* got 0"):
         folder.load(path=path, image_size=0)
     with pytest.raises(ConfigError, match=r"dataset.channels must be 1 .* got 4"):
         folder.load(path=path, channels=4)
@@ -84,10 +84,38 @@ def test_wrong_parts_of_a_folder_are_told(tmp_path):
     draw(tmp_path / "b" / "val")
     with pytest.raises(ConfigError, match=r"and nothing else, got \['train', 'val'\]"):
         folder.load(path=str(tmp_path / "b"))
+    draw(tmp_path / "d" / "train")
+    (tmp_path / "d" / "test").mkdir()
+    with pytest.raises(ConfigError, match="test must have class folders with images, got none"):
+        folder.load(path=str(tmp_path / "d"))
     draw(tmp_path / "c" / "train")
     draw(tmp_path / "c" / "test", names=("cat", "cow"))
     with pytest.raises(ConfigError, match=r"must have the classes of .* got also \['cow'\]"):
         folder.load(path=str(tmp_path / "c"))
+
+
+def test_it_says_what_it_read_and_what_it_left_out(tmp_path):
+    path = draw(tmp_path / "mine")
+    (tmp_path / "mine" / "cat" / "notes.txt").write_text("")
+    (tmp_path / "mine" / "cat" / "a.webp").write_text("")
+    (tmp_path / "mine" / "cat" / "deep").mkdir()
+    Image.fromarray(np.zeros([4, 4, 3], np.uint8)).save(
+        tmp_path / "mine" / "cat" / "deep" / "b.png"
+    )
+    assert folder.load(path=path, image_size=8, channels=1).read_as == (
+        "mine: 20 images of 2 classes (cat 10, dog 10), of 9x7 to 9x9 pixels, resized to 8x8 "
+        "without their proportions, read as grey; left out: 1 .png outside of a class folder, "
+        "1 .txt, 1 .webp: 14 train, 2 validate, 4 test"
+    )
+
+
+def test_images_that_memory_cannot_hold_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    path = draw(tmp_path / "mine")
+    monkeypatch.setattr("nas.data.memory.os.sysconf", lambda name: 1000)
+    with pytest.raises(ConfigError, match="20 images must fit into half of .* smaller dataset.im"):
+        folder.load(path=path, image_size=128)
+    with pytest.raises(ConfigError, match=r"in \[1, 4096\], got 100000"):
+        folder.load(path=path, image_size=100000)
 
 
 def test_a_damaged_image_is_named(tmp_path):

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import types
@@ -277,3 +278,76 @@ def test_the_script_can_be_had_from_the_program_itself():
     assert script == nas("search", "--shell-completion", "install=bash").out
     assert script.strip().endswith("hydra_bash_completion nas")
     assert "complete -c nas " in nas("-sc", "install=fish").out
+
+
+# What ends a command.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_with_one_line(monkeypatch, number):
+    def main(argv):
+        os.kill(os.getpid(), number)
+        raise AssertionError
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr("nas.commands.list.main", main)
+    said = nas("list")
+    assert said.status == 128 + number
+    assert said.err == f"nas: stopped by {number.name}; what was finished is saved\n"
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(
+            "nas.commands.list.main", lambda argv: os.kill(os.getpid(), signal.SIGHUP) or 0
+        )
+        assert nas("list").status == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_missing_package_is_one_line(monkeypatch):
+    def main(argv):
+        import no_such_package  # noqa: F401
+
+    monkeypatch.setattr("nas.commands.list.main", main)
+    said = refused("list")
+    assert "a package is missing or broken: No module named 'no_such_package'" in said
+
+
+def test_another_backend_of_keras_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+    for command in ("search", "fit", "export"):
+        assert "Keras' backend must be tensorflow, got torch" in refused(command, "--help")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert "got jax; set KERAS_BACKEND=tensorflow" in refused("retrain", "runs/mine")
+    assert nas("list").status == 0
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    assert nas("fit", "--help").status == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("search", "retrain.seeds=[4294967296]"),
+        ("retrain", "genotype=darts_v2", "seeds=[0,4294967296]"),
+        ("oneshot", "seed=4294967296"),
+    ],
+)
+def test_a_seed_that_keras_refuses_is_refused_before_the_training(args, tmp_path):
+    assert "2^32 - 1, got 4294967296; set " in refused(*args, f"run_dir={tmp_path / 'run'}")
+
+
+def test_a_search_or_comparison_without_a_success_ends_with_status_2(tmp_path):
+    failing = ("executor=serial", "evaluator._target_=tests.helpers.cli.Failing", "max_trials=2")
+    said = nas("search", *failing, f"run_dir={tmp_path / 'run'}")
+    assert said.status == 2 and said.err.count("\n") == 1
+    assert "nas: no trial has succeeded, the last one is crashed: ValueError: never" in said.err
+    assert (tmp_path / "run" / "report.html").is_file()
+    said = nas("compare", *failing, "seeds=1", f"run_dir={tmp_path / 'compared'}")
+    assert said.status == 2, said
+    assert "nas: no search has a trial that succeeded: all 2 of the first" in said.err

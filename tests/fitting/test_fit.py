@@ -232,7 +232,12 @@ def test_wrong_validation_parts_are_refused():
         (np.zeros(5), np.zeros(5), r"x must be \[n, features\], .* got \[5\]"),
         (np.zeros((4, 2)), [0, 1, 0], r"y must be \[4\], one value per example, got \[3\]"),
         (np.zeros((4, 2)), [0, 0, 0, 0], r"y must have at least 2 classes, got \[0\]"),
-        (np.zeros((4, 2)), [0, 1, np.nan, 1], "y must be finite numbers"),
+        (
+            np.zeros((4, 2)),
+            [0, 1, np.nan, 1],
+            "y must have no missing values, got some, such as nan",
+        ),
+        (np.zeros((4, 2)), np.array([0, 1, np.nan, 1]), "y must be finite numbers, got 1 that"),
         (
             np.zeros((40, 2)),
             list(range(40)),
