@@ -155,7 +155,7 @@ def test_a_damaged_row_is_told_in_one_line(folder, statement, value):
 
 def test_other_formats_and_other_databases_are_refused(folder, tmp_path):
     changed(folder, "PRAGMA user_version=99")
-    with pytest.raises(ConfigError, match=f"{FILE} has format 99, this program writes 1"):
+    with pytest.raises(ConfigError, match=f"{FILE} has format 99, this program writes 2"):
         Store(folder)
     with pytest.raises(ConfigError, match="is not a run folder: it has no trials.db"):
         Store(tmp_path / "none", read_only=True)
