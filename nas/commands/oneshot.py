@@ -75,11 +75,12 @@ def task(config: DictConfig) -> float | None:
 
     Raises ConfigError if a setting is wrong, or if the derivation stops because its scores fail.
     """
-    run_dir, choices = runs.of_hydra()
+    called = runs.of_hydra()
+    run_dir, choices = called.run_dir, called.choices
     settings = resolved(config) | {"run_dir": str(run_dir)}
     with runs.not_left_empty(run_dir):
         parts = build(config)
-        store = runs.open_run(run_dir, settings | {"choices": choices})
+        store = runs.open_run(run_dir, settings | {"choices": choices}, called)
     info = _info(run_dir, settings, choices, store.trials())
     with store, Loggers(parts.loggers, info) as loggers:
         return _run(OpenOneShot(config, parts, store, run_dir, choices), loggers)

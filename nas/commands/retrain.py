@@ -15,14 +15,9 @@ from nas.engine.store import Store
 from nas.evaluators import compatibility as kinds
 from nas.experiment.parts import is_language_recipe
 from nas.run import folder as runs
-from nas.run.config import (
-    FREE_TO_CHANGE,
-    conf_files,
-    make,
-    refuse_foreign_targets,
-    resolved,
-)
+from nas.run.config import conf_files, make, refuse_foreign_targets, resolved
 from nas.run.loggers import Loggers, RunInfo
+from nas.run.saved_config import FREE_TO_CHANGE
 from nas.run.summary import write_summary
 
 OF_THE_RUN = "of_the_run"  # the choice of a group that the run's own configuration makes

@@ -241,7 +241,7 @@ def test_a_run_continues_with_its_own_settings_and_no_others(tmp_path):
     for other, told in (
         ({"space": {"layers": 5}}, "space.layers=4, got space.layers=5"),
         ({"seed": 1}, "seed=0, got seed=1"),
-        ({"new": 1}, "new=None, got new=1"),
+        ({"new": 1}, "new=null, got new=1"),
         ({"executor": {"workers": 1}}, "executor.workers=2, got executor.workers=1"),
     ):
         with pytest.raises(ConfigError, match=f"holds a run with {told}: continue it with its own"):

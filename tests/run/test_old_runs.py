@@ -149,5 +149,5 @@ def test_a_setting_that_an_older_version_had_not_is_at_its_default(tmp_path):
     recipe = {"_target_": "nas.training.recipe.Recipe", "epochs": 3}
     runs.open_run(tmp_path, {"recipe": recipe}).close()
     runs.open_run(tmp_path, {"recipe": recipe | {"step_at": [0.5, 0.75], "cutout": 0}}).close()
-    with pytest.raises(ConfigError, match="recipe.cutout=None, got recipe.cutout=4"):
+    with pytest.raises(ConfigError, match="recipe.cutout=null, got recipe.cutout=4"):
         runs.open_run(tmp_path, {"recipe": recipe | {"cutout": 4}})
