@@ -1,11 +1,17 @@
 """The `nas` command: calls the module of each word, and shows a user's error as one line."""
 
+import contextlib
 import importlib
+import io
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
+from types import FrameType
 
 import nas.onednn  # noqa: F401  before what imports TensorFlow
+from nas.core.files import printable
 from nas.core.tensorflow_log import silence_tensorflow
 from nas.core.trial import ConfigError
 
@@ -53,7 +59,12 @@ Commands (`nas COMMAND --help` says more):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command. Returns its exit status: 0 done, 2 wrong setting, 130 interrupted."""
+    """Runs one command. Returns its exit status.
+
+    That is 0 if the command has done its work, 2 for a wrong setting or a failure, 130 after
+    Ctrl-C, and 128 more than its number after another signal.
+    """
+    _never_fail_to_print()
     args = list(sys.argv[1:] if argv is None else argv)
     verbose = args[:1] == ["-v"]
     args = args[verbose:]
@@ -75,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if not verbose:
         silence_tensorflow()
-    return _explained(importlib.import_module(COMMANDS[word][0]).main, rest, verbose)
+    return _explained(COMMANDS[word][0], rest, verbose)
 
 
 def _completing(args: list[str]) -> list[str]:
@@ -97,26 +108,80 @@ def _completing(args: list[str]) -> list[str]:
     return [word, *args]
 
 
-def _explained(command: Callable[[list[str]], int], args: list[str], verbose: bool) -> int:
+class Stopped(KeyboardInterrupt):
+    """Another program has told this one to end."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Raises Stopped at SIGTERM and SIGHUP, which end a command as Ctrl-C does.
+
+    A second one ends the program at once. What ignores a signal, as below `nohup`, goes on doing
+    so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Stopped(number)
+
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            before[number] = signal.signal(number, stop)
     try:
-        return command(args)
-    except ConfigError as error:
-        if verbose:
-            raise
-        print(f"nas: {error}", file=sys.stderr)
-        return 2
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _never_fail_to_print() -> None:
+    """Escapes what the terminal's encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _explained(module: str, args: list[str], verbose: bool) -> int:
+    """Runs the command of a module; what ends it is told in one line."""
+    try:
+        with _stopped_by_signals():
+            return importlib.import_module(module).main(args)
     except BrokenPipeError:  # `head` in `nas list | head` has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a full disk, a folder that is a file, no permission
+    except Stopped as error:
+        name = signal.Signals(error.number).name
+        return _ended(128 + error.number, f"stopped by {name}; what was finished is saved")
+    except KeyboardInterrupt:
+        return _ended(130, "interrupted; what was finished is saved")
+    except (ConfigError, OSError, MemoryError, RecursionError) as error:
         if verbose:
             raise
+        return _ended(2, _told(error))
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, ConfigError):
+        return str(error)
+    if isinstance(error, OSError):  # a full disk, a folder that is a file, no permission
         where = f" {error.filename}" if error.filename else ""
-        print(f"nas: cannot write or read{where}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("nas: interrupted; what was finished is saved", file=sys.stderr)
-        return 130
+        return f"cannot write or read{where}: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "out of memory; a smaller setting may help, and nas -v COMMAND ... shows where"
+    return "something is nested too deeply; nas -v COMMAND ... shows where"
+
+
+def _ended(status: int, text: str) -> int:
+    print(f"nas: {printable(text)}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

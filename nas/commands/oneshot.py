@@ -21,6 +21,7 @@ from nas.evaluators.common import LoadedOnce
 from nas.experiment.parts import Costs, check_seed
 from nas.run import folder as runs
 from nas.run.config import make, resolved
+from nas.run.setting_kinds import is_whole, shown
 from nas.run.loggers import Logger, Loggers, RunInfo
 from nas.run.summary import read_summary, summarize, write_summary
 
@@ -96,9 +97,9 @@ def build(config: DictConfig) -> OneShotParts:
 
     check_seed(config.seed)
     for name, least in (("max_trials", 1), ("max_failures", 1), ("random_samples", 0)):
-        if not isinstance(config[name], int) or config[name] < least:
+        if not is_whole(config[name], least):
             raise ConfigError(
-                f"{name} must be a whole number of at least {least}, got {config[name]}"
+                f"{name} must be a whole number of at least {least}, got {shown(config[name])}"
             )
     available: dict[str, Any] = {"seed": config.seed}
     for name in ("space", "recipe", "reward"):

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from nas.core.capabilities import PublishedSpace
 from nas.core.trial import Arch, ConfigError
 from nas.engine.search import best
 from nas.engine.store import Store
 from nas.evaluators import compatibility as kinds
-from nas.experiment.parts import is_language_recipe
+from nas.experiment.parts import check_seeds, is_language_recipe
 from nas.run import folder as runs
 from nas.run.config import conf_files, make, refuse_foreign_targets, resolved
 from nas.run.loggers import Loggers, RunInfo
 from nas.run.saved_config import FREE_TO_CHANGE
+from nas.run.setting_kinds import is_whole, shown
 from nas.run.summary import write_summary
 
 OF_THE_RUN = "of_the_run"  # the choice of a group that the run's own configuration makes
@@ -193,8 +194,9 @@ def _check(config: DictConfig) -> None:
     overrides = [item.lstrip("+") for item in HydraConfig.get().overrides.task]
     if config.run is not None and not any(item.startswith("run=") for item in overrides):
         raise ConfigError(f"run must be named on the command line: nas retrain {config.run}")
-    if not isinstance(config.seeds, ListConfig) or not config.seeds:
-        raise ConfigError(f"seeds must list at least one seed, got {config.seeds}; set seeds=[0]")
+    check_seeds(config.seeds)
+    if config.trial is not None and not is_whole(config.trial, 0):
+        raise ConfigError(f"trial must be the id of a trial of the run, got {shown(config.trial)}")
 
 
 class _OfCell:

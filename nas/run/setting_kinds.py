@@ -48,8 +48,15 @@ def check_kinds(
 
 def shown(value: Any) -> str:
     """A setting as a yaml file writes it."""
-    words = {True: "true", False: "false"} if isinstance(value, bool) else {None: "null"}
-    return words.get(value, str(value)) if value is None or isinstance(value, bool) else str(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, collections.abc.Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    return str(value)
 
 
 def is_whole(value: Any, least: int | None = None, most: int | None = None) -> bool:
