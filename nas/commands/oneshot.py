@@ -21,8 +21,8 @@ from nas.evaluators.common import LoadedOnce
 from nas.experiment.parts import Costs, check_seed
 from nas.run import folder as runs
 from nas.run.config import make, resolved
-from nas.run.setting_kinds import is_whole, shown
 from nas.run.loggers import Logger, Loggers, RunInfo
+from nas.run.setting_kinds import is_whole, shown
 from nas.run.summary import read_summary, summarize, write_summary
 
 _RANDOM = 1 << 20  # sets the seed of the random architectures apart from those of the epochs
@@ -229,6 +229,10 @@ def _run(run: OpenOneShot, loggers: Loggers) -> float | None:
     loggers.message(f"report: {page}")
     if stopped:
         raise ConfigError(stopped)
+    if top is None and trials:
+        raise ConfigError(
+            f"every score failed, the last one as {trials[-1].status}: {trials[-1].reason}"
+        )
     return None if top is None else top.reward
 
 

@@ -114,6 +114,10 @@ def _run(run: OpenSearch, loggers: Loggers) -> float | None:
     loggers.message(f"report: {page}")
     if stopped:
         raise ConfigError(stopped)
+    if top is None and trials:
+        raise ConfigError(
+            f"every trial failed, the last one as {trials[-1].status}: {trials[-1].reason}"
+        )
     return None if top is None else top.reward
 
 

@@ -79,8 +79,7 @@ def controllers_of(config: DictConfig) -> dict[str, DictConfig]:
     for label in labels:
         if not isinstance(settings.get(label), DictConfig | None):
             raise ConfigError(
-                f"settings.{label} must be settings of its controller, got "
-                f"{shown(settings[label])}"
+                f"settings.{label} must be settings of its controller, got {shown(settings[label])}"
             )
         changes = dict(settings.get(label) or {})
         name, warm = changes.pop("controller", label), changes.pop(WARM, None)

@@ -63,17 +63,27 @@ def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
     Raises ValueError if the file is damaged.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
-            for member in archive.infolist():
-                with archive.open(member) as opened:
-                    _check_header(member, opened)
-        file.seek(0)
+        check_headers(file)
         with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (
-        ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
+    except _DAMAGE as error:
         raise ValueError(f"no whole .npz: {printable(error)[:200]}") from error
+
+
+# What zipfile, zlib and numpy raise at a damaged file.
+_DAMAGE = (
+    *(ValueError, OSError, EOFError, KeyError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
+def check_headers(file: IO[bytes]) -> None:
+    """Raises ValueError, or another error of _DAMAGE, if an array claims more than the file has."""
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as opened:
+                _check_header(member, opened)
+    file.seek(0)
 
 
 def _check_header(member: zipfile.ZipInfo, opened: IO[bytes]) -> None:

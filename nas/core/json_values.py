@@ -102,9 +102,14 @@ def misfit(value: Any, shape: Any, where: str = "") -> str | None:
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return _told(where, "a dict", value)
-        if str in shape:
-            return _first(misfit(item, shape[str], _below(where, k)) for k, item in value.items())
-        return _first(_misfit_of_entry(value, key, item, where) for key, item in shape.items())
+        names = {key: item for key, item in shape.items() if key is not str}
+        rest = [k for k in value if str in shape and not {k, f"{k}?"} & names.keys()]
+        return _first(
+            [
+                *(_misfit_of_entry(value, key, item, where) for key, item in names.items()),
+                *(misfit(value[k], shape[str], _below(where, k)) for k in rest),
+            ]
+        )
     if shape is Any or _is(value, shape):
         return None
     return _told(where, WORDS.get(shape, "null"), value)

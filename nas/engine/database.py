@@ -99,6 +99,8 @@ def checksum(*values: float | str | bytes | None) -> str:
     """A digest of a row's values: it tells a row that has changed since it was written."""
     digest = hashlib.blake2b(digest_size=8)
     for value in values:
+        if isinstance(value, float):
+            value += 0.0  # SQLite keeps no -0.0
         data = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
         digest.update(b"%d:" % len(data) + data)
     return digest.hexdigest()

@@ -241,9 +241,9 @@ def _row(finished: int, trial: Trial) -> tuple:
     )  # fmt: skip
 
 
-def _trial(finished: int, i: int, proposal: str, reward, metrics: str, *rest: Any) -> Trial:
+def _trial(finished: int, i: int, proposal: str, *rest: Any) -> Trial:
     """The trial of a row. Raises sqlite3.DatabaseError, naming it, if it is none."""
-    seconds, status, reason = rest
+    reward, metrics, seconds, status, reason = rest
     name = f"trial {i}"
     numbers = [seconds] if reward is None else [seconds, reward]
     if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):

@@ -165,7 +165,9 @@ def _check_data(space: Space, data: Any, evaluate: Evaluate, retraining: Retrain
 def check_seed(seed: Any) -> None:
     """Raises ConfigError unless the seed is a whole number of at least 0."""
     if not is_whole(seed, 0, LARGEST_SEED):
-        least = f"of at least 0 and at most {LARGEST_SEED}" if is_whole(seed, 1) else "of at least 0"
+        least = (
+            f"of at least 0 and at most {LARGEST_SEED}" if is_whole(seed, 1) else "of at least 0"
+        )
         raise ConfigError(f"seed must be an integer {least}, got {shown(seed)}; set seed=0")
 
 

@@ -193,7 +193,7 @@ def _controller(
 
 def _settings(name: str) -> DictConfig:
     """The settings of conf/controller/NAME.yaml over those of the files in its `defaults`."""
-    text = (resources.files("nas.conf") / "controller" / f"{name}.yaml").read_text()
+    text = (resources.files("nas.conf") / "controller" / f"{name}.yaml").read_text(encoding="utf-8")
     node = cast(DictConfig, OmegaConf.create(text))
     bases = [base for base in node.pop("defaults", []) if base != "_self_"]
     return cast(DictConfig, OmegaConf.merge(*(_settings(base) for base in bases), node))

@@ -14,6 +14,7 @@ from nas.core.files import UTF8, printable
 from nas.core.trial import ConfigError
 from nas.run.setting_kinds import check_kinds
 
+
 def make(node: DictConfig, where: str, **available: Any) -> Any:
     """Makes the object that `node` describes: calls its `_target_` with the node's settings.
 
@@ -69,7 +70,7 @@ def _target(node: DictConfig, where: str) -> Any:
 
 def _check_all_kinds(node: DictConfig, where: str) -> None:
     """Raises ConfigError for a setting of the node, or of a record in it, of a wrong kind."""
-    for name in node:
+    for name in map(str, node):
         below = node._get_node(name)
         if isinstance(below, DictConfig) and not below._is_none() and "_target_" in below:
             _check_all_kinds(below, f"{where}.{name}")

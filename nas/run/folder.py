@@ -21,6 +21,7 @@ from nas.run.saved_config import (
 
 CONFIG, MODEL = "config.yaml", "best.keras"
 EPOCHS = "epochs.json"  # the values of each epoch in which shared weights were trained
+EPOCHS_SHAPE = [{str: (float, None)}]
 RANKING = "ranking.npz"  # scores [archs] by shared weights, and truth [archs] of networks alone
 PANEL = "shared_weights.png"  # both, as a picture
 

@@ -278,7 +278,7 @@ def older_names(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """
     target = config.get("_target_")
     before = [old for old, new in MOVED_TARGETS.items() if new == target]
-    flat = {key: value for key, value in config.items()}
+    flat = dict(config)
     for old, new in MOVED_SETTINGS.get(str(target), {}).items():
         if (value := _taken(flat, new)) is not None:
             flat[old] = value[0]

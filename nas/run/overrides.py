@@ -13,12 +13,16 @@ from nas.core.trial import ConfigError
 
 SWEEP = ("-m", "--multirun")
 # Options of Hydra that take the next word, and the words that --info may be given.
-TAKING = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name")
-TAKING += ("-cd", "--config-dir", "--experimental-rerun")
+TAKING = (
+    *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name"),
+    *("-cd", "--config-dir", "--experimental-rerun"),
+)
 _MAY_TAKE = ("-i", "--info")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-_ALONE = (*SWEEP, "-h", "--help", "--hydra-help", "--version", "-r", "--run", "--resolve")
-_ALONE += ("-sc", "--shell-completion")
+_ALONE = (
+    *(*SWEEP, "-h", "--help", "--hydra-help", "--version", "-r", "--run", "--resolve"),
+    *("-sc", "--shell-completion"),
+)
 _PLAIN = re.compile(r"[A-Za-z_./~][A-Za-z0-9_./:~@%+-]*")
 _WORDS = ("null", "true", "false", "nan", "inf")  # which Hydra reads as values
 

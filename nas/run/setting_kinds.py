@@ -71,9 +71,7 @@ def is_whole(value: Any, least: int | None = None, most: int | None = None) -> b
 
 def is_number(value: Any) -> bool:
     """Whether a setting is a finite number. true is none."""
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _hints(target: Callable) -> dict[str, Any]:
