@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from nas.core.capabilities import TrainingProbe
 from nas.core.controller import Controller
 from nas.core.reference import RankingReference
+from nas.core.setting_kinds import is_whole, shown
 from nas.core.space import Space
 from nas.core.trial import ConfigError, Trial
 from nas.engine.search import Reward, TooManyFailures, best, search
@@ -22,7 +23,6 @@ from nas.experiment.parts import Costs, check_seed
 from nas.run import folder as runs
 from nas.run.config import make, resolved
 from nas.run.loggers import Logger, Loggers, RunInfo
-from nas.run.setting_kinds import is_whole, shown
 from nas.run.summary import read_summary, summarize, write_summary
 
 _RANDOM = 1 << 20  # sets the seed of the random architectures apart from those of the epochs

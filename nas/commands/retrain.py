@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nas.core.capabilities import PublishedSpace
+from nas.core.setting_kinds import is_whole, shown
 from nas.core.trial import Arch, ConfigError
 from nas.engine.search import best
 from nas.engine.store import Store
@@ -19,7 +20,6 @@ from nas.run.config import conf_files, make, refuse_foreign_targets, resolved
 from nas.run.loggers import Loggers, RunInfo
 from nas.run.overrides import quoted, written
 from nas.run.saved_config import FREE_TO_CHANGE, read_values
-from nas.run.setting_kinds import is_whole, shown
 from nas.run.summary import read_summary, write_summary
 
 OF_THE_RUN = "of_the_run"  # the choice of a group that the run's own configuration makes

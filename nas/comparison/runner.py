@@ -28,6 +28,7 @@ from nas.comparison.results import ComparisonRun
 from nas.comparison.statistics import incumbents
 from nas.core.capabilities import Recommending, TableEvaluator
 from nas.core.controller import Controller
+from nas.core.setting_kinds import is_whole, shown
 from nas.core.trial import ConfigError, Trial
 from nas.engine.executors import SerialExecutor
 from nas.engine.search import Evaluate, TooManyFailures, best, search
@@ -45,7 +46,6 @@ from nas.run.config import make, one_line, resolved
 from nas.run.folder import CONFIG, open_run
 from nas.run.old_configs import older_names
 from nas.run.saved_config import differences, read_values
-from nas.run.setting_kinds import is_whole, shown
 
 WARM = "warm_start"  # stands among the settings of a controller
 SEARCHES = "searches"  # the folder of the searches' own folders
@@ -94,7 +94,7 @@ def controllers_of(config: DictConfig) -> dict[str, DictConfig]:
                     {**cast(dict, OmegaConf.to_container(nodes[label])), WARM: str(warm)}
                 )
         except (HydraException, OmegaConfBaseException) as error:
-            from nas.run.setting_names import names
+            from nas.experiment.setting_names import names
 
             raise ConfigError(
                 f"controllers: {label}: {one_line(error, names('search', compose))}"

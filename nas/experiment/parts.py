@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig
 
 from nas.core.capabilities import DataChecking
 from nas.core.controller import Controller
+from nas.core.setting_kinds import is_number, is_whole, shown
 from nas.core.space import Cost, Space
 from nas.core.trial import Arch, ConfigError
 from nas.engine.search import Evaluate, Reward
@@ -18,7 +19,6 @@ from nas.evaluators.common import LoadedOnce
 from nas.experiment.warm_start import warm_start
 from nas.language.recipe import LanguageRecipe
 from nas.run.config import make
-from nas.run.setting_kinds import is_number, is_whole, shown
 
 LARGEST_SEED = 2**32 - 1  # of numpy's and Keras' global streams
 

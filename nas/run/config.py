@@ -11,8 +11,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from nas.core.files import UTF8, printable
+from nas.core.setting_kinds import check_kinds
 from nas.core.trial import ConfigError
-from nas.run.setting_kinds import check_kinds
 
 
 def make(node: DictConfig, where: str, **available: Any) -> Any:
@@ -200,7 +200,7 @@ _WHERE = ("full_key:", "object_type=", "reference_type=")  # lines of OmegaConf'
 def one_line(error: Exception, names: dict[str, str]) -> str:
     """Hydra's message about a wrong override as one line, with the nearest names.
 
-    names: all settings, and how to show each (nas.run.setting_names.names).
+    names: all settings, and how to show each (nas.experiment.setting_names.names).
     """
     text = f"{error}\n{error.__cause__ or ''}"
     for pattern, rule in _UNKNOWN:

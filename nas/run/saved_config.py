@@ -16,10 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas.core.files import printable, read_text, write_atomically
 from nas.core.json_values import misfit
+from nas.core.setting_kinds import shown
 from nas.core.trial import ConfigError
 from nas.run.config import make
 from nas.run.old_configs import modernised
-from nas.run.setting_kinds import shown
 
 # A run may be continued elsewhere and for longer: these settings may differ. All others decide what
 # the run computes, and may not.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
+from nas.core.setting_kinds import is_whole, shown
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import NAN, Arch, ConfigError, EvaluationError, Proposal, Trial
 from nas.data.images import ImageData
@@ -20,7 +21,6 @@ from nas.engine.executors import Executor, completed
 from nas.evaluators.common import LoadedOnce
 from nas.evaluators.one_graph import check_skeleton, check_trainable, refuse_nan
 from nas.run.config import make
-from nas.run.setting_kinds import is_whole, shown
 from nas.tables.enumeration import architectures, unique
 from nas.tables.table_file import NOT_HELD, PARTS
 from nas.training.recipe import Recipe
