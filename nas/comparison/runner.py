@@ -24,6 +24,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nas.comparison.older_names import older_names
 from nas.comparison.results import ComparisonRun
 from nas.comparison.statistics import incumbents
 from nas.core.capabilities import Recommending, TableEvaluator
@@ -44,7 +45,6 @@ from nas.experiment.parts import (
 from nas.experiment.warm_start import warm_start
 from nas.run.config import make, one_line, resolved
 from nas.run.folder import CONFIG, open_run
-from nas.run.old_configs import older_names
 from nas.run.saved_config import differences, read_values
 
 WARM = "warm_start"  # stands among the settings of a controller
