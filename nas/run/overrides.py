@@ -23,7 +23,7 @@ _ALONE = (
     *(*SWEEP, "-h", "--help", "--hydra-help", "--version", "-r", "--run", "--resolve"),
     *("-sc", "--shell-completion"),
 )
-_PLAIN = re.compile(r"[A-Za-z_./~][A-Za-z0-9_./:~@%+-]*")
+_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./:@%+-]*")
 _WORDS = ("null", "true", "false", "nan", "inf")  # which Hydra reads as values
 
 

@@ -35,9 +35,7 @@ def test_numbers_of_other_libraries_become_pythons(value, expected):
 
 
 def test_what_json_cannot_hold_is_named():
-    with pytest.raises(
-        TypeError, match="m.net must be a number, a text, .* got object"
-    ):
+    with pytest.raises(TypeError, match="m.net must be a number, a text, .* got object"):
         plain({"net": object()}, "m")
 
 
@@ -77,9 +75,7 @@ def test_what_fits_fits():
 
 def test_a_damaged_file_is_one_line(tmp_path):
     (tmp_path / "x.json").write_text("[3]")
-    with pytest.raises(
-        ConfigError, match=r"x.json is damaged \(it must be a dict, got a list\)"
-    ):
+    with pytest.raises(ConfigError, match=r"x.json is damaged \(it must be a dict, got a list\)"):
         read_json(tmp_path / "x.json", {}, "do this")
 
 
