@@ -6,6 +6,7 @@ from typing import Any
 
 from nas.core.trial import ConfigError
 from nas.run.config import refuse_foreign_targets, resolved
+from nas.run.folder import chosen
 from nas.run.overrides import for_shell, quoted, written
 from nas.run.saved_config import COMMAND, NOTES
 
@@ -61,11 +62,7 @@ def _derived(config: Mapping[str, Any]) -> list[str]:
 
     choices = config.get("choices") or {}
     word = "oneshot" if "method" in config else "search"
-    named = [
-        f"{group}={name}"
-        for group, name in choices.items()
-        if group not in ("local", "scale", "experiment") and name not in (None, "None")
-    ]
+    named = chosen({k: v for k, v in choices.items() if k not in ("scale", "experiment")})
     settings = [f"{name}={written(config[name])}" for name in ("seed",) if name in config]
     try:
         if GlobalHydra.instance().is_initialized():

@@ -74,8 +74,19 @@ class Called:
         """The command's configuration with these choices and none of the other settings."""
         from hydra import compose
 
-        chosen = [f"{group}={name}" for group, name in self.choices.items() if group != "local"]
-        return resolved(compose(self.command[0], overrides=chosen))
+        return resolved(compose(self.command[0], overrides=chosen(self.choices)))
+
+
+def chosen(choices: Mapping[str, Any]) -> list[str]:
+    """The overrides that make these choices.
+
+    A group within another one (with an @) and the machine's own file follow by themselves.
+    """
+    return [
+        f"{group}={name}"
+        for group, name in choices.items()
+        if group != "local" and "@" not in group and name not in (None, "None")
+    ]
 
 
 def open_run(run_dir: Path, config: dict[str, Any], called: Called | None = None) -> Store:

@@ -61,7 +61,7 @@ def test_that_of_an_older_run_does_as_well(tmp_path, old):
     write_report(folder)
     words = printed(folder, "search")
     words = [f"max_trials={done}" if w.startswith("max_trials=") else w for w in words]
-    said = nas(*words, "retrain=none", "executor=serial")
+    said = nas(*words, "retrain.seeds=[]", "executor=serial")
     assert f"{done} trials done before" in said.out, said
 
 
