@@ -109,7 +109,8 @@ def table_rows(shared: SharedWeightsResults, summary: Mapping[str, Any]) -> list
 def _random(random: Mapping[str, Any]) -> tuple[str, float, float | None]:
     """The metric of random architectures, its mean and its standard deviation."""
     metric = next(name for name in METRICS if name in random)
-    return metric, random[metric], random.get(f"{metric}_sd")
+    mean = math.nan if random[metric] is None else random[metric]
+    return metric, mean, random.get(f"{metric}_sd")
 
 
 def plot_shared_weights(shared: SharedWeightsResults, summary: Mapping[str, Any]) -> "Figure":

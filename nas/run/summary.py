@@ -40,7 +40,7 @@ SHAPE = {
     "dataset?": str,
     "trials?": int,
     "failed?": int,
-    "seconds?": float,
+    "seconds?": (float, None),
     "wall_seconds?": (float, None),
     "stopped?": (str, None),
     "arch?": [int],
@@ -65,7 +65,7 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     retrained, random = summary.get("retrained"), summary.get("random")
     if retrained and not any(isinstance(retrained.get(key), float | list) for key in SEVERAL):
         raise ConfigError(f"{path} is damaged (retrained has no test result); {advice}")
-    if random and not any(isinstance(random.get(name), float) for name in SCORES):
+    if random and not any(isinstance(random.get(name, ""), float | None) for name in SCORES):
         raise ConfigError(f"{path} is damaged (random has no score); {advice}")
     return summary
 

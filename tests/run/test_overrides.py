@@ -7,8 +7,8 @@ from nas.core.trial import ConfigError
 from nas.run.overrides import check_readable, for_shell, options_first, quoted, written
 
 ODD = (
-    "runs/mine", "größe", "a=b", "(x)", "it's", "a b", "x,y", "[0", "{", "$HOME", "${a}", "7", "1e3",
-    "true", "null", "", "a\\", "a\\'b", "tail\\\\", "~x", "@y", "100%", "#3", "a:b", "-m",
+    "runs/mine", "größe", "a=b", "(x)", "it's", "a b", "x,y", "[0", "{", "$HOME", "${a}", "7",
+    "1e3", "true", "null", "", "a\\", "a\\'b", "tail\\\\", "~x", "@y", "100%", "#3", "a:b", "-m",
 )  # fmt: skip
 
 
