@@ -13,9 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas.core.trial import ConfigError
+from nas.experiment.overrides import SWEEP, TAKING, check_readable, options_first
 from nas.experiment.setting_names import names
 from nas.run.config import one_line
-from nas.run.overrides import SWEEP, TAKING, check_readable, options_first
 
 LONGEST_NAME = 255  # bytes, of a file or folder on the usual file systems
 

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nas.core.capabilities import PublishedSpace
+from nas.core.quoting import quoted, written
 from nas.core.setting_kinds import is_whole, shown
 from nas.core.trial import Arch, ConfigError
 from nas.engine.search import best
@@ -18,7 +19,6 @@ from nas.experiment.parts import check_seeds, is_language_recipe
 from nas.run import folder as runs
 from nas.run.config import conf_files, make, refuse_foreign_targets, resolved
 from nas.run.loggers import Loggers, RunInfo
-from nas.run.overrides import quoted, written
 from nas.run.saved_config import FREE_TO_CHANGE, read_values
 from nas.run.summary import read_summary, write_summary
 

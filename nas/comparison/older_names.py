@@ -15,8 +15,9 @@ def older_names(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     before = [old for old, new in MOVED_TARGETS.items() if new == target]
     flat = dict(config)
     for old, new in MOVED_SETTINGS.get(str(target), {}).items():
-        if (value := _taken(flat, new)) is not None:
-            flat[old] = value[0]
+        taken = [_taken(flat, place) for place in ([new] if isinstance(new, str) else new)]
+        if taken[0] is not None:
+            flat[old] = taken[0][0]
     for added, was in ADDED_SETTINGS.get(str(target), {}).items():
         if (value := _taken(flat, added)) is not None and value[0] != was:
             return  # an older version had not this value

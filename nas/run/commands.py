@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nas.core.quoting import for_shell, quoted, written
 from nas.core.trial import ConfigError
 from nas.run.config import refuse_foreign_targets, resolved
 from nas.run.folder import chosen
-from nas.run.overrides import for_shell, quoted, written
 from nas.run.saved_config import COMMAND, NOTES
 
 # The command line sets these anew, or they follow from other settings.

@@ -1,14 +1,12 @@
 """What stands on the command line of a command that Hydra runs: overrides and Hydra's options.
 
-An override is a word such as `seed=1`. Hydra's grammar gives many characters a meaning, so values
-that are texts may need quotes of its own, within those of the shell.
+An override is a word such as `seed=1`. What Hydra's parser refuses is told in our words.
 """
 
-import re
-import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from nas.core.quoting import for_shell, quoted
 from nas.core.trial import ConfigError
 
 SWEEP = ("-m", "--multirun")
@@ -23,8 +21,6 @@ _ALONE = (
     *(*SWEEP, "-h", "--help", "--hydra-help", "--version", "-r", "--run", "--resolve"),
     *("-sc", "--shell-completion"),
 )
-_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./:@%+-]*")
-_WORDS = ("null", "true", "false", "nan", "inf")  # which Hydra reads as values
 
 
 def options_first(args: Sequence[str]) -> list[str]:
@@ -90,34 +86,3 @@ def _check_folder(parsed: Any, value: str) -> None:
         )
     if parsed.value() is None and not parsed.is_delete():
         raise ConfigError("run_dir must be the name of a folder, got null; or leave it out")
-
-
-def for_shell(word: str) -> str:
-    """A word of a command as a shell reads it, in double quotes where it has single ones."""
-    if "'" in word and not re.search(r'["$`\\!]', word):
-        return f'"{word}"'
-    return shlex.quote(word)
-
-
-def quoted(text: str) -> str:
-    """A text as Hydra's grammar reads it: as it is, or in quotes.
-
-    >>> quoted("runs/mine"), quoted("a=b"), quoted("7")
-    ('runs/mine', "'a=b'", "'7'")
-    """
-    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
-        return text
-    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + r"\'", text)
-    escaped = re.sub(r"(\\+)$", lambda match: match[1] * 2, escaped)
-    return "'" + escaped.replace("${", r"\${") + "'"
-
-
-def written(value: Any) -> str:
-    """A value as an override writes it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{quoted(str(k))}:{written(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(written, value)) + "]"
-    return quoted(value) if isinstance(value, str) else repr(value)

@@ -3,8 +3,9 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from nas.core.quoting import for_shell, quoted, written
 from nas.core.trial import ConfigError
-from nas.run.overrides import check_readable, for_shell, options_first, quoted, written
+from nas.experiment.overrides import check_readable, options_first
 
 ODD = (
     "runs/mine", "größe", "a=b", "(x)", "it's", "a b", "x,y", "[0", "{", "$HOME", "${a}", "7",
