@@ -206,8 +206,10 @@ def _batches(builder, split: str, shape: list[int]):
 
 def _contents(version: Path) -> str:
     """A description of a prepared set: "50,000 train + 10,000 test of 32x32x3, 10 classes"."""
-    info = json.loads((version / "dataset_info.json").read_text())
-    features = json.loads((version / "features.json").read_text())["featuresDict"]["features"]
+    info = json.loads((version / "dataset_info.json").read_text(encoding="utf-8"))
+    features = json.loads((version / "features.json").read_text(encoding="utf-8"))["featuresDict"][
+        "features"
+    ]
     counts = {s["name"]: sum(int(n) for n in s["shardLengths"]) for s in info["splits"]}
     text = " + ".join(f"{count:,} {split}" for split, count in counts.items())
     for feature in features.values():

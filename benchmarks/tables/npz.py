@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.core.files import check_headers
 from nas.core.trial import ConfigError
 
 
@@ -40,8 +41,10 @@ def held(path: Path, what: str) -> set[str]:
 
 def _opened(path: Path, what: str, use: Any) -> Any:
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return use(file)
+        with path.open("rb") as raw:
+            check_headers(raw)
+            with np.load(raw, allow_pickle=False) as file:
+                return use(file)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path} is not {what}: {error}") from None
 

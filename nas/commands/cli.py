@@ -1,13 +1,14 @@
 """The `nas` command: calls the module of each word, and shows a user's error as one line."""
 
 import importlib
-import json
+import io
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import nas.onednn  # noqa: F401  before what imports TensorFlow
+from nas.core.files import printable
+from nas.core.keras_backend import check_keras_backend
 from nas.core.signals import Stopped, stopped_by_signals
 from nas.core.tensorflow_log import silence_tensorflow
 from nas.core.trial import ConfigError
@@ -62,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
     0: done. 2: a wrong setting, or nothing worked. 128 + number: a signal, 130 for Ctrl-C.
     """
+    _never_fail_to_print()
     args = list(sys.argv[1:] if argv is None else argv)
     verbose = args[:1] == ["-v"]
     args = args[verbose:]
@@ -86,28 +88,10 @@ def main(argv: list[str] | None = None) -> int:
 
     def command(args: list[str]) -> int:
         if word not in WITHOUT_KERAS:
-            _check_keras_backend()
+            check_keras_backend()
         return importlib.import_module(COMMANDS[word][0]).main(args)
 
     return _explained(command, rest, verbose)
-
-
-def _check_keras_backend() -> None:
-    """Raises ConfigError if Keras is told to compute with something else than TensorFlow.
-
-    Keras reads the variable or the file when it is imported, which takes seconds.
-    """
-    backend = os.environ.get("KERAS_BACKEND")
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    if not backend and (home / "keras.json").is_file():
-        try:
-            backend = json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
-        except (OSError, ValueError, AttributeError):
-            return  # Keras does not read it either
-    if backend not in (None, "", "tensorflow"):
-        raise ConfigError(
-            f"Keras' backend must be tensorflow, got {backend}; set KERAS_BACKEND=tensorflow"
-        )
 
 
 def _completing(args: list[str]) -> list[str]:
@@ -129,39 +113,48 @@ def _completing(args: list[str]) -> list[str]:
     return [word, *args]
 
 
+def _never_fail_to_print() -> None:
+    """Escapes what the terminal's encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _explained(command: Callable[[list[str]], int], args: list[str], verbose: bool) -> int:
+    """Runs a command; what ends it is told in one line."""
     try:
         with stopped_by_signals():
             return command(args)
-    except ConfigError as error:
-        if verbose:
-            raise
-        print(f"nas: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # `head` in `nas list | head` has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a full disk, a folder that is a file, no permission
-        if verbose:
-            raise
-        where = f" {error.filename}" if error.filename else ""
-        print(f"nas: cannot write or read{where}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except ImportError as error:
-        if verbose:
-            raise
-        print(
-            f"nas: a package is missing or broken: {' '.join(str(error).split())}; `nas -v` has "
-            "the traceback",
-            file=sys.stderr,
-        )
-        return 2
     except Stopped as error:
-        print(f"nas: {error}; what was finished is saved", file=sys.stderr)
-        return error.status
+        return _ended(error.status, f"{error}; what was finished is saved")
     except KeyboardInterrupt:
-        print("nas: interrupted; what was finished is saved", file=sys.stderr)
-        return 130
+        return _ended(130, "interrupted; what was finished is saved")
+    except (ConfigError, OSError, ImportError, MemoryError, RecursionError) as error:
+        if verbose:
+            raise
+        return _ended(2, _told(error))
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, ConfigError):
+        return str(error)
+    if isinstance(error, OSError):  # a full disk, a folder that is a file, no permission
+        where = f" {error.filename}" if error.filename else ""
+        return f"cannot write or read{where}: {error.strerror or error}"
+    if isinstance(error, ImportError):
+        reason = " ".join(str(error).split())
+        return f"a package is missing or broken: {reason}; `nas -v` has the traceback"
+    if isinstance(error, MemoryError):
+        return "out of memory; a smaller setting may help, and nas -v COMMAND ... shows where"
+    return "something is nested too deeply; nas -v COMMAND ... shows where"
+
+
+def _ended(status: int, text: str) -> int:
+    print(f"nas: {printable(text)}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

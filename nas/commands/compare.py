@@ -1,7 +1,6 @@
 """`nas compare`: compares controllers over several seeds on one benchmark, with statistics."""
 
 import contextlib
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -11,6 +10,7 @@ from nas.comparison.results import Results
 from nas.comparison.runner import ComparisonRunner, controllers_of, seed_list, settings_of
 from nas.core.trial import ConfigError
 from nas.engine.executors import completed
+from nas.run import folder
 from nas.run.config import make
 from nas.run.console import Bar
 
@@ -21,15 +21,16 @@ def main(argv: list[str]) -> int:
 
 def task(config: DictConfig) -> None:
     """Runs the searches that are missing, then reports all of them."""
-    from hydra.core.hydra_config import HydraConfig
-
-    run_dir = Path(HydraConfig.get().runtime.output_dir)
-    controllers, seeds = controllers_of(config), seed_list(config)
-    settings = {label: settings_of(node) for label, node in controllers.items()}
-    logger = make(config.logger, "logger") if config.logger else None
-    runner = ComparisonRunner(config, controllers, run_dir)
-    runner.check()
-    results = Results(run_dir, runner.config | {"run_dir": str(run_dir)})
+    called = folder.of_hydra()
+    run_dir = called.run_dir
+    with folder.not_left_empty(run_dir):
+        controllers, seeds = controllers_of(config), seed_list(config)
+        settings = {label: settings_of(node) for label, node in controllers.items()}
+        logger = make(config.logger, "logger") if config.logger else None
+        runner = ComparisonRunner(config, controllers, run_dir)
+        runner.check()
+        executor = make(config.executor, "executor")
+        results = Results(run_dir, runner.config | {"run_dir": str(run_dir)}, called)
     with contextlib.closing(results):
         todo = [
             (label, seed)
@@ -40,10 +41,7 @@ def task(config: DictConfig) -> None:
         total = len(seeds) * len(controllers)
         if len(todo) < total:
             print(f"{total - len(todo)} of {total} searches were done before")
-        with (
-            make(config.executor, "executor") as executor,
-            contextlib.closing(Bar(every=10)) as bar,
-        ):
+        with executor, contextlib.closing(Bar(every=10)) as bar:
             bar.begin(total, total - len(todo))
             for (label, seed), future in completed(
                 executor, runner.run_one, (((label, seed), (label, seed)) for label, seed in todo)

@@ -80,7 +80,11 @@ def _open(name: str) -> tuple[ModuleType, str, dict[str, Any]]:
     """The module that a file of conf/dataset names, its loading function, and the settings."""
     from omegaconf import OmegaConf
 
-    text = resources.files("nas").joinpath("conf", "dataset", f"{name}.yaml").read_text()
+    text = (
+        resources.files("nas")
+        .joinpath("conf", "dataset", f"{name}.yaml")
+        .read_text(encoding="utf-8")
+    )
     settings = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     if not isinstance(settings, dict) or "_target_" not in settings:
         raise ConfigError(f"conf/dataset/{name}.yaml must have a _target_, got {settings}")
@@ -140,7 +144,7 @@ def _tables() -> dict[str, str]:
     for file in sorted(
         Path(str(resources.files("nas").joinpath("conf", "evaluator"))).glob("*.yaml")
     ):
-        for line in file.read_text().splitlines():
+        for line in file.read_text(encoding="utf-8").splitlines():
             if line.startswith("_target_: "):
                 module = line.removeprefix("_target_: ").rsplit(".", 1)[0] + "_convert"
                 if importlib.util.find_spec(module):

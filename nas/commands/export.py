@@ -42,7 +42,12 @@ def main(argv: list[str]) -> int:
         )
     folder = args.to or args.run / "export"
     images, labels = _probe(args.run)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be made: {error.strerror}; --to FOLDER names another place"
+        ) from error
     model = _load(model_path)
     reference = score(model.predict(images, verbose=0), labels)
     _write(model, model_path, folder, args.formats)
@@ -113,7 +118,8 @@ def _scores(models: Sequence[Path], probe: Path) -> list[dict]:
     done = subprocess.run(
         [sys.executable, "-m", "nas.commands.export_check", str(probe), *map(str, models)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     scores = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode != 0 or len(scores) != len(models):

@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
 
 def _first_comment(file: Traversable) -> str:
     """The first comment line that is not Hydra's package directive."""
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ")
     return ""

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from nas.core.capabilities import TrainingProbe
 from nas.core.controller import Controller
 from nas.core.reference import RankingReference
+from nas.core.setting_kinds import is_whole, shown
 from nas.core.space import Space
 from nas.core.trial import ConfigError, Trial
 from nas.engine.search import Reward, TooManyFailures, best, search
@@ -75,11 +76,12 @@ def task(config: DictConfig) -> float | None:
 
     Raises ConfigError if a setting is wrong, or if the derivation stops because its scores fail.
     """
-    run_dir, choices = runs.of_hydra()
+    called = runs.of_hydra()
+    run_dir, choices = called.run_dir, called.choices
     settings = resolved(config) | {"run_dir": str(run_dir)}
     with runs.not_left_empty(run_dir):
         parts = build(config)
-        store = runs.open_run(run_dir, settings | {"choices": choices})
+        store = runs.open_run(run_dir, settings | {"choices": choices}, called)
     info = _info(run_dir, settings, choices, store.trials())
     with store, Loggers(parts.loggers, info) as loggers:
         return _run(OpenOneShot(config, parts, store, run_dir, choices), loggers)
@@ -97,9 +99,9 @@ def build(config: DictConfig) -> OneShotParts:
     if config.seed >= 2**32:  # of shared weights, which Keras draws
         raise ConfigError(f"seed must be at most 2^32 - 1, got {config.seed}; set seed=0")
     for name, least in (("max_trials", 1), ("max_failures", 1), ("random_samples", 0)):
-        if not isinstance(config[name], int) or config[name] < least:
+        if not is_whole(config[name], least):
             raise ConfigError(
-                f"{name} must be a whole number of at least {least}, got {config[name]}"
+                f"{name} must be a whole number of at least {least}, got {shown(config[name])}"
             )
     available: dict[str, Any] = {"seed": config.seed}
     for name in ("space", "recipe", "reward"):
@@ -232,6 +234,10 @@ def _run(run: OpenOneShot, loggers: Loggers) -> float | None:
     loggers.message(f"report: {page}")
     if stopped:
         raise ConfigError(stopped)
+    if top is None and trials:
+        raise ConfigError(
+            f"every score failed, the last one as {trials[-1].status}: {trials[-1].reason}"
+        )
     return None if top is None else top.reward
 
 

@@ -6,24 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from nas.core.capabilities import PublishedSpace
+from nas.core.quoting import quoted, written
+from nas.core.setting_kinds import is_whole, shown
 from nas.core.trial import Arch, ConfigError
 from nas.engine.search import best
 from nas.engine.store import Store
 from nas.evaluators import compatibility as kinds
-from nas.experiment.parts import check_keras_seeds, is_language_recipe
+from nas.experiment.parts import check_seeds, is_language_recipe
 from nas.run import folder as runs
-from nas.run.config import (
-    FREE_TO_CHANGE,
-    conf_files,
-    make,
-    refuse_foreign_targets,
-    resolved,
-)
+from nas.run.config import conf_files, make, refuse_foreign_targets, resolved
 from nas.run.loggers import Loggers, RunInfo
-from nas.run.summary import write_summary
+from nas.run.saved_config import FREE_TO_CHANGE, read_values
+from nas.run.summary import read_summary, write_summary
 
 OF_THE_RUN = "of_the_run"  # the choice of a group that the run's own configuration makes
 
@@ -31,9 +28,10 @@ OF_THE_RUN = "of_the_run"  # the choice of a group that the run's own configurat
 def main(argv: list[str]) -> int:
     from nas.commands.hydra_app import run
 
-    # A first word without "=" is the run folder, as in `nas report RUN`.
-    if argv and not argv[0].startswith("-") and "=" not in argv[0]:
-        argv = [f"run='{argv[0]}'", *argv[1:]]
+    # A first word without "=" is the run folder, as in `nas report RUN`; those of sweeps have one.
+    first = argv[0] if argv else "-"
+    if not first.startswith("-") and ("=" not in first or Path(first).is_dir()):
+        argv = [f"run={quoted(first)}", *argv[1:]]
     args = [_quoted(arg) for arg in argv]
     return run(task, "retrain", [*args, *_implied(args)])
 
@@ -70,8 +68,7 @@ def _implied(args: Sequence[str]) -> list[str]:
         if chosen["run"].is_sweep_override():
             raise ConfigError("run must be one run folder; call nas retrain once for each")
         run = chosen["run"].value()
-        groups = [] if run is None else _offer_parts_of(Path(str(run)), set(chosen), folders)
-        return [f"{group}={OF_THE_RUN}" for group in groups]
+        return [] if run is None else _offer_parts_of(Path(str(run)), set(chosen), folders)
     if "genotype" in chosen and "space" not in chosen:
         space = _space_of(str(chosen["genotype"].value()).strip(), folders)
         return [] if space is None else [f"space={space}"]
@@ -87,7 +84,7 @@ def _config_dirs(args: Sequence[str]) -> list[Path]:
 
 
 def _offer_parts_of(run: Path, chosen: set[str], folders: Sequence[Path]) -> list[str]:
-    """Makes the run's own parts a choice of their groups; returns the groups that are left open.
+    """Makes the run's own parts a choice of their groups; returns the overrides that choose them.
 
     chosen: what the command line chooses itself.
 
@@ -99,22 +96,41 @@ def _offer_parts_of(run: Path, chosen: set[str], folders: Sequence[Path]) -> lis
     saved = runs.read_run(run)
     is_text = is_language_recipe(saved.get("recipe"))
     retraining = saved.get("retrain") or {}
+    # A language model that was not to be retrained has the recipe and the sizes of the search.
+    of_search = saved if is_text else {}
     parts = {
         "space": saved.get("space"),
         "dataset": saved.get("dataset"),
-        # A language model that was not to be retrained has the recipe and the sizes of the search.
-        "recipe": retraining.get("recipe") or (saved.recipe if is_text else None),
-        "skeleton": retraining.get("skeleton") or (saved.skeleton if is_text else None),
+        "recipe": _whole(retraining.get("recipe")) or of_search.get("recipe"),
+        "skeleton": _whole(retraining.get("skeleton")) or of_search.get("skeleton"),
     }
+    if not isinstance(parts["space"], DictConfig):
+        raise ConfigError(f"{run} was searched in a space that no file of conf/ names")
     if parts["dataset"] is None and "dataset" not in chosen:
         raise ConfigError(f"{run} was searched without a dataset; set dataset=NAME")
-    # A part that the run does not have is the command's default.
-    groups = [name for name in parts if parts[name] is not None and name not in chosen]
-    for group in groups:
-        refuse_foreign_targets(parts[group], group, *folders)
-        plain: Any = OmegaConf.to_container(parts[group])
+    overrides = []
+    for group in parts:
+        if group in chosen:
+            continue
+        part = parts[group]
+        if part is None:  # the command's default, with what a scale has set of it
+            rest = retraining.get(group) or {} if group in ("recipe", "skeleton") else {}
+            overrides += [
+                f"{group}.{name}={written(value)}"
+                for name, value in rest.items()
+                if f"{group}.{name}" not in chosen
+            ]
+            continue
+        refuse_foreign_targets(part, group, *folders)
+        plain: Any = OmegaConf.to_container(part)
         ConfigStore.instance().store(group=group, name=OF_THE_RUN, node=plain)
-    return groups
+        overrides.append(f"{group}={OF_THE_RUN}")
+    return overrides
+
+
+def _whole(part: Any) -> Any:
+    """The part of a configuration, unless no file was chosen for it and it has single settings."""
+    return part if isinstance(part, DictConfig) and "_target_" in part else None
 
 
 def _space_of(name: str, folders: Sequence[Path]) -> str | None:
@@ -124,7 +140,7 @@ def _space_of(name: str, folders: Sequence[Path]) -> str | None:
     files = {f.name.removesuffix(".yaml"): f for g, f in conf_files(*folders) if g == "space"}
     # A space whose name begins the architecture's comes first: AmoebaNet's has NASNet-A as well.
     for choice in sorted(files, key=lambda choice: (not name.startswith(choice), choice)):
-        node = OmegaConf.create(files[choice].read_text())
+        node = OmegaConf.create(files[choice].read_text(encoding="utf-8"))
         if isinstance(node, DictConfig) and "_target_" in node:
             space = make(node, "space")
             if isinstance(space, PublishedSpace) and name in space.published:
@@ -178,6 +194,7 @@ def task(config: DictConfig) -> float:
             recipe,
             seeds=seeds,
             folder=folder,
+            kept=folder,
             on_epoch=loggers.epoch,
         )
         summary: dict[str, Any] = {} if cell is None else {"cell": name}
@@ -200,9 +217,9 @@ def _check(config: DictConfig) -> None:
     overrides = [item.lstrip("+") for item in HydraConfig.get().overrides.task]
     if config.run is not None and not any(item.startswith("run=") for item in overrides):
         raise ConfigError(f"run must be named on the command line: nas retrain {config.run}")
-    if not isinstance(config.seeds, ListConfig) or not config.seeds:
-        raise ConfigError(f"seeds must list at least one seed, got {config.seeds}; set seeds=[0]")
-    check_keras_seeds(config.seeds, "seeds")
+    check_seeds(config.seeds)
+    if config.trial is not None and not is_whole(config.trial, 0):
+        raise ConfigError(f"trial must be the id of a trial of the run, got {shown(config.trial)}")
 
 
 class _OfCell:
@@ -222,16 +239,27 @@ class _OfCell:
 
 
 def _open(folder: Path, config: DictConfig) -> runs.FolderLock:
-    """Opens the folder of the results; that of a language model may continue, or add seeds."""
-    has_seeds = is_language_recipe(config.recipe) and any(folder.glob("seed*.npz"))
-    if (folder / runs.CONFIG).exists() and not has_seeds:
-        raise ConfigError(f"run_dir must be a new folder, got {folder}, which holds a run already")
+    """Opens the folder of the results. A retraining of the same settings goes on there, and may
+    have more seeds."""
+    path, seeds = folder / runs.CONFIG, list(config.seeds)
+    if path.exists():
+        if "genotype" not in read_values(path):
+            raise ConfigError(
+                f"run_dir must be a new folder, got {folder}, which holds a run already"
+            )
+        done = (read_summary(folder).get("retrained") or {}).get("seeds", [])
+        if not set(done) <= set(seeds):
+            raise ConfigError(
+                f"run_dir={folder} holds a retraining from seeds {done}, got seeds={seeds}: name "
+                "these and perhaps more, or a new run_dir"
+            )
     return runs.open_folder(
         folder,
         resolved(config),
         runs.FolderLock,
-        free=FREE_TO_CHANGE | {"seeds"},
+        free=FREE_TO_CHANGE | {"seeds", "seed"},
         keep_config=False,
+        called=runs.of_hydra(),
     )
 
 

@@ -41,13 +41,14 @@ def task(config: DictConfig) -> float | None:
 
     Raises ConfigError if a setting is wrong, or if the search stops because its trials fail.
     """
-    run_dir, choices = runs.of_hydra()
+    called = runs.of_hydra()
+    run_dir, choices = called.run_dir, called.choices
     settings = resolved(config) | {"run_dir": str(run_dir)}
     with runs.not_left_empty(run_dir):
         parts = build(config, run_dir)
         executor = make(config.executor, "executor")
         further = [make(config.logger, "logger")] if config.logger else []
-        store = runs.open_run(run_dir, settings | {"choices": choices})
+        store = runs.open_run(run_dir, settings | {"choices": choices}, called)
     run = OpenSearch(config, parts, executor, store, choices)
     with store, _loggers(run, further, settings) as loggers:
         if parts.dataset is not None and (read_as := parts.dataset().read_as):
@@ -118,6 +119,10 @@ def _run(run: OpenSearch, loggers: Loggers) -> float | None:
     loggers.message(f"report: {page}")
     if stopped:
         raise ConfigError(stopped)
+    if top is None and trials:
+        raise ConfigError(
+            f"every trial failed, the last one as {trials[-1].status}: {trials[-1].reason}"
+        )
     return None if top is None else top.reward
 
 

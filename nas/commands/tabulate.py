@@ -18,12 +18,13 @@ def main(argv: list[str]) -> int:
 
 def task(config: DictConfig) -> None:
     """Runs the trainings that are missing, then writes the table."""
-    run_dir, _ = folder.of_hydra()
+    called = folder.of_hydra()
+    run_dir = called.run_dir
     settings = resolved(config) | {"run_dir": str(run_dir)}
     with folder.not_left_empty(run_dir):
         plan = Plan(config)
         executor = make(config.executor, "executor")
-        store = folder.open_run(run_dir, settings)
+        store = folder.open_run(run_dir, settings, called)
     with store, executor, contextlib.closing(Bar(every=30)) as bar:
         done = {trial.id for trial in store.trials()}
         bar.begin(plan.count, len(done))

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +11,7 @@ import numpy as np
 from nas.comparison import statistics
 from nas.comparison.results import ComparisonRun, Runs
 from nas.core.files import write_atomically
+from nas.core.json_values import dumped
 from nas.report import html
 from nas.report.html import Html
 from nas.report.style import MUTED, OTHER, SERIES, figure_style, new_figure, save_png, svg
@@ -33,7 +33,7 @@ def write(run_dir: Path, config: dict[str, Any], runs: Runs, possible: dict[str,
     write_atomically(run_dir / TABLE, _csv(runs, seeds))
     summary = summarise(runs, possible)
     write_atomically(
-        run_dir / NUMBERS, json.dumps({"config": config, "seeds": seeds} | summary, indent=2) + "\n"
+        run_dir / NUMBERS, dumped({"config": config, "seeds": seeds} | summary, indent=2) + "\n"
     )
     parts = _head(config, runs, seeds)
     for against in ("trials", "seconds"):

@@ -1,21 +1,43 @@
 """The results of a comparison: one record for each search, and comparison.db, which keeps them."""
 
+import contextlib
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas.core.trial import Arch, ConfigError, Trial
+from nas.core.json_values import dumped, parsed
+from nas.core.trial import Arch, Trial
+from nas.engine import database
+from nas.engine.database import explained
 from nas.run import folder
 from nas.run.old_configs import modernised
+from nas.run.saved_config import differences
 
 FILE = "comparison.db"
+CONTENTS = "the results of a comparison"
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS runs (label TEXT, settings TEXT, seed INTEGER, "
+    "result TEXT NOT NULL, checksum TEXT, PRIMARY KEY (label, settings, seed))"
+)
+_VALUES = {str: (float, None)}  # of a table's columns
+SHAPE = {
+    "reward": [(float, None)],
+    "seconds": [float],
+    "stopped": (str, None),
+    "wall": float,
+    "best": ([int], None),
+    "best_reward": (float, None),
+    "changes": [[(int, _VALUES)]],
+    "final": _VALUES,
+}
 # Settings that may differ when a comparison is continued.
 FREE = {"controllers", "settings", "seeds", "run_dir", "executor", "recycle_after", "logger"}
+FREE |= {"name"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +106,16 @@ class ComparisonRun:
             wall_seconds=values["wall"],
             best=None if values["best"] is None else tuple(values["best"]),
             best_reward=values["best_reward"],
-            changes=[(trial, columns) for trial, columns in values["changes"]],
+            changes=[_change(change) for change in values["changes"]],
             final=values["final"],
         )
+
+
+def _change(saved: Sequence[Any]) -> tuple[int, Mapping[str, float]]:
+    """Raises ValueError unless it is a trial and the values of a table's columns."""
+    if len(saved) != 2 or not isinstance(saved[0], int) or not isinstance(saved[1], dict):
+        raise ValueError("a change must be a trial and its values")
+    return saved[0], saved[1]
 
 
 Runs = Mapping[str, Sequence[ComparisonRun]]  # label of a controller -> one run per seed
@@ -96,60 +125,82 @@ class Results:
     """comparison.db: one row for each finished search, by (label, settings, seed).
 
     The folder is locked until `close`. Raises ConfigError if it is in use, holds another
-    comparison, or its database is damaged.
+    comparison, or its database is damaged or cannot be written.
     """
 
-    def __init__(self, run_dir: Path, config: dict[str, Any]):
-        self._lock = folder.open_folder(
-            run_dir, config, folder.FolderLock, free=FREE, keep_config=False
+    def __init__(self, run_dir: Path, config: dict[str, Any], called: folder.Called | None = None):
+        self.path = run_dir / FILE
+        self._files = contextlib.ExitStack()
+        self._files.callback(
+            folder.open_folder(
+                run_dir, config, folder.FolderLock, free=FREE, keep_config=False, called=called
+            ).close
         )
         try:
-            self.db = _opened(run_dir / FILE)
+            with explained(self.path, CONTENTS):
+                self.db = database.open_for_writing(self.path)
+                self._files.callback(self.db.close)
+                self.db.execute(_SCHEMA)
+                database.add_column(self.db, "runs", "checksum")
+                self._stored = self._read_settings()
         except BaseException:
-            self._lock.close()
+            self.close()
             raise
 
     def has(self, label: str, settings: str, seed: int) -> bool:
-        return any(True for _ in self._rows(label, settings, seed))
+        return self._row(label, settings, seed) is not None
 
     def get(self, label: str, settings: str, seed: int) -> ComparisonRun:
-        return ComparisonRun.from_json(json.loads(next(self._rows(label, settings, seed))[0]))
+        row = self._row(label, settings, seed)
+        if row is None:
+            raise KeyError((label, settings, seed))
+        with explained(self.path, CONTENTS):
+            name = f"the row of {label} from seed {seed}"
+            database.check_row(name, row[1], row[0])
+            try:
+                return ComparisonRun.from_json(parsed(row[0], SHAPE))
+            except ValueError as error:
+                raise sqlite3.DatabaseError(f"{name}: {error}") from error
 
     def add(self, label: str, settings: str, seed: int, run: ComparisonRun) -> None:
-        row = (label, settings, seed, json.dumps(run.to_json()))
-        self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", row)
+        text = dumped(run.to_json())
+        row = (label, settings, seed, text, database.checksum(text))
+        with explained(self.path, CONTENTS):
+            self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", row)
 
     def close(self) -> None:
-        self.db.close()
-        self._lock.close()
+        self._files.close()
 
-    def _rows(self, *key: str | int) -> Iterator[tuple[str]]:
-        return self.db.execute(
-            "SELECT result FROM runs WHERE label = ? AND settings = ? AND seed = ?", key
-        )
+    def _row(self, label: str, settings: str, seed: int) -> tuple[str, str | None] | None:
+        with explained(self.path, CONTENTS):
+            for stored in (settings, *self._same(label, settings)):
+                found = self.db.execute(
+                    "SELECT result, checksum FROM runs WHERE label = ? AND settings = ? AND "
+                    "seed = ?",
+                    (label, stored, seed),
+                ).fetchone()
+                if found is not None:
+                    return found
+        return None
 
+    def _same(self, label: str, settings: str) -> list[str]:
+        """The settings of rows that differ from these in what had no setting then, at most."""
+        if (label, settings) not in self._known:
+            now = json.loads(settings)
+            self._known[label, settings] = [
+                text
+                for text, saved in self._stored.get(label, {}).items()
+                if not any(differences(saved, now, free=frozenset()))
+            ]
+        return self._known[label, settings]
 
-def _opened(path: Path) -> sqlite3.Connection:
-    """The database. Raises ConfigError if it is damaged."""
-    try:
-        db = sqlite3.connect(path, isolation_level=None)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        db.execute(
-            "CREATE TABLE IF NOT EXISTS runs (label TEXT, settings TEXT, seed INTEGER, "
-            "result TEXT NOT NULL, PRIMARY KEY (label, settings, seed))"
-        )
-        _modernise_settings(db)
-    except (sqlite3.DatabaseError, ValueError) as error:
-        raise ConfigError(f"{path} is damaged ({error}); move it away to run again") from error
-    return db
-
-
-def _modernise_settings(db: sqlite3.Connection) -> None:
-    """Gives the rows that an older version wrote today's names, so that they are not run again."""
-    for (text,) in db.execute("SELECT DISTINCT settings FROM runs").fetchall():
-        settings = json.dumps(modernised(json.loads(text)), sort_keys=True)
-        if settings != text:
-            db.execute(
-                "UPDATE OR IGNORE runs SET settings = ? WHERE settings = ?", (settings, text)
-            )
+    def _read_settings(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Label -> the text of the settings of its rows -> them with today's names."""
+        self._known: dict[tuple[str, str], list[str]] = {}
+        stored: dict[str, dict[str, dict[str, Any]]] = {}
+        for label, text in self.db.execute("SELECT DISTINCT label, settings FROM runs"):
+            try:
+                stored.setdefault(label, {})[text] = modernised(parsed(text, {str: Any}))
+            except ValueError as error:
+                raise sqlite3.DatabaseError(f"the settings of {label}: {error}") from error
+        return stored

@@ -8,6 +8,7 @@ continues there after a stop.
 
 import contextlib
 import dataclasses
+import glob
 import hashlib
 import importlib
 import inspect
@@ -20,24 +21,36 @@ from typing import Any, cast
 
 import numpy as np
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nas.comparison.older_names import older_names
 from nas.comparison.results import ComparisonRun
 from nas.comparison.statistics import incumbents
 from nas.core.capabilities import Recommending, TableEvaluator
 from nas.core.controller import Controller
+from nas.core.setting_kinds import is_whole, shown
 from nas.core.trial import ConfigError, Trial
 from nas.engine.executors import SerialExecutor
 from nas.engine.search import Evaluate, TooManyFailures, best, search
 from nas.engine.store import Store, Unsaved
 from nas.evaluators.common import ImageEvaluator
-from nas.experiment.parts import Benchmark, SearchParts, check_limits, make_benchmark
+from nas.experiment.parts import (
+    Benchmark,
+    SearchParts,
+    check_limits,
+    check_seeds,
+    make_benchmark,
+)
 from nas.experiment.warm_start import warm_start
 from nas.run.config import make, one_line, resolved
+from nas.run.folder import CONFIG, open_run
+from nas.run.saved_config import differences, read_values
 
 WARM = "warm_start"  # stands among the settings of a controller
 SEARCHES = "searches"  # the folder of the searches' own folders
+MOST_SEEDS = 100_000
+LIMITS = ("max_trials", "max_seconds", "max_failures")
 AUTO = "auto"  # a max_seconds that stands for the budget of the evaluator's table
 
 
@@ -49,15 +62,25 @@ def controllers_of(config: DictConfig) -> dict[str, DictConfig]:
     from hydra import compose
     from hydra.errors import HydraException
 
-    labels = [str(label) for label in config.controllers or []]
-    if not labels or len(set(labels)) != len(labels):
-        raise ConfigError(f"controllers must be different names, at least one, got {labels}")
-    settings = config.settings or OmegaConf.create({})
+    listed = config.controllers if isinstance(config.controllers, ListConfig) else []
+    labels = [label for label in listed if isinstance(label, str)]
+    if not labels or len(labels) != len(listed) or len(set(labels)) != len(labels):
+        raise ConfigError(
+            "controllers must be different names in a list, at least one, got "
+            f"{shown(config.controllers)}"
+        )
+    settings = OmegaConf.create({}) if config.settings is None else config.settings
+    if not isinstance(settings, DictConfig):
+        raise ConfigError(f"settings must be settings by label, got {shown(settings)}")
     if unused := [label for label in settings if label not in labels]:
         # The defaults have settings for controllers that a shorter list leaves out.
         settings = OmegaConf.create({k: v for k, v in settings.items() if k not in unused})
     nodes: dict[str, DictConfig] = {}
     for label in labels:
+        if not isinstance(settings.get(label), DictConfig | None):
+            raise ConfigError(
+                f"settings.{label} must be settings of its controller, got {shown(settings[label])}"
+            )
         changes = dict(settings.get(label) or {})
         name, warm = changes.pop("controller", label), changes.pop(WARM, None)
         try:
@@ -71,7 +94,7 @@ def controllers_of(config: DictConfig) -> dict[str, DictConfig]:
                     {**cast(dict, OmegaConf.to_container(nodes[label])), WARM: str(warm)}
                 )
         except (HydraException, OmegaConfBaseException) as error:
-            from nas.run.setting_names import names
+            from nas.experiment.setting_names import names
 
             raise ConfigError(
                 f"controllers: {label}: {one_line(error, names('search', compose))}"
@@ -81,13 +104,14 @@ def controllers_of(config: DictConfig) -> dict[str, DictConfig]:
 
 def seed_list(config: DictConfig) -> list[int]:
     """The seeds of the setting `seeds`: a list of them, or how many. Raises ConfigError."""
-    seeds = config.seeds
-    if isinstance(seeds, int):
-        seeds = range(seeds)
-    seeds = [int(seed) for seed in seeds or []]
-    if not seeds or min(seeds) < 0:
-        raise ConfigError(f"seeds must be a number above 0, or a list, got {config.seeds}")
-    return seeds
+    if is_whole(config.seeds, 1, MOST_SEEDS):
+        return list(range(config.seeds))
+    if isinstance(config.seeds, ListConfig) and len(config.seeds):
+        return check_seeds(config.seeds)
+    raise ConfigError(
+        f"seeds must be a number above 0 (at most {MOST_SEEDS}), or a list, got "
+        f"{shown(config.seeds)}"
+    )
 
 
 def settings_of(node: DictConfig) -> str:
@@ -138,7 +162,7 @@ class ComparisonRunner:
         with contextlib.ExitStack() as stack:
             store: Store | Unsaved = Unsaved()
             if not isinstance(evaluate, TableEvaluator):  # a search of a table takes a moment
-                store = stack.enter_context(Store(parts.run_dir))
+                store = stack.enter_context(self._opened(parts.run_dir, label, seed))
             trials = sorted(store.trials(), key=lambda trial: trial.id)
             before = sum(trial.seconds for trial in trials)
             try:
@@ -162,7 +186,7 @@ class ComparisonRunner:
     def _parts(self, label: str, seed: int) -> SearchParts:
         """The parts of one search."""
         node = cast(DictConfig, OmegaConf.create(self.controllers[label]))
-        folder = self._folder(label, settings_of(node), seed)
+        folder = self._folder(label, node, seed)
         shared, evaluate = self._benchmark(seed, folder)
         available = shared.available() | {"seed": seed, "run_dir": folder, "evaluate": evaluate}
         run = node.pop(WARM, None)
@@ -178,10 +202,40 @@ class ComparisonRunner:
             run_dir=folder,
         )
 
-    def _folder(self, label: str, settings: str, seed: int) -> Path:
-        """The folder of one search; other settings under the same label have another folder."""
-        digest = hashlib.sha256(f"{label} {settings}".encode()).hexdigest()[:8]
-        return self.run_dir / SEARCHES / f"{re.sub(r'[^0-9A-Za-z_-]', '_', label)}-{digest}-{seed}"
+    def _folder(self, label: str, node: DictConfig, seed: int) -> Path:
+        """The folder of one search; other settings under the same label have another folder.
+
+        A search that an older version has begun goes on in its own folder, whose name has the
+        digest of the settings as they were written then.
+        """
+        named = re.sub(r"[^0-9A-Za-z_-]", "_", label)
+        settings = cast(dict[str, Any], OmegaConf.to_container(node))
+
+        def folder(text: str) -> Path:
+            digest = hashlib.sha256(f"{label} {text}".encode()).hexdigest()[:8]
+            return self.run_dir / SEARCHES / f"{named}-{digest}-{seed}"
+
+        todays = folder(settings_of(node))
+        if todays.is_dir():
+            return todays
+        for other in sorted((self.run_dir / SEARCHES).glob(f"{glob.escape(named)}-*-{seed}")):
+            if (other / CONFIG).is_file() and not any(
+                differences(read_values(other / CONFIG), self._settings(label, settings, seed))
+            ):
+                return other
+        older = (folder(json.dumps(old, sort_keys=True)) for old in older_names(settings))
+        return next(filter(Path.is_dir, older), todays)
+
+    def _settings(self, label: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
+        """What decides a search, as its folder's configuration keeps it."""
+        shared = ("evaluator", "space", "skeleton", "recipe", "reward", "dataset", *LIMITS)
+        kept = {name: self.config[name] for name in shared if name in self.config}
+        return kept | {"controller": settings, "label": label, "seed": seed}
+
+    def _opened(self, folder: Path, label: str, seed: int) -> Store:
+        """The store of one search, by the same way as every run folder's."""
+        settings = cast(dict[str, Any], self.controllers[label])
+        return open_run(folder, self._settings(label, settings, seed))
 
     def _benchmark(self, seed: int, folder: Path) -> tuple[Benchmark, Evaluate]:
         """What all controllers share, made once, and the evaluator.

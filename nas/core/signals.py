@@ -20,12 +20,16 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Raises Stopped in the main thread at SIGTERM and SIGHUP, unless they are ignored (nohup)."""
+    """Raises Stopped in the main thread at SIGTERM and SIGHUP, unless they are ignored (nohup).
+
+    A second signal of the same kind ends the process at once.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
         raise Stopped(number)
 
     before = {

@@ -160,8 +160,11 @@ class Space:
 
     def parse(self, text: str) -> Arch:
         """The architecture that a user wrote as numbers with commas. Raises ConfigError."""
+        words = [word.strip() for word in text.strip("()[] ").split(",")]
         try:
-            arch = tuple(int(choice) for choice in text.strip("()[] ").split(","))
+            if not all(word.isdecimal() and len(word) < 10 for word in words):
+                raise ValueError("a choice is a whole number of at least 0")
+            arch = tuple(map(int, words))
             self.check(arch)
         except ValueError as error:
             raise ConfigError(

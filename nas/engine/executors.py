@@ -20,8 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
+from nas.core.files import printable
 from nas.core.tensorflow_log import silence_if_configured
-from nas.core.trial import CRASHED, OOM, TIMEOUT, ConfigError, EvaluationError
+from nas.core.trial import CRASHED, OOM, STATUSES, TIMEOUT, ConfigError, EvaluationError
 
 _THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
@@ -84,18 +85,21 @@ def completed(
         yield from running.finished()
 
 
-def classify(error: Exception) -> EvaluationError:
+def classify(error: BaseException) -> EvaluationError:
     """Any exception of an evaluation as one of the statuses, with its message on one line."""
     if isinstance(error, EvaluationError):
-        return error
+        if error.status in STATUSES[1:] and error.reason == printable(error.reason):
+            return error
+        status = error.status if error.status in STATUSES[1:] else CRASHED
+        return EvaluationError(status, printable(error.reason), error.seconds)
     name = type(error).__name__
-    text = " ".join(str(error).split())[:300]
+    text = printable(" ".join(str(error).split()))[:300]
     # TensorFlow's error goes by its name: importing its class would import TensorFlow.
     status = OOM if isinstance(error, MemoryError) or name == "ResourceExhaustedError" else CRASHED
     return EvaluationError(status, f"{name}: {text}{_place(error)}")
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """The innermost line of the traceback that does not lie in an installed package."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "site-packages" not in frame.filename]
@@ -111,7 +115,7 @@ class SerialExecutor(concurrent.futures.Executor):
         future: concurrent.futures.Future = concurrent.futures.Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a call's sys.exit ends the call alone
             future.set_exception(classify(error))
         return future
 
@@ -295,7 +299,8 @@ class _Worker:
 
 def _work(pipe: Connection, threads: int) -> None:
     """The life of a worker process: one call after another, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent is told as well, and ends its workers
     for name in _THREADS:  # before the first call imports TensorFlow
         os.environ[name] = str(threads)
     silence_if_configured()
@@ -316,7 +321,7 @@ def _work(pipe: Connection, threads: int) -> None:
                 held = pickle.loads(code)
             answer = True, held(*args, **kwargs)
             sent = pickle.dumps(answer)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             known = classify(error)
             sent = pickle.dumps((False, (known.status, known.reason, known.seconds)))
         pipe.send_bytes(sent)

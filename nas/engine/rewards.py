@@ -23,9 +23,22 @@ def accuracy(
     >>> accuracy({"valid_accuracies": [0.9, 0.5, 0.6]}, power=2.0, last_epochs=2)
     0.36
     """
-    every = metrics.get("valid_accuracies") or [metrics["valid_accuracy"]]
+    every = metrics.get("valid_accuracies")
+    if not every:
+        every = [_entry(metrics, "valid_accuracy", "accuracy")]
     last = every[-last_epochs:]
     return float((statistics.fmean(last) if mean else max(last)) ** power)
+
+
+def _entry(metrics: dict[str, Any], name: str, reward: str) -> Any:
+    """A metric. Raises ConfigError if the evaluator does not give it."""
+    if metrics.get(name) is None:
+        raise ConfigError(
+            f"reward={reward} must have {name} among the metrics, got "
+            f"{', '.join(metrics) or 'none'}; set reward=metric reward.name=NAME, or another "
+            "evaluator"
+        )
+    return metrics[name]
 
 
 def metric(metrics: dict[str, Any], *, name: str = "valid_accuracy", sign: float = 1.0) -> float:
@@ -83,4 +96,5 @@ class LatencyPenalty:
                 "set evaluator.device=NAME, which a table has, or another reward"
             )
         exponent = self.exponent_above if latency > self.target else self.exponent_below
-        return float(metrics["valid_accuracy"] * (latency / self.target) ** exponent)
+        accuracy = _entry(metrics, "valid_accuracy", "latency")
+        return float(accuracy * (latency / self.target) ** exponent)

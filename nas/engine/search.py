@@ -13,7 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nas.core.controller import Controller
-from nas.core.trial import CRASHED, INVALID, NAN, OK, EvaluationError, Proposal, Trial
+from nas.core.json_values import finite, plain
+from nas.core.trial import (
+    CRASHED,
+    INVALID,
+    NAN,
+    OK,
+    ConfigError,
+    EvaluationError,
+    Proposal,
+    Trial,
+)
 from nas.engine.executors import Executor, Running, SerialExecutor, classify, in_flight
 from nas.engine.store import Store, Unsaved
 
@@ -53,8 +63,9 @@ def search(
     Args:
       controller: proposes architectures; its saved state is loaded if the store has one.
       evaluate: (trial id, proposal) -> metrics. Their entry `seconds`, if there is one, replaces
-        the measured time. An exception makes the trial a failed one.
-      reward: metrics -> the number that the controller is told; larger is better.
+        the measured time. An exception makes the trial a failed one, and so does what is no metric.
+      reward: metrics -> the number that the controller is told; larger is better. An exception
+        makes the trial a failed one; a ConfigError ends the search if no trial has succeeded yet.
       max_trials: number of all trials, including those already in the store.
       max_seconds: the search ends with the first trial that brings the sum of all trials' seconds
         to this.
@@ -72,7 +83,7 @@ def search(
         if not run.pending:
             return run.trials
         for i, outcome in workers.finished(run.seconds_to_save() if run.unsaved else None):
-            run.finish(_trial(i, run.pending[i], outcome, reward))
+            run.finish(_trial(i, run.pending[i], outcome, reward, is_first=not run.succeeded))
 
 
 class _Run:
@@ -89,16 +100,15 @@ class _Run:
         self.controller, self.store = controller, store
         self.max_trials, self.max_seconds = max_trials, max_seconds
         self.max_failures = max_failures
-        saved = store.controller_state()
-        self.told = 0  # the controller has been told trials 0 .. told-1
-        if saved is not None:
-            controller.load_state(saved["controller"])
-            self.told = saved["told"]
         finished = sorted(store.trials(), key=lambda trial: trial.id)
-        self.trials = finished[: self.told]
-        self.waiting = {trial.id: trial for trial in finished[self.told :]}
         self.pending = dict(store.pending())
         self.asked = len(finished) + len(self.pending)  # trials 0 .. asked-1 have a proposal
+        # The controller has been told trials 0 .. told-1.
+        self.told = _restored(controller, store.controller_state())
+        _check_whole([trial.id for trial in finished], self.pending, self.told)
+        self.trials = finished[: self.told]
+        self.waiting = {trial.id: trial for trial in finished[self.told :]}
+        self.succeeded = any(trial.reward is not None for trial in finished)
         self.seconds = sum(trial.seconds for trial in self.trials)
         self.failures = 0  # in a row
         for trial in self.trials:
@@ -110,6 +120,7 @@ class _Run:
         del self.pending[trial.id]
         self.waiting[trial.id] = trial
         self.unsaved.append(trial)
+        self.succeeded = self.succeeded or trial.reward is not None
 
     def advance(self, in_flight: int) -> dict[int, Proposal]:
         """Tells the trials whose turn it is, one at a time, and asks for proposals after each.
@@ -170,6 +181,38 @@ class _Run:
             self.save_at = ended + max(SAVE_EVERY, SAVE_SHARE * (ended - begun))
 
 
+def _restored(controller: Controller, saved: dict[str, Any] | None) -> int:
+    """Gives the controller its saved state. Returns how many trials it has been told.
+
+    Raises ConfigError if the state is not one of this controller.
+    """
+    if saved is None:
+        return 0
+    try:
+        told = saved["told"]
+        controller.load_state(saved["controller"])
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ConfigError(
+            f"the saved state is not one of {type(controller).__name__}, or it is damaged; restore "
+            "trials.db from a copy, or name a new run_dir"
+        ) from error
+    if type(told) is not int:
+        raise ConfigError(f"the saved number of told trials must be a whole number, got {told!r}")
+    return told
+
+
+def _check_whole(finished: Sequence[int], pending: Mapping[int, Proposal], told: int) -> None:
+    """Raises ConfigError unless the trials are 0, 1, ..., and the controller's are all finished."""
+    missing = set(range(len(finished) + len(pending))).difference(finished, pending)
+    if missing or list(finished[:told]) != list(range(told)):
+        raise ConfigError(
+            f"the store must hold every trial, but trial {min(missing, default=told - 1)} is "
+            "missing; restore trials.db from a copy, or name a new run_dir"
+        )
+
+
 class _InTurn:
     """Evaluates in this process, at the moment when the outcomes are asked for."""
 
@@ -205,13 +248,40 @@ def _evaluated(evaluate: Evaluate, i: int, proposal: Proposal) -> Outcome:
     """Runs in the worker. The metrics, and the seconds they took or that a table recorded."""
     start = time.perf_counter()
     try:
-        metrics = dict(evaluate(i, proposal))
-    except Exception as error:
+        given = evaluate(i, proposal)
+        if not isinstance(given, Mapping):
+            kind = type(given).__name__
+            raise EvaluationError(CRASHED, f"the evaluator must return a dict, got {kind}")
+        metrics = _plain(given)
+        seconds = metrics.pop("seconds", None)
+        if seconds is None:
+            seconds = time.perf_counter() - start
+        _check_seconds(seconds)
+    except (Exception, SystemExit) as error:  # an evaluator's sys.exit ends its trial alone
         known = classify(error)
         if known.seconds is None:  # an invalid candidate is refused before it costs anything
             known.seconds = 0.0 if known.status == INVALID else time.perf_counter() - start
         return known
-    return metrics, metrics.pop("seconds", time.perf_counter() - start)
+    return metrics, float(seconds)
+
+
+def _plain(given: Mapping[Any, Any]) -> Metrics:
+    """The metrics as JSON can hold them. Raises EvaluationError, naming it, for one that is not."""
+    try:
+        return {str(name): plain(value, f"the metric {name}") for name, value in given.items()}
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EvaluationError(CRASHED, str(error)) from error
+
+
+def _check_seconds(seconds: Any) -> None:
+    """Raises EvaluationError for a cost that cannot be added to the others."""
+    rule = f"the metric seconds must be a finite number of at least 0, got {seconds!r:.60}"
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise EvaluationError(CRASHED, rule)
+    if not math.isfinite(seconds):
+        raise EvaluationError(NAN, rule)
+    if seconds < 0:
+        raise EvaluationError(CRASHED, rule)
 
 
 def _outcome(future: concurrent.futures.Future) -> Outcome:
@@ -223,16 +293,45 @@ def _outcome(future: concurrent.futures.Future) -> Outcome:
         return EvaluationError(CRASHED, "cancelled", 0.0)
 
 
-def _trial(i: int, proposal: Proposal, outcome: Outcome, reward: Reward) -> Trial:
-    """The trial of a finished proposal, with exactly one status."""
+def _trial(
+    i: int, proposal: Proposal, outcome: Outcome, reward: Reward, *, is_first: bool
+) -> Trial:
+    """The trial of a finished proposal, with exactly one status.
+
+    is_first: no trial has succeeded yet, so that a ConfigError of the reward ends the search.
+    """
     if isinstance(outcome, EvaluationError):
         seconds = outcome.seconds or 0.0
-        return Trial(i, proposal, None, {}, seconds, outcome.status, outcome.reason)
+        known = classify(outcome)
+        return Trial(i, proposal, None, {}, _cost(seconds), known.status, known.reason)
     metrics, seconds = outcome
-    value = float(reward(metrics))
+    kept = finite(metrics)
+    try:
+        value = _number(reward(metrics))
+    except (Exception, SystemExit) as error:
+        if is_first and isinstance(error, ConfigError):
+            raise
+        known = classify(error)
+        return Trial(i, proposal, None, kept, seconds, known.status, f"the reward: {known.reason}")
     if not math.isfinite(value):
-        return Trial(i, proposal, None, metrics, seconds, NAN, f"the reward is {value}")
-    return Trial(i, proposal, value, metrics, seconds, OK)
+        return Trial(i, proposal, None, kept, seconds, NAN, f"the reward is {value}")
+    return Trial(i, proposal, value, kept, seconds, OK)
+
+
+def _number(value: Any) -> float:
+    """What a reward returned, as a number. Raises ConfigError if it is none."""
+    number = plain(value, "reward")
+    if isinstance(number, list) and len(number) == 1:
+        [number] = number  # an array of one number
+    if not isinstance(number, int | float):
+        raise ConfigError(f"reward must be a number, got {type(value).__name__} {value!r:.60}")
+    return float(number)
+
+
+def _cost(seconds: Any) -> float:
+    """The seconds of a failed trial; 0 for what is no cost."""
+    is_number = isinstance(seconds, int | float) and math.isfinite(seconds)
+    return max(0.0, float(seconds)) if is_number else 0.0
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:

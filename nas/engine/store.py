@@ -9,28 +9,37 @@ import contextlib
 import fcntl
 import io
 import json
+import math
 import os
 import sqlite3
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas.core.trial import ConfigError, Proposal, Trial
+from nas.core.files import read_arrays
+from nas.core.json_values import dumped, misfit, parsed, plain
+from nas.core.trial import STATUSES, ConfigError, Proposal, Trial
+from nas.engine import database
+from nas.engine.database import checksum, explained
 
-VERSION = 1
+VERSION = 2  # 1 had neither checksums nor totals
 FILE = "trials.db"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
   finished INTEGER PRIMARY KEY, id INTEGER UNIQUE NOT NULL, proposal TEXT NOT NULL, reward REAL,
-  metrics TEXT NOT NULL, seconds REAL NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS pending (id INTEGER PRIMARY KEY, proposal TEXT NOT NULL);
+  metrics TEXT NOT NULL, seconds REAL NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL,
+  checksum TEXT);
+CREATE TABLE IF NOT EXISTS pending (
+  id INTEGER PRIMARY KEY, proposal TEXT NOT NULL, checksum TEXT);
 CREATE TABLE IF NOT EXISTS controller (
-  one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT NULL, arrays BLOB);
+  one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT NULL, arrays BLOB, checksum TEXT);
+CREATE TABLE IF NOT EXISTS total (
+  one INTEGER PRIMARY KEY CHECK (one = 1), trials INTEGER NOT NULL, pending INTEGER NOT NULL);
 """
+_COUNTED = ("trials", "pending")
 
 
 class Store:
@@ -47,58 +56,86 @@ class Store:
     def __init__(self, run_dir: Path | str, *, read_only: bool = False):
         self.path = Path(run_dir) / FILE
         self._lock = None
+        self._files = contextlib.ExitStack()
         if not read_only:
             self._lock = lock(self.path.parent)
         try:
-            with _explained(self.path):
-                self._db = self._open(read_only)
+            with explained(self.path):
+                self._db = self._opened_for_reading() if read_only else self._opened()
         except BaseException:
-            self._unlock()
+            self.close()
             raise
 
-    def _open(self, read_only: bool) -> sqlite3.Connection:
-        if read_only:
-            if not self.path.is_file():
-                raise ConfigError(f"{self.path.parent} is not a run folder: it has no {FILE}")
-            return sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
-        db = sqlite3.connect(self.path, isolation_level=None)
-        # A write-ahead log survives kill -9 without an fsync per commit; a power cut may lose the
-        # last trials, never the file.
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):
-            raise ConfigError(f"{self.path} has format {version}, this program writes {VERSION}")
-        damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if damage != "ok":
-            raise sqlite3.DatabaseError(damage)
+    def _opened_for_reading(self) -> sqlite3.Connection:
+        if not self.path.is_file():
+            raise ConfigError(f"{self.path.parent} is not a run folder: it has no {FILE}")
+        db = self._files.enter_context(database.opened_for_reading(self.path))
+        self._check_version(db)
+        return db
+
+    def _opened(self) -> sqlite3.Connection:
+        db = database.open_for_writing(self.path)
+        self._files.enter_context(contextlib.closing(db))
+        self._check_version(db)
         db.executescript(_SCHEMA)
+        for table in ("trials", "pending", "controller"):
+            database.add_column(db, table, "checksum")
+        counts = [db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in _COUNTED]
+        db.execute("INSERT OR IGNORE INTO total VALUES (1, ?, ?)", counts)
         db.execute(f"PRAGMA user_version={VERSION}")
         return db
 
+    def _check_version(self, db: sqlite3.Connection) -> None:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if not 0 <= version <= VERSION:
+            raise ConfigError(f"{self.path} has format {version}, this program writes {VERSION}")
+
     def trials(self) -> list[Trial]:
         """All finished trials, in the order they finished."""
-        with _explained(self.path):
-            rows = self._db.execute(
-                "SELECT id, proposal, reward, metrics, seconds, status, reason "
-                "FROM trials ORDER BY finished"
-            ).fetchall()
-            return [
-                Trial(i, _proposal(p), reward, _json(metrics), seconds, status, reason)
-                for i, p, reward, metrics, seconds, status, reason in rows
-            ]
+        columns = "finished, id, proposal, reward, metrics, seconds, status, reason"
+        rows = self._rows("trials", columns, "finished")
+        with explained(self.path):
+            return [_trial(*row) for row in rows]
 
     def pending(self) -> dict[int, Proposal]:
         """Proposals that have been handed out and have no trial yet, by trial id."""
-        with _explained(self.path):
-            rows = self._db.execute("SELECT id, proposal FROM pending ORDER BY id").fetchall()
-            return {i: _proposal(text) for i, text in rows}
+        rows = self._rows("pending", "id, proposal", "id")
+        with explained(self.path):
+            return {i: _proposal(text, f"pending trial {i}") for i, text in rows}
+
+    def _rows(self, table: str, columns: str, order: str) -> list[tuple]:
+        """All rows of `trials` or `pending`, each as it was written, and none missing."""
+        with explained(self.path):
+            with_checksums = database.has_column(self._db, table, "checksum")
+            saved = "checksum" if with_checksums else "NULL"
+            with database.transaction(self._db, "DEFERRED"):
+                rows = self._db.execute(
+                    f"SELECT {columns}, {saved} FROM {table} ORDER BY {order}"
+                ).fetchall()
+                total = (
+                    self._db.execute(f"SELECT {table} FROM total").fetchone()
+                    if with_checksums
+                    else None
+                )
+            if total is not None and total[0] != len(rows):
+                raise sqlite3.DatabaseError(f"it has {len(rows)} of {total[0]} rows of {table}")
+            at = columns.split(", ").index("id")
+            for row in rows:
+                database.check_row(f"trial {row[at]} of {table}", row[-1], *row[:-1])
+            return [row[:-1] for row in rows]
 
     def controller_state(self) -> dict[str, Any] | None:
         """The controller's last saved state; None before the first save."""
-        with _explained(self.path):
-            row = self._db.execute("SELECT state, arrays FROM controller").fetchone()
-            return None if row is None else _join(_json(row[0]), _arrays(row[1]))
+        with explained(self.path):
+            has = database.has_column(self._db, "controller", "checksum")
+            row = self._db.execute(
+                f"SELECT state, arrays, {'checksum' if has else 'NULL'} FROM controller"
+            ).fetchone()
+            if row is None:
+                return None
+            state, arrays, saved = row
+            database.check_row("the controller's state", saved, state, arrays)
+            return _join(_json(state, {str: Any}, "the controller's state"), _arrays(arrays))
 
     def save(
         self,
@@ -114,42 +151,29 @@ class Store:
           pending: the newly handed out proposals, by trial id.
           state: the controller's state after it has proposed and been told all of these.
         """
-        with _explained(self.path), self._transaction():
+        with explained(self.path), database.transaction(self._db):
+            [last] = self._db.execute("SELECT coalesce(max(finished), 0) FROM trials").fetchone()
             self._db.executemany("DELETE FROM pending WHERE id = ?", [(t.id,) for t in trials])
+            finished = [_row(last + 1 + k, trial) for k, trial in enumerate(trials)]
             self._db.executemany(
-                "INSERT INTO trials (id, proposal, reward, metrics, seconds, status, reason) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        t.id, _text(t.proposal), t.reward, json.dumps(t.metrics),
-                        t.seconds, t.status, t.reason,
-                    )
-                    for t in trials
-                ],
-            )  # fmt: skip
+                "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(*row, checksum(*row)) for row in finished],
+            )
+            begun = [(int(i), _text(proposal)) for i, proposal in (pending or {}).items()]
             self._db.executemany(
-                "INSERT INTO pending VALUES (?, ?)",
-                [(i, _text(proposal)) for i, proposal in (pending or {}).items()],
+                "INSERT INTO pending VALUES (?, ?, ?)", [(*row, checksum(*row)) for row in begun]
             )
             if state is not None:
-                self._db.execute("REPLACE INTO controller VALUES (1, ?, ?)", _split(state))
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:  # a full disk has rolled it back already
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+                row = _split(state)
+                values = (*row, checksum(*row))
+                self._db.execute("REPLACE INTO controller VALUES (1, ?, ?, ?)", values)
+            self._db.execute(
+                "UPDATE total SET trials = trials + ?, pending = (SELECT count(*) FROM pending)",
+                (len(finished),),
+            )
 
     def close(self) -> None:
-        self._db.close()
-        self._unlock()
-
-    def _unlock(self) -> None:
+        self._files.close()
         if self._lock is not None:
             unlock(self._lock)
             self._lock = None
@@ -205,55 +229,62 @@ def unlock(handle: int) -> None:
     os.close(handle)
 
 
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors into ConfigErrors of one line, which say what to do."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        text = str(error)
-        if "full" in text:
-            raise ConfigError(
-                f"{path} cannot grow: the disk is full. Everything finished before is saved; "
-                "free some space and run the same command with this run_dir again"
-            ) from error
-        if any(word in text for word in ("I/O error", "readonly", "unable to open", "locked")):
-            raise ConfigError(
-                f"{path} cannot be read or written ({error}). Everything finished before is saved; "
-                "mend that and run the same command with this run_dir again"
-            ) from error
-        raise ConfigError(
-            f"{path} is damaged or not a store of trials ({error}); "
-            "restore it from a copy, or name a new run_dir"
-        ) from error
+def _row(finished: int, trial: Trial) -> tuple:
+    """The values of a trial's row. Raises ConfigError for seconds that no row can hold."""
+    seconds = float(trial.seconds)
+    if not math.isfinite(seconds):
+        raise ConfigError(f"the seconds of trial {trial.id} must be finite, got {seconds}")
+    reward = None if trial.reward is None else float(trial.reward)
+    return (
+        finished, int(trial.id), _text(trial.proposal), reward, dumped(trial.metrics), seconds,
+        trial.status, trial.reason,
+    )  # fmt: skip
+
+
+def _trial(finished: int, i: int, proposal: str, *rest: Any) -> Trial:
+    """The trial of a row. Raises sqlite3.DatabaseError, naming it, if it is none."""
+    reward, metrics, seconds, status, reason = rest
+    name = f"trial {i}"
+    numbers = [seconds] if reward is None else [seconds, reward]
+    if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+        raise sqlite3.DatabaseError(f"the numbers of {name} are {numbers}")
+    if status not in STATUSES or not isinstance(reason, str) or not isinstance(i, int):
+        raise sqlite3.DatabaseError(f"the status of {name} is {status}")
+    found = _json(metrics, {str: Any}, f"the metrics of {name}")
+    return Trial(i, _proposal(proposal, name), reward, found, seconds, status, reason)
 
 
 def _text(proposal: Proposal) -> str:
     return json.dumps(
         [list(proposal.arch), proposal.parent, proposal.epochs, proposal.notes],
         separators=(",", ":"),
+        default=lambda value: plain(value, "a proposal's entry"),
     )
 
 
-def _proposal(text: str) -> Proposal:
-    arch, parent, epochs, notes = _json(text)
+def _proposal(text: str, name: str) -> Proposal:
+    """The proposal of a row. Raises sqlite3.DatabaseError, naming it, if it is none."""
+    values = _json(text, [Any], name)
+    shapes = ([int], (int, None), (int, None), {str: Any})
+    if len(values) != len(shapes) or any(map(misfit, values, shapes)):
+        raise sqlite3.DatabaseError(f"{name} has no proposal")
+    arch, parent, epochs, notes = values
     return Proposal(tuple(arch), parent, epochs, notes)
 
 
-def _json(text: str) -> Any:
+def _json(text: str, shape: Any, name: str) -> Any:
     try:
-        return json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise sqlite3.DatabaseError(error) from error
+        return parsed(text, shape)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"{name}: {error}") from error
 
 
 def _arrays(blob: bytes | None) -> Mapping[str, np.ndarray]:
     if not blob:
         return {}
     try:
-        with np.load(io.BytesIO(blob), allow_pickle=False) as file:
-            return dict(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        return read_arrays(io.BytesIO(blob))
+    except (TypeError, ValueError) as error:
         raise sqlite3.DatabaseError(f"the controller's arrays: {error}") from error
 
 
@@ -265,6 +296,8 @@ def _split(state: dict[str, Any]) -> tuple[str, bytes | None]:
         if isinstance(value, np.ndarray):
             arrays[f"a{len(arrays)}"] = value
             return {"__array__": f"a{len(arrays) - 1}"}
+        if isinstance(value, np.generic):
+            return value.item()
         raise TypeError(f"a controller's state must be JSON and arrays, got {type(value).__name__}")
 
     text = json.dumps(state, separators=(",", ":"), default=lift)
@@ -279,7 +312,10 @@ def _join(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     """The inverse of `_split`."""
     if isinstance(value, dict):
         if "__array__" in value:
-            return arrays[value["__array__"]]
+            name = value["__array__"]
+            if not isinstance(name, str) or name not in arrays:
+                raise sqlite3.DatabaseError(f"the controller's array {name} is missing")
+            return arrays[name]
         return {key: _join(item, arrays) for key, item in value.items()}
     if isinstance(value, list):
         return [_join(item, arrays) for item in value]

@@ -5,12 +5,12 @@ and not on which finished first, so that equal runs inherit equal weights.
 """
 
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from nas.core.files import read_arrays
 from nas.core.trial import Arch, ConfigError
 
 FOLDER = "weights"
@@ -58,15 +58,12 @@ class KeptWeights:
             raise LookupError(f"older than evaluator.keep={self.keep} trials")
         try:
             # The file is opened here, because numpy leaves a damaged one open.
-            with (
-                self._path(parent).open("rb") as opened,
-                np.load(opened, allow_pickle=False) as file,
-            ):
-                weights = dict(file)
-                return tuple(weights.pop(ARCH).tolist()), weights
+            with self._path(parent).open("rb") as opened:
+                weights = read_arrays(opened)
+            return tuple(weights.pop(ARCH).tolist()), weights
         except FileNotFoundError:
             raise LookupError("not there") from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise LookupError(f"damaged: {' '.join(str(error).split())[:100]}") from error
 
     def _path(self, trial_id: int) -> Path:

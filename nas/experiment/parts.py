@@ -2,14 +2,15 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from nas.core.capabilities import DataChecking
 from nas.core.controller import Controller
+from nas.core.setting_kinds import is_number, is_whole, shown
 from nas.core.space import Cost, Space
 from nas.core.trial import Arch, ConfigError
 from nas.engine.search import Evaluate, Reward
@@ -18,6 +19,8 @@ from nas.evaluators.common import LoadedOnce
 from nas.experiment.warm_start import warm_start
 from nas.language.recipe import LanguageRecipe
 from nas.run.config import make
+
+LARGEST_SEED = 2**32 - 1  # of numpy's and Keras' global streams
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,13 +138,14 @@ def make_benchmark(config: DictConfig) -> Benchmark:
 
 
 def _make_retraining(config: DictConfig) -> Retraining | None:
+    if not isinstance(config.retrain, DictConfig):
+        raise ConfigError(f"retrain must be chosen, got {shown(config.retrain)}; set retrain=none")
     if not config.retrain.seeds:
         return None
-    check_keras_seeds(config.retrain.seeds, "retrain.seeds")
     return Retraining(
         skeleton=make(config.retrain.skeleton, "retrain.skeleton"),
         recipe=make(config.retrain.recipe, "retrain.recipe"),
-        seeds=tuple(config.retrain.seeds),
+        seeds=tuple(check_seeds(config.retrain.seeds, "retrain.seeds")),
     )
 
 
@@ -160,17 +164,11 @@ def _check_data(space: Space, data: Any, evaluate: Evaluate, retraining: Retrain
 
 def check_seed(seed: Any) -> None:
     """Raises ConfigError unless the seed is a whole number of at least 0."""
-    if not isinstance(seed, int) or seed < 0:
-        raise ConfigError(f"seed must be an integer of at least 0, got {seed}; set seed=0")
-
-
-def check_keras_seeds(seeds: Sequence[Any], setting: str) -> None:
-    """Raises ConfigError unless Keras takes each seed: a whole number from 0 to 2^32 - 1."""
-    for seed in seeds:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise ConfigError(
-                f"{setting} must be whole numbers from 0 to 2^32 - 1, got {seed}; set {setting}=[0]"
-            )
+    if not is_whole(seed, 0, LARGEST_SEED):
+        least = (
+            f"of at least 0 and at most {LARGEST_SEED}" if is_whole(seed, 1) else "of at least 0"
+        )
+        raise ConfigError(f"seed must be an integer {least}, got {shown(seed)}; set seed=0")
 
 
 def check_limits(config: Mapping[str, Any], besides: str = "null") -> None:
@@ -180,11 +178,29 @@ def check_limits(config: Mapping[str, Any], besides: str = "null") -> None:
     """
     for name in ("max_trials", "max_failures"):
         value = config[name]
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name} must be a whole number of at least 1, got {value}")
+        if not is_whole(value, 1):
+            raise ConfigError(f"{name} must be a whole number of at least 1, got {shown(value)}")
     seconds = config["max_seconds"]
-    if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
-        raise ConfigError(f"max_seconds must be a number above 0, or {besides}, got {seconds}")
+    if seconds is not None and not (is_number(seconds) and seconds > 0):
+        raise ConfigError(
+            f"max_seconds must be a number above 0, or {besides}, got {shown(seconds)}"
+        )
+
+
+def check_seeds(seeds: Any, setting: str = "seeds") -> list[int]:
+    """The value of a setting, a list. Raises ConfigError unless all are different seeds."""
+    if not isinstance(seeds, list | tuple | ListConfig) or not seeds:
+        raise ConfigError(
+            f"{setting} must list at least one seed, got {shown(seeds)}; set {setting}=[0]"
+        )
+    if not all(is_whole(seed, 0, LARGEST_SEED) for seed in seeds):
+        raise ConfigError(
+            f"{setting} must list whole numbers from 0 to {LARGEST_SEED}, got {shown(seeds)}; "
+            f"set {setting}=[0]"
+        )
+    if len(set(seeds)) != len(seeds):
+        raise ConfigError(f"{setting} must be different, got {seeds}")
+    return list(seeds)
 
 
 def is_language_recipe(recipe: Mapping[str, Any] | None) -> bool:

@@ -37,9 +37,8 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard, cast, runtime_checkable
+from typing import Any, Protocol, SupportsFloat, TypeGuard, cast, runtime_checkable
 
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from nas.core.controller import Controller
@@ -194,7 +193,7 @@ def _controller(
 
 def _settings(name: str) -> DictConfig:
     """The settings of conf/controller/NAME.yaml over those of the files in its `defaults`."""
-    text = (resources.files("nas.conf") / "controller" / f"{name}.yaml").read_text()
+    text = (resources.files("nas.conf") / "controller" / f"{name}.yaml").read_text(encoding="utf-8")
     node = cast(DictConfig, OmegaConf.create(text))
     bases = [base for base in node.pop("defaults", []) if base != "_self_"]
     return cast(DictConfig, OmegaConf.merge(*(_settings(base) for base in bases), node))
@@ -233,27 +232,11 @@ class _Evaluation:
     def __call__(self, trial_id: int, proposal: Proposal) -> dict[str, Any]:
         result = self.evaluate(self.space.decode(proposal.arch))
         if isinstance(result, Mapping):
-            return {str(name): _plain(value, str(name)) for name, value in result.items()}
-        try:
-            return {REWARD: float(result)}
-        except (TypeError, ValueError):
+            return dict(result)
+        if isinstance(result, str | bytes) or not isinstance(result, SupportsFloat):
             kind = type(result).__name__
-            raise TypeError(f"evaluate must return a number or a dict, got {kind}") from None
-
-
-def _plain(value: Any, name: str) -> Any:
-    """A metric as JSON can hold it: numpy's numbers and arrays become numbers and lists."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist(), name)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{name}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, name) for item in value]
-    raise TypeError(
-        f"the metric {name} must be a number, a text, a list or a dict, got {type(value).__name__}"
-    )
+            raise TypeError(f"evaluate must return a number or a dict, got {kind}")
+        return {REWARD: float(result)}
 
 
 class _Reward:
@@ -268,9 +251,4 @@ class _Reward:
                 f"evaluate must return a number or a dict with the entry {REWARD!r}, got "
                 f"{', '.join(metrics) or 'an empty dict'}; or set reward=FUNCTION of the metrics"
             )
-        value = metrics[REWARD] if self.reward is None else self.reward(metrics)
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            kind = type(value).__name__
-            raise ConfigError(f"reward must be a number, got {kind} {value!r}") from None
+        return metrics[REWARD] if self.reward is None else self.reward(metrics)

@@ -33,6 +33,8 @@ def warm_start(controller: Controller, run: str | Path, space: Space, reward: Re
     metrics have no reward here, or if the controller cannot be told trials that it did not propose.
     """
     setting = f"warm_start={run}"
+    if not isinstance(run, str | Path):
+        raise ConfigError(f"{setting} must be the folder of a run of nas search")
     try:
         saved = read_run(Path(run))
         if "space" not in saved:

@@ -4,14 +4,18 @@ The file is a .npz of plain arrays: nothing in it can run code.
 """
 
 import dataclasses
-import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nas.core.files import printable, read_arrays
+from nas.core.json_values import dumped, parsed
 from nas.core.trial import ConfigError
 
+SHAPE = {"history": {str: [(float, None)]}, "rolled_back": int, "averaged": [int]}
 KINDS = ("weights", "averages", "slots")  # of arrays
 
 
@@ -86,7 +90,7 @@ class Progress:
             "rolled_back": self.rolled_back,
             "averaged": [s.averaged if s else -1 for s in (self.now, self.best)],
         }
-        arrays: dict[str, np.ndarray] = {"said": np.array(json.dumps(described))}
+        arrays: dict[str, np.ndarray] = {"said": np.array(dumped(described))}
         for name, snapshot in (("now", self.now), ("best", self.best)):
             if snapshot is not None:
                 for kind in KINDS:
@@ -99,26 +103,36 @@ class Progress:
     @classmethod
     def load(cls, path: Path, like: Snapshot) -> "Progress":
         """Reads the file. Raises ConfigError if its model is not that of the snapshot `like`."""
-        with np.load(path, allow_pickle=False) as file:
-            described = json.loads(str(file["said"]))
-
-            def snapshot(name: str, averaged: int) -> Snapshot:
-                def read(kind: str) -> tuple[np.ndarray, ...]:
-                    count = sum(key.startswith(f"{name}_{kind}_") for key in file.files)
-                    return tuple(file[f"{name}_{kind}_{i}"] for i in range(count))
-
-                return Snapshot(read("weights"), read("averages"), averaged, read("slots"))
-
-            now = snapshot("now", described["averaged"][0])
-            best = (
-                snapshot("best", described["averaged"][1])
-                if "best_weights_0" in file.files
-                else None
-            )
+        try:
+            with path.open("rb") as opened:
+                arrays = read_arrays(opened)
+            described = parsed(str(arrays["said"]), SHAPE)
+            averaged = described["averaged"]
+            now = _snapshot(arrays, "now", averaged[0])
+            best = _snapshot(arrays, "best", averaged[1]) if "best_weights_0" in arrays else None
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise ConfigError(
+                f"{path} is damaged ({printable(error)}); delete it to train this seed from its "
+                "beginning"
+            ) from error
         shapes = [[[v.shape for v in getattr(s, kind)] for kind in KINDS] for s in (now, like)]
         if shapes[0] != shapes[1]:
             raise ConfigError(
                 f"{path} must be the checkpoint of this model, got weights of shapes {shapes[0]}, "
                 f"not {shapes[1]}; name a new folder"
             )
-        return cls(now, best, described["history"], described["rolled_back"])
+        history = {
+            name: [math.nan if value is None else value for value in values]
+            for name, values in described["history"].items()
+        }
+        return cls(now, best, history, described["rolled_back"])
+
+
+def _snapshot(arrays: Mapping[str, np.ndarray], name: str, averaged: int) -> Snapshot:
+    """The arrays of one state. Raises KeyError if some are missing."""
+
+    def read(kind: str) -> tuple[np.ndarray, ...]:
+        count = sum(key.startswith(f"{name}_{kind}_") for key in arrays)
+        return tuple(arrays[f"{name}_{kind}_{i}"] for i in range(count))
+
+    return Snapshot(read("weights"), read("averages"), averaged, read("slots"))

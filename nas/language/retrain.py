@@ -6,17 +6,16 @@ after every epoch and its result at the end. So a training that was killed goes 
 is done is neither trained nor tested again.
 """
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.core.files import write_atomically
 from nas.core.trial import ConfigError, EvaluationError
 from nas.data.text import TextData
 from nas.language.recipe import LanguageRecipe
+from nas.run.summary import read_seed, write_seed
 
 
 def retrain_language(
@@ -76,9 +75,9 @@ def _trained(build, data, skeleton, recipe, seed: int, folder, on_epoch) -> dict
 
     from nas.language import loop as language
 
-    done = None if folder is None else folder / f"seed{seed}.json"
-    if done is not None and done.is_file():
-        return json.loads(done.read_text())
+    kept = read_seed(folder, seed, ("test_perplexity", "valid_perplexity", "seconds"))
+    if kept is not None:
+        return kept
     model = language.build(lambda: build(skeleton), seed)
     try:
         history = language.fit(
@@ -96,7 +95,6 @@ def _trained(build, data, skeleton, recipe, seed: int, folder, on_epoch) -> dict
             "another recipe may help, say a smaller learning_rate or batch_size"
         ) from error
     result = {"parameters": model.count_params(), "history": history}
-    if done is not None:
-        write_atomically(done, json.dumps(result) + "\n")
+    write_seed(folder, seed, result)
     keras.backend.clear_session()
     return result

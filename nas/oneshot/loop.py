@@ -6,7 +6,6 @@ seed and the epoch, or of state that is saved with the epoch. So a run that was 
 gives the same result as an uninterrupted one.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,10 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from nas.core.files import write_atomically
+from nas.core.json_values import dumped, read_json
 from nas.core.trial import Arch, ConfigError, Proposal
 from nas.engine.store import Store
 from nas.oneshot.interface import Method, SharedWeights
-from nas.run.folder import EPOCHS
+from nas.run import folder as runs
 
 CHECKPOINTS = "checkpoints"  # in the run folder: the weights after the last epoch
 SCORED_AT_ONCE = 64  # architectures in one call of the graph
@@ -65,7 +65,7 @@ def train(
             )
         history.append(values)
         _write(checkpoint, _path(run_dir, epoch + 1))
-        write_atomically(run_dir / EPOCHS, json.dumps(history, indent=1) + "\n")
+        write_atomically(run_dir / runs.EPOCHS, dumped(history, indent=1) + "\n")
         last = epoch + 1 == epochs
         state = method.deriver().state() if last else method.state()
         # The epoch counts once this is saved; a run killed before repeats it.
@@ -180,12 +180,7 @@ def _delete(run_dir: Path, epoch: int) -> None:
 
 
 def _history(run_dir: Path) -> list[Values]:
-    path = run_dir / EPOCHS
+    path = run_dir / runs.EPOCHS
     if not path.is_file():
         return []
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"{path} is damaged ({error}); name a new run_dir to start again"
-        ) from None
+    return read_json(path, runs.EPOCHS_SHAPE, "name a new run_dir to start again")

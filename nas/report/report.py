@@ -1,19 +1,21 @@
 """Writes the report of a run folder: one self-contained page, and its pictures beside it."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nas.core.files import write_atomically
+from nas.core.files import make_folder, write_atomically
 from nas.core.space import Space
 from nas.core.trial import Arch, ConfigError, Trial
 from nas.engine.search import best
 from nas.engine.store import Store
 from nas.report import choices, drawing, html, plots, rows, shared_weights, style, words
 from nas.report.html import Html
-from nas.run.config import make_saved
+from nas.run import commands
+from nas.run.config import make_saved, resolved
 from nas.run.folder import PANEL, read_run
 from nas.run.summary import read_summary
 
@@ -37,10 +39,20 @@ class Run:
     space: Space
     random: list[Trial]  # of a random search, to compare with; may be empty
     shared: shared_weights.SharedWeightsResults  # empty unless it is a one-shot run
+    out: Path = Path()  # where the page and its pictures go
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return resolved(self.config)
 
 
 def write_report(
-    run_dir: Path, *, space: Space | None = None, random_run: Path | None = None
+    run_dir: Path,
+    *,
+    space: Space | None = None,
+    random_run: Path | None = None,
+    to: Path | None = None,
 ) -> Path:
     """Writes report.html, rewards.png, choices.png and architecture.png; returns the page's path.
 
@@ -48,10 +60,19 @@ def write_report(
       space: the space of the run; None: it is made from the run's config.yaml.
       random_run: the run folder of a random search of the same space and evaluator, whose expected
         best is drawn as a band behind the rewards.
+      to: the folder to write; None: the run folder.
 
     Raises ConfigError if a folder is not a run folder, or holds trials of another space.
     """
     run = read(Path(run_dir), space=space, random_run=random_run)
+    out = run.folder if to is None else to
+    make_folder(out)
+    if not os.access(out, os.W_OK):
+        raise ConfigError(
+            f"the report cannot be written into {out}; nas report {run.folder} --to FOLDER writes "
+            "it elsewhere"
+        )
+    run = dataclasses.replace(run, out=out)
     name = str(run.config.get("name") or run.folder.resolve().name)
     parts = [
         *_head(run, name),
@@ -64,7 +85,7 @@ def write_report(
         _again(run),
         _configuration(run),
     ]
-    path = run.folder / FILE
+    path = out / FILE
     write_atomically(path, html.document(name, parts, meta={"generator": "nas report"}))
     return path
 
@@ -79,11 +100,13 @@ def read(run_dir: Path, *, space: Space | None = None, random_run: Path | None =
         with Store(random_run, read_only=True) as store:
             random = sorted(store.trials(), key=lambda trial: trial.id)
     space = make_saved(config.get("space"), "space") if space is None else space
-    wrong = [t for t in trials if len(t.arch) != len(space.decisions)]
-    if wrong:
+    counts = [len(decision.choices) for decision in space.decisions]
+    for t in trials:
+        if len(t.arch) == len(counts) and all(map(_is_choice, t.arch, counts)):
+            continue
         raise ConfigError(
-            f"{run_dir} must hold architectures of {type(space).__name__} with "
-            f"{len(space.decisions)} decisions, got {len(wrong[0].arch)} in trial {wrong[0].id}; "
+            f"{run_dir} must hold architectures of {type(space).__name__} with {len(counts)} "
+            f"decisions, got {len(t.arch)} in trial {t.id}; "
             "report it with the version of the space that searched"
         )
     summary = read_summary(run_dir)
@@ -92,10 +115,14 @@ def read(run_dir: Path, *, space: Space | None = None, random_run: Path | None =
     return Run(run_dir, config, summary, trials, best(trials), retrainings, space, random, shared)
 
 
+def _is_choice(choice: int, count: int) -> bool:
+    return 0 <= choice < count
+
+
 def _retrainings(run_dir: Path, summary: dict[str, Any], trials: list[Trial]) -> dict[str, Any]:
     """The retraining at the end of the search, then those of `nas retrain RUN`."""
     results = {}
-    if summary.get("retrained"):
+    if summary.get("retrained") and summary.get("best"):
         results[f"trial {summary['best']['trial']}, after the search"] = summary["retrained"]
     for folder in sorted(run_dir.glob("retrain/*")):
         later = read_summary(folder)
@@ -124,7 +151,7 @@ def _head(run: Run, name: str) -> list[Html]:
 
 def _figure(run: Run, figure: "Figure", name: str, **texts: str) -> Html:
     """The picture for the page; its PNG is saved beside the html."""
-    style.save_png(figure, run.folder / f"{name}.png")
+    style.save_png(figure, run.out / f"{name}.png")
     return html.picture(style.svg(figure, name), **texts)
 
 
@@ -244,11 +271,15 @@ def _choices(run: Run) -> Html:
 def _retraining(run: Run) -> Html:
     parts: list[Html] = []
     if not run.retrainings:
-        text = (
-            "Nothing was retrained yet. This command trains the best architecture again from "
-            "scratch, at full size, and tests it once per seed:"
-        )
-        parts = [html.element("p", text), html.command(rows.retrain_command(run.folder))]
+        command = _retrain_command(run)
+        text = f"Nothing was retrained yet, and nothing can be: {command.removeprefix('# ')}."
+        if not command.startswith("#"):
+            text = (
+                "Nothing was retrained yet. This command trains the best architecture again from "
+                "scratch, at full size, and tests it once per seed:"
+            )
+        parts = [html.element("p", text)]
+        parts += [] if command.startswith("#") else [html.command(command)]
     for i, (where, result) in enumerate(run.retrainings.items()):
         head, body = rows.retraining(result)
         parts += [html.element("h3", f"{words.test_result(result)}: {where}")]
@@ -261,15 +292,28 @@ def _retraining(run: Run) -> Html:
 
 
 def _again(run: Run) -> Html:
+    again = commands.continuing(run.values, run.folder)
+    command = _retrain_command(run)
+    retrain = None if command.startswith("#") else command
     text = (
         "The command with the same run_dir continues this run; with another run_dir it starts "
-        "another search."
+        "another search. Choices from a folder of your own need its --config-dir."
     )
     return html.section(
         "Continue and reproduce",
         html.element("p", text),
-        html.command(*rows.commands(run.config, run.folder)),
+        html.command(*filter(None, [again, retrain, commands.reporting(run.folder)])),
     )
+
+
+def _retrain_command(run: Run) -> str:
+    """The command that retrains the best trial, or why there is none, after a #."""
+    if run.best is None:
+        return "# no trial has succeeded"
+    try:
+        return commands.retraining(run.values, run.folder)
+    except ConfigError as error:
+        return f"# {error}"
 
 
 def _configuration(run: Run) -> Html:

@@ -1,9 +1,7 @@
-"""The tables of a report as rows of text: decisions, trials, failures, retrainings, commands."""
+"""The tables of a report as rows of text: decisions, trials, failures and retrainings."""
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from nas.core.space import Space
@@ -126,28 +124,3 @@ def failures(failed: Sequence[Trial]) -> Rows:
         if rest:
             rows.append([kind, f"{rest:,}", f"{len(common) - MAX_REASONS} other reasons", ""])
     return rows
-
-
-def retrain_command(folder: Path) -> str:
-    """The command that retrains the best architecture of a run folder from three seeds."""
-    return shlex.join(["nas", "retrain", str(folder), "seeds=[0,1,2]"])
-
-
-def commands(config: Mapping[str, Any], folder: Path) -> list[str]:
-    """The commands that continue the run, retrain its best and write the report again."""
-    overrides = config.get("overrides")
-    if overrides is None:
-        names = config.get("choices") or {}
-        overrides = [
-            f"{key}={value}" for key, value in names.items() if value not in (None, "None")
-        ]
-        overrides.append(f"seed={config.get('seed', 0)}")
-    kept = [o for o in overrides if o.partition("=")[0] not in ("run_dir", "max_trials")]
-    trials = config.get("max_trials")
-    kept += [f"max_trials={trials}"] if trials else []
-    run = str(folder)
-    return [
-        shlex.join(["nas", "search", *kept, f"run_dir={run}"]),
-        retrain_command(folder),
-        shlex.join(["nas", "report", run]),
-    ]

@@ -5,13 +5,16 @@ policy prefers operations that do nothing. These numbers show it.
 """
 
 import dataclasses
-import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.core.files import printable, read_arrays
+from nas.core.json_values import read_json
+from nas.core.trial import ConfigError
 from nas.report.style import (
     BLUE,
     MUTED,
@@ -23,13 +26,14 @@ from nas.report.style import (
     whole_numbers,
 )
 from nas.report.words import number
-from nas.run.folder import EPOCHS, RANKING
+from nas.run.folder import EPOCHS, EPOCHS_SHAPE, RANKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TRAINING = ("accuracy", "valid_accuracy", "perplexity", "valid_perplexity", "reward")
+ADVICE = "delete it, and nas report shows the rest of the run"
 METRICS = ("valid_accuracy", "valid_perplexity")  # scores of shared weights
 CHOSEN = ("skip_share", "none_share", "choice_entropy", "policy_entropy", "gate_entropy")
 MEANING = {
@@ -55,11 +59,18 @@ def read(run_dir: Path) -> SharedWeightsResults:
     epochs, ranked = run_dir / EPOCHS, run_dir / RANKING
     if not epochs.is_file():
         return SharedWeightsResults([])
-    history = json.loads(epochs.read_text())
+    history = read_json(epochs, EPOCHS_SHAPE, ADVICE)
     if not ranked.is_file():
         return SharedWeightsResults(history)
-    with np.load(ranked) as saved:
-        return SharedWeightsResults(history, saved["scores"], saved["truth"])
+    try:
+        with ranked.open("rb") as file:
+            saved = read_arrays(file)
+        scores, truth = (np.asarray(saved[name], np.float64) for name in ("scores", "truth"))
+        if scores.ndim != 1 or scores.shape != truth.shape:
+            raise ValueError(f"scores {scores.shape} of accuracies {truth.shape}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{ranked} is damaged ({printable(error)}); {ADVICE}") from error
+    return SharedWeightsResults(history, scores, truth)
 
 
 def table_rows(shared: SharedWeightsResults, summary: Mapping[str, Any]) -> list[list[str]]:
@@ -98,7 +109,8 @@ def table_rows(shared: SharedWeightsResults, summary: Mapping[str, Any]) -> list
 def _random(random: Mapping[str, Any]) -> tuple[str, float, float | None]:
     """The metric of random architectures, its mean and its standard deviation."""
     metric = next(name for name in METRICS if name in random)
-    return metric, random[metric], random[f"{metric}_sd"]
+    mean = math.nan if random[metric] is None else random[metric]
+    return metric, mean, random.get(f"{metric}_sd")
 
 
 def plot_shared_weights(shared: SharedWeightsResults, summary: Mapping[str, Any]) -> "Figure":
@@ -117,7 +129,7 @@ def plot_shared_weights(shared: SharedWeightsResults, summary: Mapping[str, Any]
 
 def _lines(axes: "Axes", epochs: list[dict[str, float]], names: Sequence[str], label: str) -> None:
     for i, name in enumerate(n for n in names if n in epochs[0]):
-        values = [epoch[name] for epoch in epochs]
+        values = [math.nan if epoch.get(name) is None else epoch[name] for epoch in epochs]
         mark = "o" if len(values) == 1 else ""  # a line with one point is invisible
         axes.plot(
             range(1, len(values) + 1), values, lw=1.5, color=SERIES[i],

@@ -3,23 +3,16 @@
 import difflib
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from nas.core.files import UTF8, printable
+from nas.core.setting_kinds import check_kinds
 from nas.core.trial import ConfigError
-from nas.run.old_configs import modernised
-
-# A run may be continued elsewhere and for longer: these settings may differ. All others decide what
-# the run computes, and may not.
-FREE_TO_CHANGE = frozenset(
-    ("run_dir", "max_trials", "max_seconds", "max_failures", "recycle_after", "logger", "retrain")
-)
 
 
 def make(node: DictConfig, where: str, **available: Any) -> Any:
@@ -33,29 +26,74 @@ def make(node: DictConfig, where: str, **available: Any) -> Any:
     """
     import hydra
     from hydra.errors import InstantiationException
-    from hydra.utils import get_object
 
-    if node is None or "_target_" not in node:
-        raise ConfigError(f"{where} must be chosen: set {where}=NAME; `nas list {where}` has them")
-    try:
-        target = get_object(node["_target_"])
-    except (ImportError, ValueError) as error:
+    if isinstance(node, dict):
+        node = OmegaConf.create(node)
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        group = where.split(".")[0].split()[0]
+        got = "" if node is None else f", got {printable(node)}"
         raise ConfigError(
-            f"{where}._target_ must be a name that can be imported: {' '.join(str(error).split())}"
-        ) from error
+            f"{where} must be chosen{got}: set {where}=NAME; `nas list {group}` has them"
+        )
+    target = _target(node, where)
     try:
         names = inspect.signature(target).parameters
         _refuse_unknown(node, where, names)
+        _check_all_kinds(node, where)
         # A setting of the node wins: a table's `dataset` is a name, not the data set.
         arguments = {k: v for k, v in available.items() if k in names and k not in node}
         return hydra.utils.instantiate(node, _convert_="object", **arguments)
     except InstantiationException as error:
-        cause = error.__cause__
+        cause = error.__cause__ or error
         if isinstance(cause, ConfigError):
             raise cause from None
-        if isinstance(cause, (ValueError, TypeError)):
-            raise ConfigError(f"{where}: {cause}") from error
-        raise
+        raise ConfigError(f"{where}: {_in_words(cause)}") from error
+    except SystemExit as error:
+        raise ConfigError(f"{where} ended by itself with status {error.code}") from error
+
+
+def _target(node: DictConfig, where: str) -> Any:
+    """What the node names. Raises ConfigError if it cannot be imported and called."""
+    from hydra.utils import get_object
+
+    name = node["_target_"]
+    try:
+        target = get_object(name)
+    except (ImportError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{where}._target_ must be a name that can be imported: {' '.join(str(error).split())}"
+        ) from error
+    if not callable(target):
+        raise ConfigError(f"{where}._target_ must name a class or a function, got {name}")
+    return target
+
+
+def _check_all_kinds(node: DictConfig, where: str) -> None:
+    """Raises ConfigError for a setting of the node, or of a record in it, of a wrong kind."""
+    for name in map(str, node):
+        below = node._get_node(name)
+        if isinstance(below, DictConfig) and not below._is_none() and "_target_" in below:
+            _check_all_kinds(below, f"{where}.{name}")
+    values = OmegaConf.to_container(node, resolve=True)
+    target = _target(node, where)
+    check_kinds(cast(dict[str, Any], values), where, target, inspect.signature(target).parameters)
+
+
+def _in_words(cause: BaseException) -> str:
+    """Why a target was not made. A message of Python's own about its code is none for a user."""
+    if isinstance(cause, ModuleNotFoundError):
+        return f"it needs the package {cause.name}, which is not installed"
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"cannot read {cause.filename}: {cause.strerror}"
+    if isinstance(cause, MemoryError):
+        return "it does not fit into the memory"
+    if type(cause) is ValueError and not _PYTHONS_OWN.search(str(cause)):
+        return printable(cause)
+    return "it cannot be made with these settings; nas -v COMMAND ... shows where"
+
+
+# What `int`, `float` and tuples say of a value.
+_PYTHONS_OWN = re.compile(r"^(invalid literal|could not convert|not enough values|too many values)")
 
 
 def _refuse_unknown(node: DictConfig, where: str, names: Mapping[str, inspect.Parameter]) -> None:
@@ -82,21 +120,6 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError("the configuration must be a mapping")
     return {str(key): value for key, value in values.items()}
-
-
-def read_config(path: Path) -> DictConfig:
-    """Reads a run's configuration and gives it today's names (nas/run/old_configs.py).
-
-    Raises ConfigError if the file is damaged.
-    """
-    try:
-        config = OmegaConf.load(path)
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{path} must be the configuration of a run, got: {reason}") from error
-    if not isinstance(config, DictConfig):
-        raise ConfigError(f"{path} must be the configuration of a run, got {type(config).__name__}")
-    return OmegaConf.create(modernised(OmegaConf.to_container(config)))
 
 
 def make_saved(node: DictConfig, where: str) -> Any:
@@ -138,7 +161,7 @@ def refuse_foreign_targets(node: DictConfig, where: str, *folders: Path) -> None
 
 def known_targets(*folders: Path) -> set[str]:
     """Every `_target_` of the files of conf/."""
-    texts = (file.read_text() for _, file in conf_files(*folders))
+    texts = (file.read_text(encoding=UTF8) for _, file in conf_files(*folders))
     pattern = re.compile(r"^\s*_target_: *(\S+)", re.MULTILINE)
     return {target for text in texts for target in pattern.findall(text)}
 
@@ -162,65 +185,6 @@ def _config_dirs() -> list[Path]:
     return [Path(source.path) for source in sources if source.schema == "file" and source.path]
 
 
-def refuse_other_config(
-    path: Path, config: dict[str, Any], *, free: Set[str] = FREE_TO_CHANGE
-) -> None:
-    """Raises ConfigError if the run folder's config.yaml is another one, naming the setting.
-
-    A setting that did not exist when the run was begun counts as being at its default.
-
-    Args:
-      free: settings that may differ.
-    """
-    saved = OmegaConf.to_container(read_config(path))
-    for name, before, now in _differences(saved, config, ""):
-        may_differ = name.split(".")[0] in free or name.startswith("executor.")
-        if may_differ and (name != "executor.workers" or "executor" in free):
-            continue
-        raise ConfigError(
-            f"run_dir={path.parent} holds a run with {name}={before}, got {name}={now}: "
-            "continue it with its own settings, or name a new run_dir"
-        )
-
-
-def _differences(saved: Any, now: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
-    """(dotted name, saved value, today's value) of each setting that differs."""
-    if isinstance(saved, dict) and isinstance(now, dict):
-        for key in [*saved, *(key for key in now if key not in saved)]:
-            if saved and key not in saved and _is_at_default(now, key):
-                continue
-            below = f"{name}.{key}" if name else str(key)
-            yield from _differences(saved.get(key), now.get(key), below)
-    elif saved != now:
-        yield name, saved, now
-
-
-def _is_at_default(node: dict[str, Any], key: str) -> bool:
-    """Whether a setting has the value that its target gives it by default.
-
-    A `_target_` that the saved settings lack describes the record in which they lie today.
-    """
-    from hydra.utils import get_object
-
-    if key.startswith("_"):
-        return True
-    if not isinstance(node.get("_target_"), str):
-        return False
-    parameter = inspect.signature(get_object(node["_target_"])).parameters.get(key)
-    if parameter is None or parameter.default is inspect.Parameter.empty:
-        return False
-    return _equals(node[key], parameter.default)
-
-
-def _equals(setting: Any, value: Any) -> bool:
-    """Whether a setting of a yaml file stands for a Python value."""
-    if isinstance(setting, list) and isinstance(value, list | tuple):
-        return len(setting) == len(value) and all(map(_equals, setting, value))
-    if isinstance(setting, dict) and "_target_" in setting:
-        return bool(make(OmegaConf.create(setting), "the default") == value)
-    return bool(setting == value)
-
-
 # Hydra's and OmegaConf's messages about names that they do not find -> ours.
 _UNKNOWN = (
     (re.compile(r"Could not find '([^']+)'"), "no {}"),
@@ -230,10 +194,13 @@ _UNKNOWN = (
 )
 
 
+_WHERE = ("full_key:", "object_type=", "reference_type=")  # lines of OmegaConf's messages
+
+
 def one_line(error: Exception, names: dict[str, str]) -> str:
     """Hydra's message about a wrong override as one line, with the nearest names.
 
-    names: all settings, and how to show each (nas.run.setting_names.names).
+    names: all settings, and how to show each (nas.experiment.setting_names.names).
     """
     text = f"{error}\n{error.__cause__ or ''}"
     for pattern, rule in _UNKNOWN:
@@ -243,7 +210,10 @@ def one_line(error: Exception, names: dict[str, str]) -> str:
             near = _nearest(wrong, names)
             hint = f"; nearest: {', '.join(near)}" if near else ""
             return f"{rule.format(wrong)}{hint}. `nas list` and --cfg job show all"
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(_WHERE)]
+    where = [line.removeprefix(_WHERE[0]).strip() for line in lines if line.startswith(_WHERE[0])]
+    return printable(": ".join([*where[:1], " ".join(kept)]))
 
 
 def _nearest(wrong: str, names: dict[str, str]) -> list[str]:

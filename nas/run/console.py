@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any, TextIO
 
+from nas.core.files import ERRORS, UTF8, printable
 from nas.core.trial import Trial
 from nas.run.loggers import RunInfo
 from nas.run.summary import tested
@@ -90,7 +91,7 @@ class Console:
     def start(self, info: RunInfo) -> None:
         self.info = info
         self.spent = self.spent_before = sum(trial.seconds for trial in info.trials_before)
-        self.file = (info.run_dir / "log.txt").open("a", buffering=1)
+        self.file = (info.run_dir / "log.txt").open("a", buffering=1, encoding=UTF8, errors=ERRORS)
         done = len(info.trials_before)
         what = f"{info.controller} on {info.space}" if info.controller else info.space
         self.message(
@@ -106,7 +107,8 @@ class Console:
         record = f"best {best.reward:.4f} (#{best.id})" if best is not None else "no success yet"
         left = self._left(done)
         self.bar.step(f"{record}  failed {failed}", left)
-        outcome = f"reward {trial.reward:.4f}" if trial.reward is not None else trial.reason
+        reason = printable(trial.reason)
+        outcome = f"reward {trial.reward:.4f}" if trial.reward is not None else reason
         line = f"trial {trial.id:4}  {trial.status:7}  {trial.seconds:7.1f} s  {outcome}"
         self.bar.print(line)
         self._log(
@@ -123,7 +125,7 @@ class Console:
         return min(by_trials, wall / new * max(0.0, limit - self.spent))
 
     def message(self, text: str) -> None:
-        self.bar.print(text)
+        self.bar.print(printable(text))
         self._log(text)
 
     def retraining(self, text: str, epochs: int) -> None:
@@ -148,7 +150,7 @@ class Console:
         self.file.close()
 
     def _log(self, text: str) -> None:
-        self.file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self.file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}\n")
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:

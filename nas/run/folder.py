@@ -1,19 +1,27 @@
 """The run folder: what every command leaves behind, and how a folder is opened again."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Set
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from nas.core.files import write_atomically
 from nas.core.trial import ConfigError
 from nas.engine.store import Store, lock, unlock
-from nas.run.config import FREE_TO_CHANGE, read_config, refuse_other_config
+from nas.run.config import resolved
+from nas.run.saved_config import (
+    FREE_TO_CHANGE,
+    Defaults,
+    read_config,
+    refuse_other_config,
+    write_config,
+)
 
 CONFIG, MODEL = "config.yaml", "best.keras"
 EPOCHS = "epochs.json"  # the values of each epoch in which shared weights were trained
+EPOCHS_SHAPE = [{str: (float, None)}]
 RANKING = "ranking.npz"  # scores [archs] by shared weights, and truth [archs] of networks alone
 PANEL = "shared_weights.png"  # both, as a picture
 
@@ -48,9 +56,42 @@ class FolderLock:
         self.close()
 
 
-def open_run(run_dir: Path, config: dict[str, Any]) -> Store:
+@dataclasses.dataclass(frozen=True)
+class Called:
+    """The command that Hydra runs.
+
+    Attributes:
+      run_dir: its run folder.
+      choices: group -> the name that is chosen of it.
+      command: the words after `nas`.
+    """
+
+    run_dir: Path
+    choices: dict[str, str]
+    command: list[str]
+
+    def defaults(self) -> Mapping[str, Any]:
+        """The command's configuration with these choices and none of the other settings."""
+        from hydra import compose
+
+        return resolved(compose(self.command[0], overrides=chosen(self.choices)))
+
+
+def chosen(choices: Mapping[str, Any]) -> list[str]:
+    """The overrides that make these choices.
+
+    A group within another one (with an @) and the machine's own file follow by themselves.
+    """
+    return [
+        f"{group}={name}"
+        for group, name in choices.items()
+        if group != "local" and "@" not in group and name not in (None, "None")
+    ]
+
+
+def open_run(run_dir: Path, config: dict[str, Any], called: Called | None = None) -> Store:
     """Opens the folder of a search: its trials, its pending proposals, its controller's state."""
-    return open_folder(run_dir, config, Store)
+    return open_folder(run_dir, config, Store, called=called)
 
 
 def open_folder(
@@ -60,6 +101,7 @@ def open_folder(
     *,
     free: Set[str] = FREE_TO_CHANGE,
     keep_config: bool = True,
+    called: Called | None = None,
 ) -> OpenedT:
     """Opens a run folder that is new, or that holds a run of the same configuration.
 
@@ -70,37 +112,46 @@ def open_folder(
       free: settings that may differ from those of the run that is there.
       keep_config: whether the configuration of the run's beginning stays in config.yaml; otherwise
         it is replaced by `config`.
+      called: the command whose folder it is, if there is one: it begins again with the same words.
 
     Raises ConfigError if the folder is in use, cannot be written, is damaged, or holds another run.
     A folder that is refused stays as it is.
     """
     path = run_dir / CONFIG
-    if path.exists():
-        refuse_other_config(path, config, free=free)
+    defaults: Defaults = dict if called is None else called.defaults
+
+    def refuse_another() -> None:
+        if path.exists():
+            refuse_other_config(path, config, free=free, defaults=defaults)
+
+    refuse_another()
     opened = open_files(run_dir)
     try:
-        is_new = not path.exists()
-        if not is_new:  # another process may have begun a run before the lock was taken
-            refuse_other_config(path, config, free=free)
-        if is_new or not keep_config:
-            write_atomically(path, OmegaConf.to_yaml(OmegaConf.create(config)))
+        refuse_another()  # another process may have begun a run before the lock was taken
+        if not (path.exists() and keep_config):
+            write_config(path, config, [] if called is None else called.command)
     except BaseException:
         opened.close()
         raise
     return opened
 
 
-def of_hydra() -> tuple[Path, dict[str, str]]:
-    """The run folder of the command that Hydra runs, and the name that is chosen of each group."""
+def of_hydra() -> Called:
+    """The command that Hydra runs."""
     from hydra.core.hydra_config import HydraConfig
 
-    runtime = HydraConfig.get().runtime
+    hydra = HydraConfig.get()
     choices = {
         key: str(value)
-        for key, value in runtime.choices.items()
+        for key, value in hydra.runtime.choices.items()
         if "/" not in key and value is not None
     }
-    return Path(runtime.output_dir), choices
+    folders = [
+        source.path for source in hydra.runtime.config_sources if source.provider == "command-line"
+    ]
+    options = [word for folder in folders for word in ("--config-dir", folder)]
+    command = [str(hydra.job.config_name), *options, *map(str, hydra.overrides.task)]
+    return Called(Path(hydra.runtime.output_dir), choices, command)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
-"""The functions that files of conf/ call as ${name:arguments} in their defaults lists.
+"""The functions that files of conf/ call as ${name:arguments}, most in their defaults lists.
 
 OmegaConf calls them resolvers. conf/__init__.py registers them.
 """
 
+import hashlib
 from importlib import resources
 
 IMAGES, LANGUAGE = "images", "language"
@@ -13,7 +14,7 @@ def register() -> None:
     """Makes the functions known to OmegaConf."""
     from omegaconf import OmegaConf
 
-    for resolver in (domain_of, language_skeleton):
+    for resolver in (domain_of, language_skeleton, folder_name):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 
@@ -43,6 +44,14 @@ def language_skeleton(recipe: str | None) -> str:
     return str(recipe) if has_own else SMALL_LANGUAGE_MODEL
 
 
+def folder_name(overrides: str) -> str:
+    """The name of a run's folder in a sweep: one folder, whatever paths are among its settings."""
+    if "/" not in overrides:
+        return overrides
+    digest = hashlib.sha256(overrides.encode()).hexdigest()[:6]  # a/b and a_b are two runs
+    return f"{overrides.replace('/', '_')}-{digest}"
+
+
 def _target(group: str, name: str | None) -> str | None:
     """The `_target_` of a file of conf/ or of the file that it varies; None without a file."""
     from omegaconf import DictConfig, OmegaConf
@@ -50,7 +59,7 @@ def _target(group: str, name: str | None) -> str | None:
     file = resources.files("nas.conf") / group / f"{name}.yaml"
     if name is None or not name.isidentifier() or not file.is_file():
         return None
-    node = OmegaConf.create(file.read_text())
+    node = OmegaConf.create(file.read_text(encoding="utf-8"))
     if not isinstance(node, DictConfig):
         return None
     varied = [item for item in node.get("defaults", []) if isinstance(item, str)]

@@ -255,7 +255,7 @@ def _run_id(folder: Path, label: str = "") -> str:
     """The W&B id of this folder's run, drawn at the first call and kept in the folder."""
     path = folder / (f"{label}.{ID}" if label else ID)
     if path.is_file():
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     drawn = os.urandom(4).hex()
     write_atomically(path, drawn + "\n")
     return drawn

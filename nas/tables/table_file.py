@@ -19,12 +19,12 @@ import os
 import platform
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nas.core.files import read_arrays
 from nas.core.trial import ConfigError
 from nas.data.images import ImageData
 
@@ -47,12 +47,12 @@ def write_table(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]
 def read_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a table and its provenance. Raises ConfigError if the file is damaged."""
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as raw:
+            arrays = read_arrays(raw)
         saved_checksum = str(arrays.pop("checksum"))
         about = json.loads(str(arrays["about"]))
         version = about["version"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise ConfigError(f"{path} is no table of `nas tabulate`, or damaged: {error}") from None
     if saved_checksum != checksum(arrays):
         raise ConfigError(f"{path} is damaged: its checksum is wrong; get the file again")

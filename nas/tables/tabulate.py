@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
+from nas.core.setting_kinds import is_whole, shown
 from nas.core.skeleton import ImageSkeleton
 from nas.core.trial import NAN, Arch, ConfigError, EvaluationError, Proposal, Trial
 from nas.data.images import ImageData
@@ -35,10 +36,11 @@ class Plan:
         self.space = make(config.space, "space")
         self.recipe = make(config.recipe, "recipe")
         check_trainable(self.space, self.recipe)
-        self.seeds = [int(seed) for seed in config.seeds or []]
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+        seeds = config.seeds if isinstance(config.seeds, ListConfig) else []
+        self.seeds = [seed for seed in seeds if is_whole(seed, 0, 2**32 - 1)]
+        if not seeds or len(self.seeds) != len(seeds) or len(set(seeds)) != len(seeds):
             raise ConfigError(
-                f"seeds must be different whole numbers, not negative, got {config.seeds}"
+                f"seeds must be different whole numbers, not negative, got {shown(config.seeds)}"
             )
         dataset = LoadedOnce(make(config.dataset, "dataset"))
         self.data = dataset()
@@ -48,7 +50,7 @@ class Plan:
         self.rows, self.row_of = unique(self.space, architectures(self.space))
         self.evaluate = Training(self.space, dataset, self.skeleton, self.recipe)
         limit = len(self.rows) if config.limit is None else config.limit
-        if not isinstance(limit, int) or not 1 <= limit <= len(self.rows):
+        if not is_whole(limit, 1, len(self.rows)):
             raise ConfigError(
                 f"limit must be from 1 to {len(self.rows)}, the space's different architectures, "
                 f"or null, got {limit}"

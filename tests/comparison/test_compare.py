@@ -1,15 +1,21 @@
 """nas compare: every (controller, seed) once, resumable, with the right numbers in its tables."""
 
+import contextlib
 import csv
+import hashlib
 import itertools
 import json
+import sqlite3
 
 import numpy as np
 import pytest
+from hydra import initialize_config_module
+from omegaconf import OmegaConf
 
 from nas.commands.cli import main
 from nas.comparison import report as comparison
 from nas.comparison.results import ComparisonRun
+from nas.comparison.runner import ComparisonRunner, controllers_of
 from nas.engine.store import Store
 from tests.benchmarks.test_nasbench201_table import small  # noqa: F401  a fixture
 from tests.helpers.cli import Quick
@@ -264,3 +270,58 @@ def test_a_controller_may_begin_with_another_run(compare, tmp_path):
     assert numbers["warm"]["best_reward"]["mean"] != numbers["local_search"]["best_reward"]["mean"]
     status, told, _ = compare("controllers=[random]", "+settings.random.warm_start=none", *FEW[1:])
     assert status == 2 and "warm_start=none must be the folder of a run" in told.err
+
+
+def test_a_row_that_has_changed_is_named(compare, tmp_path):
+    compare(*FEW)
+    with contextlib.closing(sqlite3.connect(tmp_path / "duel" / "comparison.db")) as db:
+        db.execute("UPDATE runs SET result = replace(result, '0.', '1.') WHERE seed = 1")
+        db.commit()
+    status, told, _ = compare(*FEW)
+    assert status == 2 and told.err.count("\n") == 1
+    assert "the row of random from seed 1 is not as it was written" in told.err
+
+
+def test_a_row_of_an_older_version_is_not_run_again(compare, tmp_path):
+    """It has no checksum, and its settings lack one that is at its default today."""
+    compare(*FEW)
+    with contextlib.closing(sqlite3.connect(tmp_path / "duel" / "comparison.db")) as db:
+        db.execute("ALTER TABLE runs DROP COLUMN checksum")
+        [(text,)] = db.execute("SELECT DISTINCT settings FROM runs WHERE label = 'random'")
+        settings = json.loads(text)
+        assert settings.pop("_target_").endswith("RandomSearch")
+        older = json.dumps(settings | {"_target_": "controllers.random_search.RandomSearch"})
+        db.execute("UPDATE runs SET settings = ? WHERE label = 'random'", (older,))
+        db.commit()
+    status, told, _ = compare(*FEW)
+    assert status == 0 and "6 of 6 searches were done before" in told.out
+
+
+def test_a_killed_search_of_an_older_version_goes_on_in_its_own_folder(tmp_path):
+    """The digest of its folder is that of the settings as f8e4ffc wrote them."""
+    config = OmegaConf.create({"controllers": ["bayesian"], "settings": {}, "max_trials": 9})
+    with initialize_config_module("nas.conf", version_base="1.3"):
+        node = controllers_of(config)["bayesian"]
+    todays = OmegaConf.to_container(node)
+    process = todays.pop("gaussian_process")
+    older = todays | {k: v for k, v in process.items() if k != "_target_"}
+    older["_target_"] = "controllers.bayesian.Bayesian"
+    text = f"bayesian {json.dumps(older, sort_keys=True)}"
+    folder = tmp_path / "searches" / f"bayesian-{hashlib.sha256(text.encode()).hexdigest()[:8]}-3"
+    folder.mkdir(parents=True)
+    runner = ComparisonRunner.__new__(ComparisonRunner)
+    runner.config, runner.run_dir = {}, tmp_path
+    assert runner._folder("bayesian", node, 3) == folder
+    assert runner._folder("bayesian", node, 4) != folder
+    node.candidates = 5
+    assert runner._folder("bayesian", node, 3) != folder
+
+
+def test_a_comparison_in_which_everything_fails_says_so(compare):
+    failing = (
+        "evaluator=scratch",
+        "evaluator._target_=tests.helpers.cli.Failing",
+        "dataset=digits",
+    )
+    status, told, _ = compare(*failing, "controllers=[random]", "seeds=1", "max_trials=3")
+    assert status == 2 and "no search has a trial that succeeded" in told.err

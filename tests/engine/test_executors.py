@@ -84,11 +84,13 @@ def hard(trial_id, proposal):
     if trial_id == 2:
         os.kill(os.getpid(), signal.SIGSEGV)
     if trial_id == 3:
-        sys.exit(7)
+        os._exit(7)
     if trial_id == 4:
         time.sleep(600)
     if trial_id == 5:
-        return {"score": 1.0, "what": lambda: "cannot be pickled"}
+        return {"score": 1.0, "what": lambda: "cannot be kept"}
+    if trial_id == 6:
+        sys.exit(7)
     return {"score": 1.0, "pid": os.getpid()}
 
 
@@ -97,7 +99,8 @@ IN_A_WORKER = {
     2: (CRASHED, "the worker was killed by signal 11"),
     3: (CRASHED, "the worker ended by itself with status 7"),
     4: (TIMEOUT, "took longer than executor.timeout=4.0 s"),
-    5: (CRASHED, "AttributeError: "),
+    5: (CRASHED, "the metric what must be a number, a text, a list or a dict, got function"),
+    6: (CRASHED, "SystemExit: 7"),
 }
 
 

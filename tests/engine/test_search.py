@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import json
+import sys
 import time
 
 import numpy as np
@@ -11,7 +12,16 @@ import pytest
 from nas.controllers.random_search import RandomSearch
 from nas.controllers.regularized_evolution import RegularizedEvolution
 from nas.core.space import Decision, Space
-from nas.core.trial import CRASHED, INVALID, NAN, EvaluationError, Proposal, Trial
+from nas.core.trial import (
+    CRASHED,
+    INVALID,
+    NAN,
+    OK,
+    ConfigError,
+    EvaluationError,
+    Proposal,
+    Trial,
+)
 from nas.engine.executors import SerialExecutor
 from nas.engine.search import TooManyFailures, best, search
 from nas.engine.store import Store
@@ -198,3 +208,87 @@ def test_a_failed_trial_costs_the_time_it_took_and_a_refused_one_nothing(tmp_pat
     trials, _ = run(tmp_path, evaluate=evaluate, max_trials=2)
     assert 0.05 <= trials[0].seconds < 5
     assert trials[1].seconds == 0
+
+
+# What evaluators and rewards return.
+
+
+def outcome(tmp_path, evaluate, reward=lambda metrics: metrics["score"], bad=1):
+    """The trial `bad` of a search of three; the others return a score of 0.5."""
+
+    def of_one(i, proposal):
+        return evaluate() if i == bad else {"score": 0.5}
+
+    with Store(tmp_path) as store:
+        trials = search(
+            RandomSearch(Bits(), seed=0), of_one, reward, store, SerialExecutor(), max_trials=3
+        )
+        assert [t.id for t in store.trials()] == [0, 1, 2]
+        assert store.trials() == trials
+    assert [t.status for t in trials if t.id != bad] == [OK, OK]
+    return trials[bad]
+
+
+def ends():
+    sys.exit(0)
+
+
+def forges():
+    raise EvaluationError("strange", "a\n2026-01-01 trial 9\x1b[31m", float("nan"))
+
+
+@pytest.mark.parametrize(
+    "evaluate, status, reason",
+    [
+        (
+            lambda: {"score": 1.0, "seconds": float("nan")},
+            NAN,
+            "the metric seconds must be a finite",
+        ),
+        (lambda: {"score": 1.0, "seconds": -1}, CRASHED, "at least 0, got -1"),
+        (lambda: {"score": 1.0, "seconds": "1"}, CRASHED, "at least 0, got '1'"),
+        (lambda: {"score": 1.0, "net": object()}, CRASHED, "the metric net must be a number"),
+        (lambda: 0.5, CRASHED, "the evaluator must return a dict, got float"),
+        (lambda: None, CRASHED, "the evaluator must return a dict, got NoneType"),
+        (lambda: {"score": "high"}, CRASHED, "the reward: ConfigError: reward must be a number"),
+        (lambda: {"score": float("inf")}, NAN, "the reward is inf"),
+        (lambda: {"other": 1.0}, CRASHED, "the reward: KeyError: 'score'"),
+        (ends, CRASHED, "SystemExit: 0"),
+        (forges, CRASHED, "a 2026-01-01 trial 9 [31m"),
+    ],
+)
+def test_what_is_no_result_is_one_trial_that_failed(tmp_path, evaluate, status, reason):
+    trial = outcome(tmp_path, evaluate)
+    assert (trial.status, trial.reward) == (status, None)
+    assert reason in trial.reason and trial.reason.isprintable()
+    assert 0 <= trial.seconds < 60
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    array = np.array([0.25, 0.5], np.float32)
+    given = {"score": np.float32(0.25), "seconds": np.int64(3), "list": array, "loss": np.nan}
+    trial = outcome(tmp_path, lambda: given, lambda metrics: np.array([metrics["score"]]))
+    assert (trial.reward, trial.seconds) == (0.25, 3.0) and type(trial.reward) is float
+    assert trial.metrics == {"score": 0.25, "list": [0.25, 0.5], "loss": None}
+
+
+def test_a_reward_that_cannot_be_paid_ends_the_search_at_the_first_trial(tmp_path):
+    def refuses(metrics):
+        raise ConfigError("reward.name must be another")
+
+    with pytest.raises(ConfigError, match="reward.name must be another"):
+        outcome(tmp_path, dict, refuses)
+
+
+def test_a_state_of_another_controller_is_one_line(tmp_path):
+    with Store(tmp_path) as store:
+        store.save(state={"told": 0, "controller": {"no": "state"}})
+        with pytest.raises(ConfigError, match="the saved state is not one of RandomSearch"):
+            search(RandomSearch(Bits(), seed=0), dict, float, store, SerialExecutor(), max_trials=3)
+
+
+def test_a_store_that_lacks_a_trial_is_one_line(tmp_path):
+    with Store(tmp_path) as store:
+        store.save(trials=[Trial(1, Proposal((0,) * 12), 1.0)])
+        with pytest.raises(ConfigError, match="must hold every trial, but trial 0 is missing"):
+            search(RandomSearch(Bits(), seed=0), dict, float, store, SerialExecutor(), max_trials=3)

@@ -155,7 +155,7 @@ def test_a_damaged_row_is_told_in_one_line(folder, statement, value):
 
 def test_other_formats_and_other_databases_are_refused(folder, tmp_path):
     changed(folder, "PRAGMA user_version=99")
-    with pytest.raises(ConfigError, match=f"{FILE} has format 99, this program writes 1"):
+    with pytest.raises(ConfigError, match=f"{FILE} has format 99, this program writes 2"):
         Store(folder)
     with pytest.raises(ConfigError, match="is not a run folder: it has no trials.db"):
         Store(tmp_path / "none", read_only=True)
@@ -241,7 +241,7 @@ def test_a_run_continues_with_its_own_settings_and_no_others(tmp_path):
     for other, told in (
         ({"space": {"layers": 5}}, "space.layers=4, got space.layers=5"),
         ({"seed": 1}, "seed=0, got seed=1"),
-        ({"new": 1}, "new=None, got new=1"),
+        ({"new": 1}, "new=null, got new=1"),
         ({"executor": {"workers": 1}}, "executor.workers=2, got executor.workers=1"),
     ):
         with pytest.raises(ConfigError, match=f"holds a run with {told}: continue it with its own"):
@@ -324,3 +324,132 @@ def test_a_run_folder_does_not_choose_what_runs(tmp_path, space):
     with pytest.raises(ConfigError, match="one that a file of conf/ names|must hold plain values"):
         make_saved(runs.read_run(tmp_path).space, "space")
     assert not fuse.exists()
+
+
+# Rows that are not as they were written.
+
+
+@pytest.mark.parametrize(
+    "statement, told",
+    [
+        ("UPDATE trials SET reward = 0.9 WHERE id = 0", "trial 0 of trials is not as it was"),
+        ("UPDATE trials SET seconds = 2 WHERE id = 0", "trial 0 of trials is not as it was"),
+        ("UPDATE trials SET metrics = '{}' WHERE id = 0", "trial 0 of trials is not as it was"),
+        ("UPDATE trials SET finished = 7 WHERE id = 1", "trial 1 of trials is not as it was"),
+        ("DELETE FROM trials WHERE id = 1", "it has 1 of 2 rows of trials"),
+        ("UPDATE pending SET id = 5", "trial 5 of pending is not as it was"),
+        ("DELETE FROM pending", "it has 0 of 1 rows of pending"),
+        ("UPDATE controller SET state = '{}'", "the controller's state is not as it was"),
+    ],
+)
+def test_a_row_that_has_changed_is_named(folder, statement, told):
+    changed(folder, statement)
+    with pytest.raises(ConfigError, match=told):
+        content(folder)
+
+
+def test_no_flipped_bit_comes_back_as_other_data(folder):
+    whole = (folder / FILE).read_bytes()
+    rng, expected = np.random.default_rng(3), repr(content(folder))
+    for at, bit in zip(rng.integers(len(whole), size=150), rng.integers(8, size=150), strict=True):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << bit
+        (folder / FILE).write_bytes(damaged)
+        with contextlib.suppress(ConfigError):
+            assert repr(content(folder)) == expected
+
+
+def test_a_store_of_an_older_version_is_read_and_continued(folder):
+    """As version 1 wrote it: neither checksums nor totals."""
+    for table in ("trials", "pending", "controller"):
+        changed(folder, f"ALTER TABLE {table} DROP COLUMN checksum")
+    changed(folder, "DROP TABLE total")
+    changed(folder, "PRAGMA user_version=1")
+    with Store(folder, read_only=True) as store:
+        assert store.trials() == [DONE, FAILED] and store.pending() == {2: PROPOSAL}
+    with Store(folder) as store:
+        store.save(trials=[Trial(2, PROPOSAL, 1.0)])
+    assert content(folder)[0] == [DONE, FAILED, Trial(2, PROPOSAL, 1.0)]
+    changed(folder, "UPDATE trials SET reward = 2 WHERE id = 2")
+    with pytest.raises(ConfigError, match="trial 2 of trials is not as it was"):
+        content(folder)
+
+
+@pytest.mark.parametrize(
+    "statement, told",
+    [
+        ("UPDATE trials SET metrics = '[]', checksum = NULL", "the metrics of trial 0: it must be"),
+        ("UPDATE trials SET status = 'fine', checksum = NULL", "the status of trial 0 is fine"),
+        ("UPDATE trials SET proposal = '[[0.5],0,0,{}]', checksum = NULL", "trial 0 has no propos"),
+        ("UPDATE controller SET state = '[]', checksum = NULL", "the controller's state: it must"),
+    ],
+)
+def test_a_row_without_a_checksum_has_its_shape_at_least(folder, statement, told):
+    changed(folder, statement)
+    with pytest.raises(ConfigError, match=told):
+        content(folder)
+
+
+def test_numbers_of_numpy_are_kept_and_nan_is_none(tmp_path):
+    trial = Trial(0, Proposal((np.int64(1),)), np.float32(0.5), {"a": np.float32(2)}, np.float64(3))
+    nan = Trial(1, PROPOSAL, -0.0, {"valid_loss": float("nan")}, 0)
+    with Store(tmp_path) as store:
+        store.save(trials=[trial, nan], state={"told": 2, "controller": {"n": np.int64(4)}})
+    trials, _, state = content(tmp_path)
+    assert trials[0] == Trial(0, Proposal((1,)), 0.5, {"a": 2.0}, 3.0)
+    assert trials[1].metrics == {"valid_loss": None} and state["controller"] == {"n": 4}
+
+
+def test_a_store_on_a_disk_that_cannot_be_written_is_read(folder, monkeypatch):
+    """Its log, which a killed process has left, is read as well."""
+    with Store(folder) as store:
+        store.save(trials=[Trial(2, PROPOSAL, 1.0)])
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert files[f"{FILE}-wal"]
+    for kept in ([FILE], [FILE, f"{FILE}-wal"]):
+        killed = folder.parent / str(len(kept))
+        killed.mkdir()
+        for name in kept:
+            (killed / name).write_bytes(
+                files[name] if len(kept) == 2 else (folder / name).read_bytes()
+            )
+        monkeypatch.setattr("os.access", lambda *args: False)
+        with Store(killed, read_only=True) as store:
+            assert [trial.id for trial in store.trials()] == [0, 1, 2]
+        assert sorted(path.name for path in killed.iterdir()) == sorted(kept)
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    odd = tmp_path / "größe ?#%20'x=1,y"
+    with Store(odd) as store:
+        store.save(trials=[DONE])
+    with Store(odd, read_only=True) as store:
+        assert store.trials() == [DONE]
+
+
+# Configurations that somebody else has written.
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("a: &a [1, 2]\nb: [*a, *a]", "it has an alias"),
+        ("a: " + "[" * 5000, "got: "),
+        ("config_version: 99", "a newer nas wrote it"),
+        ("choices: 5", "choices must be a dict"),
+        ("retrain: [1]", "retrain must be a dict"),
+    ],
+)
+def test_a_configuration_that_would_grow_or_is_odd_is_refused(tmp_path, text, told):
+    (tmp_path / runs.CONFIG).write_text(text)
+    with pytest.raises(ConfigError, match=f"must be the configuration of a run.*{told}"):
+        runs.read_run(tmp_path)
+
+
+def test_a_configuration_asks_the_environment_for_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_SECRET", "hunter2")
+    written = {"name": "${oc.env:NAS_SECRET}", "list": ["a\\${x}", "${name}"]}
+    runs.open_run(tmp_path, written).close()
+    config = runs.read_run(tmp_path)
+    assert (config.name, list(config.list)) == (written["name"], written["list"])
+    assert "hunter2" not in str(config)

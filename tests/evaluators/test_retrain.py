@@ -173,7 +173,9 @@ def test_what_a_folder_holds_is_not_overwritten(searched, retrained):
         files = (folder / runs.CONFIG, folder / SUMMARY)
         before = [file.read_text() for file in files]
         line = refused("retrain", str(searched), "seeds=[0]", f"run_dir={folder}")
-        assert f"run_dir must be a new folder, got {folder}, which holds a run already" in line
+        of_a_search = f"run_dir must be a new folder, got {folder}, which holds a run already"
+        of_more = f"run_dir={folder} holds a retraining from seeds [0, 1], got seeds=[0]"
+        assert (of_a_search if folder == searched else of_more) in line
         assert [file.read_text() for file in files] == before
 
 
@@ -237,7 +239,7 @@ def test_a_run_that_names_foreign_code_is_refused(searched, tmp_path):
 def test_a_run_without_success_has_nothing_to_retrain(searched, tmp_path):
     run = altered(searched, tmp_path, lambda config: None)
     with Store(run) as store:
-        store._db.execute("UPDATE trials SET reward = NULL, status = 'nan'")
+        store._db.execute("UPDATE trials SET reward = NULL, status = 'nan', checksum = NULL")
     assert "has no trial that succeeded: nothing to retrain" in refused("retrain", str(run))
 
 

@@ -149,5 +149,46 @@ def test_a_setting_that_an_older_version_had_not_is_at_its_default(tmp_path):
     recipe = {"_target_": "nas.training.recipe.Recipe", "epochs": 3}
     runs.open_run(tmp_path, {"recipe": recipe}).close()
     runs.open_run(tmp_path, {"recipe": recipe | {"step_at": [0.5, 0.75], "cutout": 0}}).close()
-    with pytest.raises(ConfigError, match="recipe.cutout=None, got recipe.cutout=4"):
+    with pytest.raises(ConfigError, match="recipe.cutout=null, got recipe.cutout=4"):
         runs.open_run(tmp_path, {"recipe": recipe | {"cutout": 4}})
+
+
+# A run of a version that is older still: tests/data/run_of_efb1990, four trials of a table.
+OLDEST = ROOT / "tests" / "data" / "run_of_efb1990"
+
+
+def test_a_run_of_efb1990_ends_as_the_uninterrupted_search_of_that_version(tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(OLDEST, folder)
+    said = nas(
+        "search", "space=nasbench201", "controller=regularized_evolution", "evaluator=digits201",
+        "controller.population_size=2", "controller.sample_size=2", "executor=serial",
+        "retrain=none", "seed=5", "max_trials=7", f"run_dir={folder}",
+    )  # fmt: skip
+    assert said.status == 0 and "4 trials done before" in said.out, said
+    with Store(folder, read_only=True) as store:
+        found = [
+            {"id": trial.id, "arch": list(trial.arch), "reward": trial.reward}
+            for trial in store.trials()
+        ]
+    assert found == json.loads((OLDEST / "uninterrupted.json").read_text())["trials"]
+
+
+def test_a_setting_of_the_command_that_an_older_version_had_not_is_at_its_default(tmp_path):
+    called = runs.Called(tmp_path, {}, ["search"])
+    object.__setattr__(called, "defaults", lambda: {"seed": 0, "patience": 3, "probe": {"size": 2}})
+    old = {"seed": 7, "choices": {"space": "x", "local": "default"}}
+    runs.open_run(tmp_path, old, called).close()
+    new = {"seed": 7, "patience": 3, "probe": {"size": 2}, "choices": {"space": "x", "new": "y"}}
+    runs.open_run(tmp_path, new, called).close()
+    with pytest.raises(ConfigError, match="holds a run with patience=null, got patience=4"):
+        runs.open_run(tmp_path, new | {"patience": 4}, called)
+    with pytest.raises(ConfigError, match="seed=7, got seed=0"):
+        runs.open_run(tmp_path, new | {"seed": 0}, called)
+
+
+def test_a_run_folder_keeps_the_version_and_the_command(tmp_path):
+    words = ["search", "seed=1"]
+    runs.open_run(tmp_path, {"seed": 1}, runs.Called(tmp_path, {}, words)).close()
+    saved = runs.read_run(tmp_path)
+    assert (saved.config_version, saved.command, saved.seed) == (2, words, 1)

@@ -36,7 +36,7 @@ def names(config_name: str, composing: Callable | None = None) -> dict[str, str]
     for group, file in conf_files():
         choice = f"{group}={file.name.removesuffix('.yaml')}"
         shown[choice] = choice
-        for key in re.findall(r"^(\w+):", file.read_text(), re.MULTILINE):
+        for key in re.findall(r"^(\w+):", file.read_text(encoding="utf-8"), re.MULTILINE):
             if group in config and not key.startswith("_") and key != "defaults":
                 shown.setdefault(f"{group}.{key}", f"{group}.{key} (of {choice})")
     return shown
