@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.commands.export_check import score
 from nas.core.trial import ConfigError
+from nas.evaluators.exported import score
 from nas.experiment.parts import is_language_recipe
 from nas.run import folder as runs
 from nas.run.config import make_saved
@@ -111,12 +111,12 @@ def _write(model, model_path: Path, folder: Path, formats: list[str]) -> None:
 
 
 def _scores(models: Sequence[Path], probe: Path) -> list[dict]:
-    """Scores model files in one fresh process, as nas.commands.export_check.score.
+    """Scores model files in one fresh process, as nas.evaluators.exported.score.
 
     Raises ConfigError for the first that does not load there.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "nas.commands.export_check", str(probe), *map(str, models)],
+        [sys.executable, "-m", "nas.evaluators.exported", str(probe), *map(str, models)],
         capture_output=True,
         encoding="utf-8",
         errors="replace",

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from nas.commands import export
-from nas.commands.export_check import score
+from nas.evaluators.exported import score
 from nas.run import folder as runs
 from tests.helpers.cli import nas, refused
 

@@ -1,6 +1,6 @@
 """Loads exported models in a fresh process and scores each.
 
-`nas export` runs it as `python -m nas.commands.export_check PROBE.npz MODEL...`. It prints a line
+`nas export` runs it as `python -m nas.evaluators.exported PROBE.npz MODEL...`. It prints a line
 of JSON for each model as soon as that one is scored: a missing line names the model that failed.
 """
 
