@@ -6,7 +6,7 @@ So the network of every space that is written with ops can be described, and tra
 from collections.abc import Sequence
 from typing import Any
 
-from nas.core.ops import Shape
+from nas.core.ops import BN_EPSILON, Shape
 from nas.ops.description import Description, Layer, conv_layer, make_layer, shape_of
 
 
@@ -42,8 +42,12 @@ class Recorder:
         settings = {"kernel": tuple(kernel), "strides": strides, "dilation": dilation}
         return self._add(make_layer(name, "depthwise", [x], **settings))
 
-    def batch_norm(self, x: str, *, name: str) -> str:
-        return self._add(make_layer(name, "batch_norm", [x]))
+    def batch_norm(
+        self, x: str, *, name: str, epsilon: float = BN_EPSILON, affine: bool = True
+    ) -> str:
+        chosen = {"epsilon": (epsilon, BN_EPSILON), "affine": (affine, True)}
+        settings = {key: value for key, (value, default) in chosen.items() if value != default}
+        return self._add(make_layer(name, "batch_norm", [x], **settings))
 
     def dense(self, x: str, units: int, *, name: str, dtype: str | None = None) -> str:
         return self._add(make_layer(name, "dense", [x], units=units, dtype=dtype))

@@ -223,6 +223,7 @@ ADDED_SETTINGS: dict[str, dict[str, Any]] = {
         "dropped_activations": True,
         "bptt_deviation": 5.0,
     },
+    "nas.training.recipe.Recipe": {"clip_decay": True},
     "nas.evaluators.one_graph.TrainWithOneGraph": {
         "limits._target_": "nas.evaluators.common.SizeLimits"
     },

@@ -6,7 +6,7 @@ import pytest
 
 from nas.core.trial import ConfigError, Trial
 from tests.contracts.test_small_spaces import SMALL as SMALL_SPACES
-from tests.helpers.hydra_configs import composed, names, replaced
+from tests.helpers.hydra_configs import composed, names, parameters, replaced
 
 SMALL = {
     "population_size": 4, "sample_size": 2, "initial": 2, "batch_size": 2, "candidates": 10,
@@ -29,7 +29,9 @@ def space_of(name):
 
 def controller_of(name, space):
     settings = replaced(composed("controller", name), SMALL)
-    return hydra.utils.instantiate(settings, space=space, seed=0, _convert_="object")
+    available = {"space": space, "seed": 0, "cost": None}  # no costs are known here
+    needed = {k: v for k, v in available.items() if k in parameters(settings["_target_"])}
+    return hydra.utils.instantiate(settings, **needed, _convert_="object")
 
 
 # Every answer is a step of an LSTM, or the process is fitted anew.
