@@ -19,7 +19,7 @@ from tests.helpers.cli import nas, refused
 from tests.helpers.toy_supernet import Toy
 
 TOY = (
-    "space._target_=tests.helpers.toy_supernet.Toy", "~space.mutation",
+    "space._target_=tests.helpers.toy_supernet.Toy",
     "probe._target_=tests.commands.test_oneshot.toy_truth",
     "recipe.epochs=2", "recipe.batch_size=256", "skeleton.channels=2", "random_samples=3",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from tests.helpers.hydra_configs import composed, names, parameters, replaced
 SMALL = {
     "population_size": 4, "sample_size": 2, "initial": 2, "batch_size": 2, "candidates": 10,
     "enumerate_below": 50, "parents": 2, "replays": 3, "layers": 1, "units": 3, "passes": 1,
-    "decay": 0.2,
+    "decay": 0.2, "mutants": 1, "crossovers": 1,
 }  # fmt: skip
 REFUSED = {  # of a controller, what it says to a space that it cannot search
     "eas": "controller=eas must have a space with wider and deeper layers",

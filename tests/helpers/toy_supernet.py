@@ -11,6 +11,9 @@ class Toy(ImageSpace):
 
     decisions = (Decision("first", OPERATIONS, node=0), Decision("second", OPERATIONS[1:], node=1))
 
+    def __init__(self, mutation="edge"):
+        """mutation: the setting of conf/space/nasbench201.yaml, in whose place Toy is chosen."""
+
     def network(self, ops, arch, skeleton):
         x = ops.batch_norm(ops.conv(ops.image(), skeleton.channels, (3, 3), name="stem"), name="bn")
         for i, (d, choice) in enumerate(zip(self.decisions, arch, strict=True)):

@@ -146,7 +146,7 @@ def test_another_search_begins_with_it(tmp_path):
 
 def test_a_setting_that_an_older_version_had_not_is_at_its_default(tmp_path):
     """A run continues where a part has got a setting since, if that is at its default."""
-    recipe = {"_target_": "nas.training.recipe.Recipe", "epochs": 3}
+    recipe = {"_target_": "nas.training.recipe.Recipe", "epochs": 3, "clip_decay": True}
     runs.open_run(tmp_path, {"recipe": recipe}).close()
     runs.open_run(tmp_path, {"recipe": recipe | {"step_at": [0.5, 0.75], "cutout": 0}}).close()
     with pytest.raises(ConfigError, match="recipe.cutout=null, got recipe.cutout=4"):
