@@ -20,8 +20,8 @@ from nas.training.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SizeLimits:
-    """The largest network of images that is trained. None: no limit.
+class NetworkLimits:
+    """What the limits of all evaluators of images share. None: no limit.
 
     max_parameters: trainable weights. max_flops: multiply-adds of one image, forward. max_memory:
     megabytes for weights, gradients, momenta and the activations of a batch.
@@ -41,7 +41,12 @@ class SizeLimits:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Limits(SizeLimits):
+class SizeLimits(NetworkLimits):
+    """The largest network of images that is trained."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits(NetworkLimits):
     """The largest network of images that is trained, and the longest training.
 
     max_seconds: a training that has taken longer at the end of an epoch is a `timeout`.
@@ -109,7 +114,7 @@ class ImageEvaluator:
         skeleton: Callable[..., ImageSkeleton],
         recipe: Recipe,
         seed: int,
-        limits: SizeLimits,
+        limits: NetworkLimits,
     ):
         IMAGES.check_space(space, "this evaluator")
         IMAGES.check_recipe(recipe, "this evaluator")

@@ -25,11 +25,16 @@ CONF = Path(str(resources.files("nas.conf")))
 ALL_DIFFER = {"recipe", "skeleton"}
 
 
+def loaded(file: Path) -> dict[str, Any]:
+    """The file's values, without those of other files."""
+    stated = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    return {str(k): v for k, v in stated.items()} if isinstance(stated, dict) else {}
+
+
 def read(file: Path) -> dict[str, Any]:
     """The file's values, merged over those of the files that its defaults list names."""
     values: dict[str, Any] = {}
-    loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    stated = {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {}
+    stated = loaded(file)
     for default in stated.pop("defaults", []):
         if isinstance(default, str) and default != "_self_":
             values = merged(values, read(file.parent / f"{default}.yaml"))
@@ -60,6 +65,15 @@ FILES = {
 VARIANTS = collections.defaultdict(list)
 for _file, _values in FILES.items():
     VARIANTS[_file.split("/")[0], _values["_target_"]].append(_file)
+
+
+# What any file of conf/ names, in a nested node too; each node is read where it stands.
+NAMED = {
+    values["_target_"]
+    for file in sorted(CONF.rglob("*.yaml"))
+    for _, values in nodes(file.name, loaded(file))
+}
+CLASSES = [c for c in map(get_object, sorted(NAMED)) if inspect.isclass(c)]
 
 
 def defaults(target: str) -> dict[str, Any]:
@@ -110,6 +124,12 @@ def test_nested_nodes_are_read_with_the_files_that_a_file_stands_on():
     names = dict(nested(FILES["controller/enas_micro.yaml"]))
     assert set(names) == {"lstm", "adam", "logits", "regularization"}
     assert names["adam"]["learning_rate"] == 0.0035 and names["adam"]["beta_1"] == 0.0
+
+
+@pytest.mark.parametrize("named", CLASSES, ids=lambda c: c.__qualname__)
+def test_what_a_file_names_inherits_from_nothing_that_a_file_names(named):
+    """Classes of choices are leaves: what two of them share stands in an abstract base."""
+    assert not set(named.__mro__[1:]) & set(CLASSES)
 
 
 @pytest.mark.parametrize("group, target", [v for v in VARIANTS if v[0] not in ALL_DIFFER])

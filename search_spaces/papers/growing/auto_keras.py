@@ -24,9 +24,8 @@ from nas.core.ops import Ops
 from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Chain, ChainLayer, ChainSkip
 from nas.core.trial import Arch, ConfigError
-from nas.search_spaces.papers.growing.plain import Plain
 from nas.search_spaces.papers.growing.settings import GrowthSettings
-from nas.search_spaces.papers.growing.slots import joined
+from nas.search_spaces.papers.growing.slots import SlotSpace, joined
 
 GROWTH = GrowthSettings(
     only_grow=True, doubling=True, start_filters=((64,), (64,), (64,), ()), start_units=(64,)
@@ -34,11 +33,13 @@ GROWTH = GrowthSettings(
 DROPOUT = 0.25  # before the hidden layer: constant.py, CONV_DROPOUT_RATE
 
 
-class AutoKerasSpace(Plain):
+class AutoKerasSpace(SlotSpace):
     """A row of at most `slots` convolutions with skips, and `hidden` dense layers.
 
     Args:
-      slots, kernels, filters, pool_after, hidden, units, filled, growth: those of Plain.
+      slots, kernels, filters, pool_after, filled, growth: those of SlotSpace.
+      hidden: the places for a dense layer before the logits.
+      units: choices of a dense layer's units, multiplied by the skeleton's width.
       residual_blocks: blocks in each stage of the second start, whose first stage has filters[0]
         filters, the next filters[1] and so on, at most the last; 0: there is no second start.
     """
@@ -58,8 +59,9 @@ class AutoKerasSpace(Plain):
     ):
         super().__init__(
             slots=slots, kernels=kernels, filters=filters, skips=True, pool_after=pool_after,
-            hidden=hidden, units=units, filled=filled, growth=growth,
+            filled=filled, growth=growth,
         )  # fmt: skip
+        self.place_hidden(hidden, units)
         edges = (0, *pool_after, slots)
         room = min(end - first - (not first) for first, end in zip(edges, edges[1:], strict=False))
         if not 0 <= 2 * residual_blocks <= room or (residual_blocks and 3 not in kernels):

@@ -133,3 +133,19 @@ def check_start(
             f"{list(filters)}, at most {lengths} long, got "
             f"{[list(stage) for stage in start_filters]}; set space.growth.start_filters=[]"
         )
+
+
+def check_hidden(hidden: int, units: Sequence[int], start_units: Sequence[int]) -> None:
+    """Raises ConfigError for wrong settings of the hidden layers."""
+    if hidden < 0:
+        raise ConfigError(f"space.hidden must be at least 0, got {hidden}; set space.hidden=1")
+    if not units or min(units) < 1 or len(set(units)) < len(units):
+        raise ConfigError(
+            f"space.units must be different whole numbers from 1, got {list(units)}; "
+            "set space.units=[64,128]"
+        )
+    if len(start_units) > hidden or not set(start_units) <= set(units):
+        raise ConfigError(
+            f"space.growth.start_units must be at most space.hidden={hidden} of space.units="
+            f"{list(units)}, got {list(start_units)}; set space.growth.start_units=[]"
+        )

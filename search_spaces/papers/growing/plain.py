@@ -10,28 +10,26 @@ networks that contain it, so wider and deeper networks inherit its weights
 Departure: a hidden layer has a bias, which its normalization cancels.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from nas.core.ops import Ops
 from nas.core.skeleton import ImageSkeleton
-from nas.core.space import Chain, Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.papers.growing.settings import GrowthSettings
-from nas.search_spaces.papers.growing.slots import MorphismSpace
+from nas.search_spaces.papers.growing.slots import SlotSpace
 
 GROWTH = GrowthSettings(start_units=(64,))
 
 
-class Plain(MorphismSpace):
+class Plain(SlotSpace):
     """A row of at most `slots` convolutions and `hidden` dense layers.
 
     Args:
-      slots, kernels, filters, skips, pool_after, filled: those of MorphismSpace.
+      slots, kernels, filters, skips, pool_after, filled: those of SlotSpace.
       hidden: the places for a dense layer before the logits.
       units: choices of a dense layer's units, multiplied by the skeleton's width.
-      growth: as of MorphismSpace, with the hidden layers of the first network.
+      growth: as of SlotSpace, with the hidden layers of the first network.
       conv_dropout: rate behind every convolution but the first (EAS).
     """
 
@@ -51,48 +49,15 @@ class Plain(MorphismSpace):
     ):
         super().__init__(
             slots=slots, kernels=kernels, filters=filters, skips=skips, pool_after=pool_after,
-            head="flatten", filled=filled, growth=dataclasses.replace(growth, start_units=()),
+            filled=filled, growth=growth,
         )  # fmt: skip
-        _check(hidden, units, growth.start_units, conv_dropout)
-        self.conv_dropout, self.growth = conv_dropout, growth
-        self._first_hidden = len(self.decisions)
-        self.decisions += tuple(
-            Decision(f"hidden{i}/units", (0, *units), slots + i) for i in range(hidden)
-        )
-
-    def allowed(self, prefix: Arch) -> tuple[int, ...]:
-        if len(prefix) < self._first_hidden:
-            return super().allowed(prefix)
-        return tuple(range(len(self.decisions[len(prefix)].choices)))
-
-    @property
-    def size(self) -> int:
-        size = super().size
-        for decision in self.decisions[self._first_hidden :]:
-            size *= len(decision.choices)
-        return size
-
-    def start(self) -> Arch:
-        hidden = self.decisions[self._first_hidden :]
-        start_units = self.growth.start_units
-        units = (*start_units, *[0] * (len(hidden) - len(start_units)))
-        chosen = (d.choices.index(n) for d, n in zip(hidden, units, strict=True))
-        return (*super().start()[: self._first_hidden], *chosen)
-
-    def key(self, arch: Arch) -> Arch:
-        """Empty slots change nothing."""
-        return (*super().key(arch), -1, *self.hidden(arch).values())
-
-    def as_chain(self, arch: Arch) -> Chain:
-        chain = super().as_chain(arch)
-        *layers, classifier = chain.layers
-        hidden = [("dense", (units,)) for units in self.hidden(arch).values()]
-        return Chain((*layers, *hidden, classifier), chain.skips)
-
-    def hidden(self, arch: Arch) -> dict[int, int]:
-        """Slot of a hidden layer -> its units, before the skeleton's width; filled slots only."""
-        chosen = zip(self.decisions[self._first_hidden :], arch[self._first_hidden :], strict=True)
-        return {i: decision.choices[c] for i, (decision, c) in enumerate(chosen) if c}
+        if not 0 <= conv_dropout < 1:
+            raise ConfigError(
+                f"space.conv_dropout must be in [0, 1), got {conv_dropout}; set "
+                "space.conv_dropout=0.2"
+            )
+        self.conv_dropout = conv_dropout
+        self.place_hidden(hidden, units)
 
     def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         self.check(arch)
@@ -103,35 +68,3 @@ class Plain(MorphismSpace):
             x = ops.dense(x, skeleton.filters(units), name=f"hidden{i}_dense")
             x = ops.relu(ops.batch_norm(x, name=f"hidden{i}_bn"))
         return self.classified(ops, x, skeleton)
-
-    def graph(self, arch: Arch) -> Graph:
-        graph = super().graph(arch)
-        *nodes, classifier = graph.nodes
-        *edges, (last, _) = graph.edges
-        for i, units in self.hidden(arch).items():
-            nodes.append((f"hidden{i}", f"dense, {units}", "dense"))
-            edges.append((last, f"hidden{i}"))
-            last = f"hidden{i}"
-        return Graph((*nodes, classifier), (*edges, (last, classifier[0])))
-
-
-def _check(
-    hidden: int, units: Sequence[int], start_units: Sequence[int], conv_dropout: float
-) -> None:
-    """Raises ConfigError for wrong settings of the hidden layers and of dropout."""
-    if not 0 <= conv_dropout < 1:
-        raise ConfigError(
-            f"space.conv_dropout must be in [0, 1), got {conv_dropout}; set space.conv_dropout=0.2"
-        )
-    if hidden < 0:
-        raise ConfigError(f"space.hidden must be at least 0, got {hidden}; set space.hidden=1")
-    if not units or min(units) < 1 or len(set(units)) < len(units):
-        raise ConfigError(
-            f"space.units must be different whole numbers from 1, got {list(units)}; "
-            "set space.units=[64,128]"
-        )
-    if len(start_units) > hidden or not set(start_units) <= set(units):
-        raise ConfigError(
-            f"space.growth.start_units must be at most space.hidden={hidden} of space.units="
-            f"{list(units)}, got {list(start_units)}; set space.growth.start_units=[]"
-        )

@@ -1,5 +1,8 @@
 """Networks that grow: a row of slots, each empty or a convolution, with skips between them.
 
+SlotSpace is what the spaces of slots share, MorphismSpace the one without hidden layers; plain.py
+and auto_keras.py have those with hidden dense layers behind the slots.
+
 A layer keeps its slot, and therefore its name, in all networks that contain it. After an insertion,
 a wider layer or a new skip, a network inherits the weights of the layers that stay the same
 (`nas/morphism/inheritance.py`).
@@ -17,6 +20,7 @@ is large_scale_evolution.py.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +31,13 @@ from nas.core.skeleton import ImageSkeleton
 from nas.core.space import Chain, ChainLayer, ChainSkip, Decision, Graph
 from nas.core.trial import Arch, ConfigError
 from nas.search_spaces.image_space import ImageSpace
-from nas.search_spaces.papers.growing.changes import changes, check_rest, check_slots, check_start
+from nas.search_spaces.papers.growing.changes import (
+    changes,
+    check_hidden,
+    check_rest,
+    check_slots,
+    check_start,
+)
 from nas.search_spaces.papers.growing.settings import GROWTH, GrowthSettings
 
 
@@ -41,8 +51,8 @@ class Slot:
     skip: tuple[str, int] | None  # add or concat, and the slot where the skip begins
 
 
-class MorphismSpace(ImageSpace):
-    """A row of at most `slots` convolutions, with skips.
+class SlotSpace(ImageSpace):
+    """What spaces of slots share; a subclass writes `network`, and may place hidden layers.
 
     Args:
       slots: the places for a convolution.
@@ -59,28 +69,24 @@ class MorphismSpace(ImageSpace):
     """
 
     conv_dropout = 0.0  # rate behind every convolution but the first
+    has_hidden = False  # whether there are places for hidden layers
 
     def __init__(
         self,
         *,
-        slots: int = 12,
-        kernels: Sequence[int] = (1, 3, 5),
-        filters: Sequence[int] = (0, 16, 32, 64, 128),
+        slots: int,
+        kernels: Sequence[int],
+        filters: Sequence[int],
+        skips: bool,
+        pool_after: Sequence[int],
+        filled: float,
+        growth: GrowthSettings,
         strides: Sequence[int] = (1,),
-        skips: bool = True,
-        pool_after: Sequence[int] = (4, 8),
-        head: str = "pool",
+        head: str = "flatten",
         learning_rates: Sequence[float] = (),
-        filled: float = 0.5,
-        growth: GrowthSettings = GROWTH,
     ):
         check_slots(slots, kernels, filters, strides, pool_after)
         check_rest(head, learning_rates, filled)
-        if growth.start_units:
-            raise ConfigError(
-                "space.growth.start_units must be [] in a space without hidden layers, got "
-                f"{list(growth.start_units)}; set it or space=plain"
-            )
         check_start(growth.start_filters, filters, (0, *pool_after, slots))
         self.slots, self.head, self.filled, self.growth = slots, head, filled, growth
         self.pool_after = tuple(pool_after)
@@ -93,13 +99,22 @@ class MorphismSpace(ImageSpace):
             if skips:
                 rates.append(_skip_decision(i))
         self.decisions = tuple(rates)
+        self._first_hidden = len(rates)
+
+    def place_hidden(self, hidden: int, units: Sequence[int]) -> None:
+        """Adds the decisions of `hidden` dense layers; constructors of spaces with such call it."""
+        check_hidden(hidden, units, self.growth.start_units)
+        self.has_hidden = True
+        self.decisions += tuple(
+            Decision(f"hidden{i}/units", (0, *units), self.slots + i) for i in range(hidden)
+        )
 
     def allowed(self, prefix: Arch) -> tuple[int, ...]:
         """An empty slot has no further choices; a skip starts at a slot that is not empty."""
         at = len(prefix) - self._rates
         slot, part = divmod(at, len(self._parts))
         decision = self.decisions[len(prefix)]
-        if at < 0 or part == 0:
+        if at < 0 or part == 0 or len(prefix) >= self._first_hidden:
             return tuple(range(len(decision.choices)))
         if not prefix[-part]:
             return (0,)
@@ -121,7 +136,8 @@ class MorphismSpace(ImageSpace):
                 longer[filled] = longer.get(filled, 0) + count
                 longer[filled + 1] = longer.get(filled + 1, 0) + count * convolutions * skips
             prefixes = longer
-        return sum(prefixes.values())
+        hidden = (len(decision.choices) for decision in self.decisions[self._first_hidden :])
+        return sum(prefixes.values()) * math.prod(hidden)
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Fills each slot with probability `filled`; half of the filled slots have no skip."""
@@ -138,7 +154,7 @@ class MorphismSpace(ImageSpace):
         return arch
 
     def start(self) -> Arch:
-        """The small network that `growth.start_filters` describes, from which a search grows."""
+        """The small network that `growth` describes, from which a search grows."""
         chosen = {decision.name: decision.choices[0] for decision in self.decisions}
         kernels = self.decisions[self._rates].choices
         rising = sorted(f for f in self.decisions[self._rates + 1].choices if f) or [0]
@@ -150,6 +166,7 @@ class MorphismSpace(ImageSpace):
             for i, filters in enumerate(widths, first):
                 chosen[f"slot{i}/kernel"] = 3 if 3 in kernels else kernels[1]
                 chosen[f"slot{i}/filters"] = filters
+        chosen |= {f"hidden{i}/units": n for i, n in enumerate(self.growth.start_units)}
         return self.encode(chosen)
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
@@ -182,10 +199,10 @@ class MorphismSpace(ImageSpace):
                 filters = slot.filters or filters  # 0: as many as the slot before
                 key += [place, slot.kernel, filters, slot.stride]
                 key += [("", "add", "concat").index(kind), places[source]]
-        return tuple(key)
+        return (*key, -1, *self.hidden(arch).values()) if self.has_hidden else tuple(key)
 
     def as_chain(self, arch: Arch) -> Chain:
-        """Convolutions (filters, kernel, stride), poolings (size, stride) and the classifier."""
+        """Convolutions (filters, kernel, stride), poolings (size, stride), dense layers (units)."""
         layers: list[ChainLayer] = []
         skips: list[ChainSkip] = []
         layer_of: dict[int, int] = {}  # slot -> the number of its layer
@@ -202,6 +219,7 @@ class MorphismSpace(ImageSpace):
             if slot.skip:
                 kind, j = slot.skip
                 skips.append((layer_of[j], layer_of[i], kind))
+        layers += [("dense", (units,)) for units in self.hidden(arch).values()]
         return Chain((*layers, ("classifier", ())), tuple(skips))
 
     def learning_rate(self, arch: Arch) -> float | None:
@@ -220,9 +238,10 @@ class MorphismSpace(ImageSpace):
         )
         return Slot(kernel, filters, stride, skip[0] if skip else None)
 
-    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
-        self.check(arch)
-        return self.classified(ops, self.convolutions(ops, arch, skeleton), skeleton)
+    def hidden(self, arch: Arch) -> dict[int, int]:
+        """Place of a hidden layer -> its units, before the skeleton's width; filled places only."""
+        chosen = zip(self.decisions[self._first_hidden :], arch[self._first_hidden :], strict=True)
+        return {i: decision.choices[c] for i, (decision, c) in enumerate(chosen) if c}
 
     def convolutions(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
         """Writes all slots and returns the output of the last one."""
@@ -274,8 +293,48 @@ class MorphismSpace(ImageSpace):
                 last = node[0]
             if slot and slot.skip and (f"slot{slot.skip[1]}", last) not in edges:
                 edges.append((f"slot{slot.skip[1]}", last))
+        for i, units in self.hidden(arch).items():
+            nodes.append((f"hidden{i}", f"dense, {units}", "dense"))
+            edges.append((last, f"hidden{i}"))
+            last = f"hidden{i}"
         nodes.append(("classifier", "classifier", "classifier"))
         return Graph(tuple(nodes), (*edges, (last, "classifier")))
+
+
+class MorphismSpace(SlotSpace):
+    """A row of at most `slots` convolutions, with skips.
+
+    Args: those of SlotSpace.
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int = 12,
+        kernels: Sequence[int] = (1, 3, 5),
+        filters: Sequence[int] = (0, 16, 32, 64, 128),
+        strides: Sequence[int] = (1,),
+        skips: bool = True,
+        pool_after: Sequence[int] = (4, 8),
+        head: str = "pool",
+        learning_rates: Sequence[float] = (),
+        filled: float = 0.5,
+        growth: GrowthSettings = GROWTH,
+    ):
+        super().__init__(
+            slots=slots, kernels=kernels, filters=filters, strides=strides, skips=skips,
+            pool_after=pool_after, head=head, learning_rates=learning_rates, filled=filled,
+            growth=growth,
+        )  # fmt: skip
+        if growth.start_units:
+            raise ConfigError(
+                "space.growth.start_units must be [] in a space without hidden layers, got "
+                f"{list(growth.start_units)}; set it or space=plain"
+            )
+
+    def network(self, ops: Ops, arch: Arch, skeleton: ImageSkeleton) -> Any:
+        self.check(arch)
+        return self.classified(ops, self.convolutions(ops, arch, skeleton), skeleton)
 
 
 def joined(ops: Ops, x: Any, kind: str, source: Any, shrink: int, name: str) -> Any:
