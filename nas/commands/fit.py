@@ -207,6 +207,6 @@ def _say_trial(trial: Trial) -> None:
     _say(f"trial {trial.id:3}  {trial.status:8} {trial.seconds:6.1f} s  {score}")
 
 
-def _json(value: float) -> float | None:
+def _json(value: float | None) -> float | None:
     """The value, or None for one that JSON cannot hold."""
-    return value if math.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None

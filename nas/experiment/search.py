@@ -104,15 +104,7 @@ def search(
     chosen = _controller(controller, space, seed, max_trials)
     if workers > 1:
         _check_picklable(evaluate, space, workers)
-    name = controller if isinstance(controller, str) else _name(controller)
-    settings = {
-        "name": "nas.search",
-        "space": _name(space),
-        "decisions": {d.name: [str(choice) for choice in d.choices] for d in space.decisions},
-        "controller": name,
-        "seed": seed,
-        "executor": {"workers": workers},
-    }
+    settings = _run_settings(space, controller, seed, workers)
     with contextlib.ExitStack() as stack:
         store: Store | Unsaved = Unsaved()
         if folder is not None:
@@ -135,6 +127,20 @@ def search(
         except TooManyFailures as error:
             raise ConfigError(f"the search has stopped: {error}") from error
     return SearchResult(tuple(trials), best(trials))
+
+
+def _run_settings(
+    space: Space, controller: Controller | str, seed: int, workers: int
+) -> dict[str, Any]:
+    """What the run folder says of the search; a folder of another search is refused by it."""
+    return {
+        "name": "nas.search",
+        "space": _name(space),
+        "decisions": {d.name: [str(choice) for choice in d.choices] for d in space.decisions},
+        "controller": controller if isinstance(controller, str) else _name(controller),
+        "seed": seed,
+        "executor": {"workers": workers},
+    }
 
 
 @runtime_checkable

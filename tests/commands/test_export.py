@@ -79,7 +79,7 @@ def test_what_is_wrong_is_told(run, searched, tmp_path):
     line = refused("export", str(searched))
     assert f"{searched} has no best.keras: `nas retrain {searched}` makes one" in line
     (tmp_path / "file").touch()
-    assert f"cannot write or read {tmp_path / 'file'}: File exists" in refused(
+    assert f"{tmp_path / 'file'} cannot be made: File exists" in refused(
         "export", str(run), "--to", str(tmp_path / "file")
     )
     said = nas("export", str(run), "--formats", "onnx")
