@@ -10,7 +10,13 @@ from typing import Any
 import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from nas.core.trial import ConfigError
 from nas.experiment.overrides import SWEEP, TAKING, check_readable, options_first
@@ -84,10 +90,21 @@ def _overrides(args: list[str]) -> list[str]:
 
 def _checked(task: Callable, config: DictConfig) -> Any:
     """Runs the task, unless it would have the current folder as its run folder unasked."""
-    folder = config.get("run_dir") if not OmegaConf.is_missing(config, "run_dir") else None
-    if folder is not None and (isinstance(folder, bool) or not str(folder).strip()):
-        raise ConfigError(f"run_dir must be the name of a folder, got {folder!r}")
-    return task(config)
+    try:
+        folder = config.get("run_dir") if not OmegaConf.is_missing(config, "run_dir") else None
+        if folder is not None and (isinstance(folder, bool) or not str(folder).strip()):
+            raise ConfigError(f"run_dir must be the name of a folder, got {folder!r}")
+        return task(config)
+    except (ConfigAttributeError, ConfigKeyError) as error:
+        raise ConfigError(f"{error.full_key} must not be left out") from error
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key or 'a setting'} must have a value, got ???") from error
+    except InterpolationResolutionError as error:
+        name = error.full_key or "a setting"
+        raise ConfigError(
+            f"{name} refers to a setting or a variable that there is not: "
+            f"{' '.join(str(error).splitlines()[0].split())}"
+        ) from error
 
 
 def _is_of_hydra(error: Exception) -> bool:
@@ -105,7 +122,12 @@ def _of_hydra(error: Exception, args: list[str]) -> str:
             f"a choice must be the name of a file, got {', '.join(null) or 'null'}; `nas list` has "
             "them, and a sweep leaves no group out"
         )
-    return text or "the overrides do not go together"
+    if text.startswith("The --"):  # of its options, in plain words
+        return text
+    return (
+        f"the overrides do not go together: {' '.join(args)}; a group's choice is the name of a "
+        "file, and a setting of a choice is written GROUP.NAME=VALUE"
+    )
 
 
 def _names_of_folders(args: list[str]) -> list[str]:

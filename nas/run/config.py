@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -57,12 +58,20 @@ def _target(node: DictConfig, where: str) -> Any:
     from hydra.utils import get_object
 
     name = node["_target_"]
+    if not isinstance(name, str) or not _DOTTED.fullmatch(name):
+        raise ConfigError(
+            f"{where}._target_ must be a name such as package.module.Class, got {name}"
+        )
+    log = logging.getLogger("hydra.utils")  # which prints what is told here
+    log.disabled = True
     try:
         target = get_object(name)
     except (ImportError, ValueError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{where}._target_ must be a name that can be imported: {' '.join(str(error).split())}"
+            f"{where}._target_ must be a name that can be imported, got {name}"
         ) from error
+    finally:
+        log.disabled = False
     if not callable(target):
         raise ConfigError(f"{where}._target_ must name a class or a function, got {name}")
     return target
@@ -92,6 +101,7 @@ def _in_words(cause: BaseException) -> str:
     return "it cannot be made with these settings; nas -v COMMAND ... shows where"
 
 
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 # What `int`, `float` and tuples say of a value.
 _PYTHONS_OWN = re.compile(r"^(invalid literal|could not convert|not enough values|too many values)")
 
@@ -192,7 +202,6 @@ _UNKNOWN = (
     (re.compile(r"Could not override '([^']+)'"), "no setting {}"),
     (re.compile(r"not in struct\s+full_key: (\S+)"), "no setting {}"),
 )
-
 
 _WHERE = ("full_key:", "object_type=", "reference_type=")  # lines of OmegaConf's messages
 

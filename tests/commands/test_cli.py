@@ -186,11 +186,9 @@ def test_a_search_of_which_all_trials_fail_stops_with_the_reason(tmp_path):
 
 
 def test_a_target_that_is_not_there_is_told(tmp_path):
-    said = nas(*search(tmp_path / "run", "controller._target_=controllers.nowhere.Search"))
-    assert said.status == 2
-    last = said.err.splitlines()[-1]
-    assert last.startswith("nas: controller._target_ must be a name that can be imported: Error")
-    assert "controllers.nowhere" in last
+    line = refused(*search(tmp_path / "run", "controller._target_=controllers.nowhere.Search"))
+    rule = "controller._target_ must be a name that can be imported, got controllers.nowhere.Search"
+    assert line == f"nas: {rule}"
 
 
 def test_a_reward_that_nothing_gives_is_told(tmp_path):
