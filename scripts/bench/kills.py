@@ -107,7 +107,7 @@ def _without_seconds(value: Any) -> Any:
 SCENARIOS = (
     Scenario(
         "search, serial, on a table",
-        ("search", *TABLE, *EVOLUTION, "executor=serial", "max_trials=20000"),
+        ("search", *TABLE, *EVOLUTION, "executor=serial", "max_trials=4000"),
         40,
         trials,
     ),
