@@ -103,14 +103,7 @@ def prepare(
     mean, std = _moments(train[0])
     centre, scale = 0.0, 1.0
     if aim.is_regression:
-        centre, scale = float(train[1].mean()), float(train[1].std())
-        check_varied(train[1], "y of the training examples")
-        check_varied(valid[1], "y of the validation examples")
-        if scale < SAME * 10 * abs(centre):
-            raise ConfigError(
-                f"y must have numbers that float32 tells apart, got a mean of {centre:g} and a "
-                f"deviation of {scale:g}; subtract the mean"
-            )
+        centre, scale = _centre_and_scale(train[1], valid[1])
         train, valid = (
             (part[0], ((part[1] - centre) / scale).astype(np.float32)) for part in (train, valid)
         )
@@ -134,6 +127,22 @@ def prepare(
         scale=scale,
         test=None if test is None else (given["test"], y["test"]),
     )
+
+
+def _centre_and_scale(train_y: np.ndarray, valid_y: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation of the training examples' y.
+
+    Raises ConfigError if a part has one value alone, or float32 does not tell the values apart.
+    """
+    centre, scale = float(train_y.mean()), float(train_y.std())
+    check_varied(train_y, "y of the training examples")
+    check_varied(valid_y, "y of the validation examples")
+    if scale < SAME * 10 * abs(centre):
+        raise ConfigError(
+            f"y must have numbers that float32 tells apart, got a mean of {centre:g} and a "
+            f"deviation of {scale:g}; subtract the mean"
+        )
+    return centre, scale
 
 
 def _numbers(x: Any, name: str) -> tuple[np.ndarray, bool]:
